@@ -1,0 +1,51 @@
+# Breakwater: everything a person or CI runs. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATE ?= .breakwater
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+GROUPS_LOCKED := build leads notify files health gateway cli local gate run test lint bench
+
+.PHONY: help
+help: ## list what can be made
+	@grep -hE '^[a-zA-Z_%-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  %-20s %s\n", $$1, $$2}'
+
+# ---- set-up -----------------------------------------------------------------------------------------------------------
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python locks/build.txt locks/run.txt pyproject.toml
+	$(PIP) -r locks/build.txt -r locks/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run locks/dev.txt
+	$(PIP) -r locks/dev.txt
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.run ## the run-time set-up: .venv with `breakwater` in .venv/bin
+
+.PHONY: setup-dev
+setup-dev: $(VENV)/.dev ## the set-up for tests, lint and benchmarks
+
+.PHONY: locks
+locks: setup-dev ## compile the hashed lock files again from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --universal --no-emit-index-url --python-version 3.11 --custom-compile-command "make locks" -q -o locks/dev.txt
+	@for group in $(GROUPS_LOCKED); do \
+	  $(BIN)/uv pip compile pyproject.toml --group $$group -c locks/dev.txt --generate-hashes --universal --no-emit-index-url --no-annotate --python-version 3.11 --custom-compile-command "make locks" -q -o locks/$$group.txt || exit 1; \
+	done
+
+# ---- protobuf ---------------------------------------------------------------------------------------------------------
+PROTOS := $(shell find proto/breakwater -name '*.proto' | sort)
+PROTOS_WITH_SERVICES := $(shell grep -lE '^service ' -r proto/breakwater --include '*.proto' | sort)
+PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+STUBS ?= libs
+
+.PHONY: proto
+proto: setup-dev ## generate the committed stubs from proto/
+	@find $(STUBS) -name '*_pb2*.py*' -delete
+	@$(PROTOC) --python_out=$(STUBS) --mypy_out=quiet:$(STUBS) $(PROTOS)
+	@$(PROTOC) --grpc_python_out=$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(PROTOS_WITH_SERVICES)
