@@ -1,7 +1,8 @@
 """Failures with a meaning for callers.
 
-Pure: domain and use cases raise these; the gRPC server and the gateway map them to a status in one place each. Anything else
-that escapes is a defect and reaches callers as `internal`, without its text. The HTTP meaning of each status is fixed by api.md.
+Pure: domain and use cases raise these; the gRPC server and the gateway map them to a status in one place each.
+Anything else that escapes is a defect and reaches callers as `internal`, without its text. The HTTP meaning of each
+status is fixed by api.md.
 """
 
 from collections.abc import Sequence
