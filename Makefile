@@ -38,6 +38,49 @@ locks: setup-dev ## compile the hashed lock files again from pyproject.toml
 	  $(BIN)/uv pip compile pyproject.toml --group $$group -c locks/dev.txt --generate-hashes --universal --no-emit-index-url --no-annotate --python-version 3.11 --custom-compile-command "make locks" -q -o locks/$$group.txt || exit 1; \
 	done
 
+# ---- style, types, rooms ----------------------------------------------------------------------------------------------
+.PHONY: lint
+lint: setup-dev ## style, types, import rules, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy libs services
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf lint proto
+
+.PHONY: format
+format: setup-dev ## bring the code into its one form
+	$(BIN)/ruff check --fix-only --exit-zero .
+	$(BIN)/ruff format .
+
+# ---- tests ------------------------------------------------------------------------------------------------------------
+PYTEST := $(BIN)/python -m pytest
+
+# Programs that no Python package carries: a browser to look at the pages, an office program to open the files.
+.PHONY: system-packages
+system-packages:
+	@bash tests/system-packages chromium=chromium soffice=libreoffice-calc-nogui
+
+.PHONY: test
+test: setup-dev system-packages ## set up and pass all tests; needs no running platform
+	$(PYTEST) tests
+
+.PHONY: test-unit test-integration test-contract test-e2e test-chaos test-simulation
+test-unit: setup-dev ## rules alone: no server is started
+	$(PYTEST) tests/unit
+test-integration: setup-dev system-packages ## against a real NATS and PostgreSQL
+	$(PYTEST) tests/integration
+test-contract: setup-dev ## stubs, protos, locks, the gate
+	$(PYTEST) tests/contract
+test-e2e: setup-dev system-packages ## the whole platform over HTTP, and its page in a browser
+	$(PYTEST) tests/e2e
+test-chaos: setup-dev ## processes killed in the middle
+	$(PYTEST) tests/chaos
+test-simulation: setup-dev ## seeded schedules of the policy layer
+	$(PYTEST) tests/simulation
+
+.PHONY: ci
+ci: lint gate test ## everything CI does
+
 # ---- protobuf ---------------------------------------------------------------------------------------------------------
 PROTOS := $(shell find proto/breakwater -name '*.proto' | sort)
 PROTOS_WITH_SERVICES := $(shell grep -lE '^service ' -r proto/breakwater --include '*.proto' | sort)
