@@ -87,8 +87,10 @@ PROTOS_WITH_SERVICES := $(shell grep -lE '^service ' -r proto/breakwater --inclu
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 STUBS ?= libs
 
-.PHONY: proto
-proto: setup-dev ## generate the committed stubs from proto/
+.PHONY: proto stubs
+proto: setup-dev stubs ## generate the committed stubs from proto/
+
+stubs:
 	@find $(STUBS) -name '*_pb2*.py*' -delete
 	@$(PROTOC) --python_out=$(STUBS) --mypy_out=quiet:$(STUBS) $(PROTOS)
 	@$(PROTOC) --grpc_python_out=$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(PROTOS_WITH_SERVICES)

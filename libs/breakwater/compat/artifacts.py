@@ -1,0 +1,96 @@
+"""Released interfaces under `contracts/<service>/<version>/`: immutable, and checked against their hashes at each read.
+
+A release directory holds `image.binpb` (the buf image of the service's protos), `vectors.jsonl` (token recipes with the
+label the release's verifier gave each) and `SHA256SUMS`. `deploy/lock.yaml` names the release and the digest of its
+`SHA256SUMS` that runs in each environment; ranges and `latest` are refused.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+SUMS = "SHA256SUMS"
+IMAGE = "image.binpb"
+VECTORS = "vectors.jsonl"
+
+
+class ArtifactError(Exception):
+    """A release or the lock is missing, changed or not understood. The gate answers it with exit code 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One verified release directory."""
+
+    service: str
+    version: str
+    directory: Path
+
+    @property
+    def image(self) -> Path:
+        return self.directory / IMAGE
+
+    @property
+    def vectors(self) -> Path:
+        return self.directory / VECTORS
+
+
+def write_sums(directory: Path) -> str:
+    """Writes `SHA256SUMS` over every other file of `directory`; answers the digest of that file."""
+    lines = [f"{_sha256(path)}  {path.name}" for path in sorted(directory.iterdir()) if path.name != SUMS]
+    sums = directory / SUMS
+    sums.write_text("\n".join(lines) + "\n")
+    return _sha256(sums)
+
+
+def open_release(contracts: Path, service: str, version: str, digest: str) -> Release:
+    """The release, after each of its files was checked.
+
+    Raises `ArtifactError` when it is missing, a file differs from its hash, a file is unlisted, or the digest is not
+    the one the lock names.
+    """
+    directory = contracts / service / version
+    sums = directory / SUMS
+    if not sums.is_file():
+        raise ArtifactError(f"{service} {version} is deployed but contracts/{service}/{version} is not here")
+    if _sha256(sums) != digest:
+        raise ArtifactError(f"contracts/{service}/{version}/{SUMS} is not what deploy/lock.yaml names")
+    listed = dict(reversed(line.split("  ", 1)) for line in sums.read_text().splitlines())
+    present = {path.name for path in directory.iterdir()} - {SUMS}
+    if present != set(listed) or not {IMAGE, VECTORS} <= present:
+        raise ArtifactError(f"contracts/{service}/{version} holds other files than its {SUMS} lists")
+    for name, expected in listed.items():
+        if _sha256(directory / name) != expected:
+            raise ArtifactError(f"contracts/{service}/{version}/{name} was changed after its release")
+    return Release(service, version, directory)
+
+
+def deployed(contracts: Path, lock: Path, environment: str, service: str) -> list[Release]:
+    """The releases of `service` that run in `environment`, as the lock says.
+
+    Raises `ArtifactError` when the lock is missing or malformed, or names no exact version with a digest.
+    """
+    try:
+        document = yaml.safe_load(lock.read_text())
+        entries = document["environments"][environment][service]
+    except FileNotFoundError as error:
+        raise ArtifactError("deploy/lock.yaml is not here") from error
+    except (KeyError, TypeError, yaml.YAMLError) as error:
+        raise ArtifactError(f"deploy/lock.yaml says nothing of {service} in {environment}") from error
+    if not isinstance(entries, list) or not entries:
+        raise ArtifactError(f"deploy/lock.yaml lists no release of {service} in {environment}")
+    releases = []
+    for entry in entries:
+        version, digest = str(entry.get("version", "")), str(entry.get("digest", ""))
+        if not _VERSION.fullmatch(version) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+            raise ArtifactError(f"deploy/lock.yaml: {service} in {environment} needs an exact version and a digest")
+        releases.append(open_release(contracts, service, version, digest.removeprefix("sha256:")))
+    return releases
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

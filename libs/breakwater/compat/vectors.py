@@ -1,0 +1,216 @@
+"""Token recipes: what a verifier must accept and reject, generated pairwise and minted anew at each run.
+
+A recipe is stored whole, with times relative to now and keys by role, because stored tokens would expire and make every
+candidate look strict. Tokens are signed here with plain Ed25519 and plain base64, not by a JWT library: one library on
+both sides would share its bugs (contract-gate.md, Pitfalls).
+"""
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+ACCEPT, REJECT = "accept", "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to mint one credential. Claim values `{"now": s}` become the present time plus `s` seconds."""
+
+    name: str
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    key: str = "current"
+    """Which key signs: current, previous (both published) or foreign."""
+    signature: str = "ed25519"
+    """ed25519, hs256-with-public-key, empty, tampered, or other-payload (signed, then the claims were changed)."""
+    metadata_key: str = "authorization"
+    scheme: str = "Bearer"
+    copies: int = 1
+    """How often the credential is sent in one call."""
+    raw_header: str = ""
+    """The header's JSON text when no dict can say it, such as one with a doubled key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A recipe with the label a release's verifier gave it, `accept` or `reject`."""
+
+    recipe: Recipe
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Fresh key pairs by role, and the key ids the published ones go by."""
+
+    private: dict[str, Ed25519PrivateKey] = field(
+        default_factory=lambda: {role: Ed25519PrivateKey.generate() for role in ("current", "previous", "foreign")}
+    )
+
+    def kid(self, role: str) -> str:
+        return f"gate-{role}"
+
+    def public(self, role: str) -> bytes:
+        """The raw public key, 32 bytes."""
+        return self.private[role].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    def jwk(self, role: str, *, private: bool = False) -> dict[str, Any]:
+        """The key as a JWK (RFC 8037)."""
+        jwk = {"kty": "OKP", "crv": "Ed25519", "kid": self.kid(role), "x": _b64(self.public(role)), "use": "sig"}
+        return jwk | ({"d": _b64(self.private[role].private_bytes_raw())} if private else {})
+
+
+def generate(header: dict[str, Any], claims: dict[str, Any]) -> list[Recipe]:
+    """Every recipe around what a real client emits: single edits, then pairs of an edit of the head with one of the claims.
+
+    `header` and `claims` are a real client's, with times relative (`{"now": s}`).
+    """
+    real = Recipe("emitted", header, claims)
+    head_edits = list(_head_edits(real))
+    claim_edits = list(_claim_edits(real))
+    recipes = [real, *head_edits, *claim_edits, *_credential_edits(real)]
+    for head, claim in itertools.product(head_edits, claim_edits):
+        recipes.append(replace(head, name=f"{head.name} + {claim.name}", claims=claim.claims))
+    return recipes
+
+
+def _head_edits(real: Recipe) -> Iterator[Recipe]:
+    def header(name: str, **values: Any) -> Recipe:
+        return replace(real, name=name, header={k: v for k, v in (real.header | values).items() if v is not None})
+
+    yield header("alg EdDSA", alg="EdDSA")
+    yield header("alg Ed25519", alg="Ed25519")
+    for spelling in ("none", "None", "NONE", "nOnE"):
+        yield replace(header(f"alg {spelling}", alg=spelling), signature="empty")
+    yield replace(header("alg HS256 signed with the public key", alg="HS256"), signature="hs256-with-public-key")
+    yield header("alg missing", alg=None)
+    yield header("typ missing", typ=None)
+    yield header("typ wrong", typ="at+jwt")
+    yield header("kid missing", kid=None)
+    yield header("kid unknown", kid="nobody")
+    yield header("kid an integer", kid=7)
+    yield header("crit unknown", crit=["exp2"], exp2=True)
+    yield header("jwk embedded", jwk={"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})
+    yield header("jku given", jku="https://keys.invalid/jwks.json")
+    doubled = json.dumps(real.header, separators=(",", ":"))
+    yield replace(real, name="alg given twice", raw_header=doubled[:-1] + ',"alg":"none"}')
+
+
+def _claim_edits(real: Recipe) -> Iterator[Recipe]:
+    def claims(name: str, **values: Any) -> Recipe:
+        return replace(real, name=name, claims={k: v for k, v in (real.claims | values).items() if v is not None})
+
+    yield claims("expired", exp={"now": -3600}, iat={"now": -7200})
+    yield claims("just within leeway", nbf={"now": 2})
+    yield claims("not yet valid", nbf={"now": 3600})
+    yield claims("exp missing", exp=None)
+    yield claims("exp as text", exp="tomorrow")
+    yield claims("aud missing", aud=None)
+    yield claims("aud another service", aud="somebody-else")
+    yield claims("aud as a list", aud=[real.claims["aud"]])
+    yield claims("aud a list with others", aud=["somebody-else", real.claims["aud"]])
+    yield claims("iss missing", iss=None)
+    yield claims("iss foreign", iss="https://issuer.invalid")
+    yield claims("sub missing", sub=None)
+    yield claims("sub an integer", sub=1001)
+    yield claims("large", padding="x" * 2048)
+    yield claims("huge", padding="x" * 20_000)
+
+
+def _credential_edits(real: Recipe) -> Iterator[Recipe]:
+    yield replace(real, name="previous key", key="previous", header=real.header | {"kid": "$previous"})
+    yield replace(real, name="foreign key under a known kid", key="foreign")
+    yield replace(real, name="foreign key", key="foreign", header=real.header | {"kid": "$foreign"})
+    yield replace(real, name="signature tampered", signature="tampered")
+    yield replace(real, name="signature empty", signature="empty")
+    yield replace(real, name="claims changed after signing", signature="other-payload")
+    yield replace(real, name="sent twice", copies=2)
+    yield replace(real, name="not sent", copies=0)
+    yield replace(real, name="scheme lower case", scheme="bearer")
+    yield replace(real, name="scheme Token", scheme="Token")
+    yield replace(real, name="no scheme", scheme="")
+    yield replace(real, name="in x-jwt", metadata_key="x-jwt", scheme="")
+
+
+# Whatever a release's verifier said: these are never accepted. Labels taken from a release would freeze its mistakes.
+MUST_REJECT = frozenset({
+    "alg none", "alg None", "alg NONE", "alg nOnE", "alg HS256 signed with the public key", "alg given twice",
+    "kid unknown", "kid an integer", "crit unknown", "jwk embedded", "expired", "not yet valid", "exp missing",
+    "aud missing", "aud another service", "iss foreign", "sub an integer", "foreign key under a known kid",
+    "foreign key", "signature tampered", "signature empty", "claims changed after signing", "sent twice", "not sent",
+})  # fmt: skip
+
+
+def must_reject(recipe: Recipe) -> bool:
+    """Whether any part of the recipe's name is hand-kept as never acceptable."""
+    return any(part in MUST_REJECT for part in recipe.name.split(" + "))
+
+
+def mint(recipe: Recipe, keys: Keys, now_s: float) -> str:
+    """The compact JWS the recipe describes, valid around `now_s` (seconds since the epoch)."""
+    header = {name: _resolve(value, keys, now_s) for name, value in recipe.header.items()}
+    claims = {name: _resolve(value, keys, now_s) for name, value in recipe.claims.items()}
+    head_text = recipe.raw_header.replace("$current", keys.kid("current")) or json.dumps(header, separators=(",", ":"))
+    head, body = _b64(head_text.encode()), _b64(json.dumps(claims, separators=(",", ":")).encode())
+    signed = f"{head}.{body}".encode()
+    match recipe.signature:
+        case "ed25519":
+            signature = keys.private[recipe.key].sign(signed)
+        case "hs256-with-public-key":
+            signature = hmac.new(keys.public(recipe.key), signed, hashlib.sha256).digest()
+        case "empty":
+            signature = b""
+        case "tampered":
+            good = keys.private[recipe.key].sign(signed)
+            signature = bytes([good[0] ^ 1]) + good[1:]
+        case "other-payload":
+            signature = keys.private[recipe.key].sign(signed)
+            body = _b64(json.dumps(claims | {"sub": "somebody-else"}, separators=(",", ":")).encode())
+        case other:
+            raise ValueError(f"unknown signature {other!r}")
+    return f"{head}.{body}.{_b64(signature)}"
+
+
+def metadata(recipe: Recipe, keys: Keys, now_s: float) -> tuple[tuple[str, str], ...]:
+    """The gRPC metadata the recipe sends."""
+    credential = f"{recipe.scheme} {mint(recipe, keys, now_s)}".strip()
+    return ((recipe.metadata_key, credential),) * recipe.copies
+
+
+def dump(vectors: list[Vector], path: Path) -> None:
+    """Writes one JSON object a line."""
+    lines = (json.dumps({**asdict(v.recipe), "label": v.label}, ensure_ascii=False, sort_keys=True) for v in vectors)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def load(path: Path) -> list[Vector]:
+    """The vectors of a release. Raises `ValueError` when a line is not understood."""
+    vectors = []
+    for line in path.read_text().splitlines():
+        document = json.loads(line)
+        label = document.pop("label")
+        if label not in {ACCEPT, REJECT}:
+            raise ValueError(f"{path.name}: unknown label {label!r}")
+        vectors.append(Vector(Recipe(**document), label))
+    return vectors
+
+
+def _resolve(value: Any, keys: Keys, now_s: float) -> Any:
+    if isinstance(value, dict) and set(value) == {"now"}:
+        return int(now_s) + value["now"]
+    if isinstance(value, str) and value.startswith("$"):
+        return keys.kid(value.removeprefix("$"))
+    return value
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
