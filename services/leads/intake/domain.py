@@ -1,0 +1,187 @@
+"""What a lead is when it comes in: its fields, its limits, its stages, and by what it is recognised again.
+
+Pure. Rules: one customer, one record (53, 70, 124); channel source (54); stages of domain.md, Leads.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+
+from breakwater.chassis.errors import FieldError, InvalidRequestError
+from services.leads.intake.phones import normalise_phone
+
+LENGTHS_MAX: Mapping[str, int] = {
+    "name": 200,
+    "company": 200,
+    "phone": 40,
+    "email": 254,
+    "website": 500,
+    "city_code": 12,
+    "region": 60,
+    "industry": 60,
+    "source": 60,
+    "urgency": 20,
+    "need": 2_000,
+    "anonymous_id": 100,
+    "source_status": 60,
+    "external_id": 120,
+    "owner_id": 60,
+}
+"""Characters each text field may have; more is refused by name."""
+
+UTM_KEYS_MAX = 20
+UTM_VALUE_CHARS_MAX = 200
+BUDGET_MAX = Decimal(10) ** 13
+URGENCIES = frozenset({"", "low", "normal", "high", "urgent"})
+
+
+class Stage(StrEnum):
+    """Where a lead stands."""
+
+    NEW = "new"
+    CONTACTED = "contacted"
+    QUALIFIED = "qualified"
+    CONVERTED = "converted"
+    LOST = "lost"
+    CLOSED = "closed"
+
+
+OPEN_STAGES = frozenset({Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED})
+"""Stages in which a lead needs an owner and runs timers; the others start none (domain.md, Open points)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadDraft:
+    """A lead as it arrives, from a form or a row of a file. `normalise` makes it fit to be captured."""
+
+    name: str
+    source: str
+    company: str = ""
+    phone: str = ""
+    email: str = ""
+    website: str = ""
+    city_code: str = ""
+    region: str = ""
+    industry: str = ""
+    budget: Decimal | None = None
+    """Yuan."""
+    urgency: str = ""
+    need: str = ""
+    utm: Mapping[str, str] = field(default_factory=dict)
+    anonymous_id: str = ""
+    stage: Stage = Stage.NEW
+    source_status: str = ""
+    """The source system's own status word."""
+    external_id: str = ""
+    """The record's id in the system it comes from, such as "zoho:lead:4563": the same id is the same lead."""
+    owner_id: str = ""
+    """The person who owned it there; a lead that is not open keeps them, an open one is routed by the rules."""
+    created_at: datetime | None = None
+    """When it arose in the source system; None: now."""
+    phone_region: str = "CN"
+    """Where a phone number without country code is from, ISO 3166."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """By what a customer is recognised; each empty when unknown. `name` is weak: see `capture.capture_leads`."""
+
+    phone: str
+    email: str
+    name: str
+    external: str
+
+
+_FULL_STOP_FORMS = re.compile(r"[\s·•・.。,，、()（）\-_'\"“”&]+")
+_COMPANY_FORMS = re.compile(
+    r"(股份有限公司|有限责任公司|有限公司|集团公司|总公司|公司|集团|"
+    r"(?:\b(?:co|ltd|limited|inc|incorporated|corp|corporation|llc|gmbh|company)\b))$"
+)
+_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\\\]]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}")
+_ASCII_PRINTABLE = re.compile(r"[ -~]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def clean(text: str) -> str:
+    """Trimmed, full-width letters and digits made half-width, control characters gone."""
+    text = text.strip()
+    if _ASCII_PRINTABLE.fullmatch(text):
+        return text
+    return _CONTROL.sub("", unicodedata.normalize("NFKC", text)).strip()
+
+
+def money(text: str) -> Decimal | None:
+    """A decimal number such as "500000", "1,200.50" or "$22,247.63"; None when blank. Raises ValueError."""
+    plain = clean(text).lstrip("$¥￥").replace(",", "")
+    if not plain:
+        return None
+    try:
+        value = Decimal(plain)
+    except InvalidOperation:
+        raise ValueError("is not a decimal number") from None
+    if not value.is_finite():
+        raise ValueError("is not a decimal number")
+    return value
+
+
+def company_key(company: str) -> str:
+    """A company's name without its legal form, spaces and punctuation, so that its variants compare equal (53)."""
+    key = " ".join(clean(company).casefold().split()).rstrip(". ")
+    while True:
+        shorter = _COMPANY_FORMS.sub("", key).rstrip(" .,，")
+        if shorter == key or not shorter:
+            break
+        key = shorter
+    return _FULL_STOP_FORMS.sub("", key)
+
+
+def keys_of(draft: LeadDraft) -> Keys:
+    """The keys of a normalised draft."""
+    company = company_key(draft.company) if draft.company else ""
+    name = "".join(draft.name.casefold().split())
+    return Keys(
+        phone=f"phone:{draft.phone}" if draft.phone else "",
+        email=f"email:{draft.email}" if draft.email else "",
+        name=f"name:{company}:{name}" if company and name else "",
+        external=f"ref:{draft.external_id}" if draft.external_id else "",
+    )
+
+
+def normalise(draft: LeadDraft) -> LeadDraft:
+    """The draft with its fields in one form each; raises InvalidRequestError naming every field that is wrong."""
+    errors: list[FieldError] = []
+    texts = {name: clean(getattr(draft, name)) for name in LENGTHS_MAX}
+    for name, text in texts.items():
+        if len(text) > LENGTHS_MAX[name]:
+            errors.append(FieldError(name, f"is longer than {LENGTHS_MAX[name]} characters"))
+    errors.extend(FieldError(name, "is mandatory") for name in ("name", "source") if not texts[name])
+    texts["email"] = texts["email"].lower()
+    if texts["email"] and not _EMAIL.fullmatch(texts["email"]):
+        errors.append(FieldError("email", "is not an e-mail address"))
+    try:
+        texts["phone"] = normalise_phone(texts["phone"], draft.phone_region)
+    except ValueError as error:
+        errors.append(FieldError("phone", str(error)))
+    texts["urgency"] = texts["urgency"].lower()
+    if texts["urgency"] not in URGENCIES:
+        errors.append(FieldError("urgency", "is none of low, normal, high, urgent"))
+    if draft.budget is not None and not 0 <= draft.budget < BUDGET_MAX:
+        errors.append(FieldError("budget", f"is not between 0 and {BUDGET_MAX:.0f}"))
+    errors.extend(_utm_errors(draft.utm))
+    if errors:
+        raise InvalidRequestError("The lead has fields that cannot be taken.", errors=errors)
+    return replace(draft, **texts)
+
+
+def _utm_errors(utm: Mapping[str, str]) -> list[FieldError]:
+    if len(utm) > UTM_KEYS_MAX:
+        return [FieldError("utm", f"has more than {UTM_KEYS_MAX} keys")]
+    return [
+        FieldError(f"utm.{key[:60]}", f"is longer than {UTM_VALUE_CHARS_MAX} characters")
+        for key, value in utm.items()
+        if len(key) > UTM_VALUE_CHARS_MAX or len(value) > UTM_VALUE_CHARS_MAX
+    ]
