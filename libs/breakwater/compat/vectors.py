@@ -70,7 +70,7 @@ class Keys:
 
 
 def generate(header: dict[str, Any], claims: dict[str, Any]) -> list[Recipe]:
-    """Every recipe around what a real client emits: single edits, then pairs of an edit of the head with one of the claims.
+    """Every recipe around what a real client emits: single edits, then each edit of the head with each of the claims.
 
     `header` and `claims` are a real client's, with times relative (`{"now": s}`).
     """

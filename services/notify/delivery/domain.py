@@ -113,7 +113,14 @@ def lead_overdue(
         text = f"该线索应在 {due} 前认领，请立即处理。"
         return [_overdue(owner_id, "线索超时未认领", text, lead_id, f"{key}:owner", Severity.WARNING)]
     messages = [
-        _overdue(owner_id, "线索已移交主管", f"该线索应在 {due} 前跟进，现已移交主管。", lead_id, f"{key}:owner", Severity.WARNING)
+        _overdue(
+            owner_id,
+            "线索已移交主管",
+            f"该线索应在 {due} 前跟进，现已移交主管。",
+            lead_id,
+            f"{key}:owner",
+            Severity.WARNING,
+        )
     ]
     if supervisor_id and supervisor_id != owner_id:
         text = f"线索在 {due} 前未跟进，现由您处理。"
@@ -162,7 +169,10 @@ def export_degraded(*, export_id: str, requester_id: str, dependency: str, missi
         recipient_id=requester_id,
         kind="export_degraded",
         title="导出已降级",
-        body=_cut(f"{dependency} 暂不可用，已用本地引擎生成精简文件（缺少：{lacking}）。完整文件恢复后自动补发。", BODY_CHARS_MAX),
+        body=_cut(
+            f"{dependency} 暂不可用，已用本地引擎生成精简文件（缺少：{lacking}）。完整文件恢复后自动补发。",
+            BODY_CHARS_MAX,
+        ),
         subject=f"export:{export_id}",
         dedup_key=f"export_degraded:{export_id}",
         severity=Severity.WARNING,

@@ -1,0 +1,86 @@
+"""The words of each notification, and who gets which."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.notify.delivery import domain
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+DUE = datetime(2026, 3, 2, 1, 15, tzinfo=UTC)
+
+
+def assigned(**changes):
+    """A message about a new lead."""
+    given = {
+        "assignment_id": "a1",
+        "lead_id": "l1",
+        "owner_id": "1001",
+        "lead_name": "王芳",
+        "company": "海天机械",
+        "source": "展会扫码",
+        "priority": "P1",
+        "reason": "轮转",
+        "claim_by": DUE,
+        "zone": SHANGHAI,
+    }
+    return domain.lead_assigned(**(given | changes))
+
+
+@pytest.mark.capability(125)
+def test_the_owner_reads_who_the_lead_is_and_by_when_to_claim_it():
+    """Name, company, source and the due time in the team's zone stand in the message."""
+    message = assigned()
+    assert message.recipient_id == "1001"
+    assert "海天机械 王芳" in message.title
+    assert "展会扫码" in message.body
+    assert "03-02 09:15" in message.body
+
+
+def test_a_p0_lead_is_louder():
+    """P0 is marked in the title and warns."""
+    message = assigned(priority="P0")
+    assert message.title.startswith("【P0】")
+    assert message.severity is domain.Severity.WARNING
+
+
+def test_the_same_assignment_is_the_same_notification():
+    """The key depends on the assignment alone, so a redelivery cannot notify twice."""
+    assert assigned().dedup_key == assigned(reason="other words").dedup_key
+    assert assigned().dedup_key != assigned(assignment_id="a2").dedup_key
+
+
+@pytest.mark.capability(5)
+def test_the_second_stage_reaches_owner_and_supervisor():
+    """Stage 1 reminds the owner; stage 2 tells the supervisor as critical too (双阶超时)."""
+    common = {"lead_id": "l1", "owner_id": "1001", "supervisor_id": "1009", "due_at": DUE, "zone": SHANGHAI}
+    first, second = domain.lead_overdue(stage=1, **common), domain.lead_overdue(stage=2, **common)
+    assert [message.recipient_id for message in first] == ["1001"]
+    assert [(message.recipient_id, message.severity) for message in second] == [
+        ("1001", domain.Severity.WARNING),
+        ("1009", domain.Severity.CRITICAL),
+    ]
+    assert len({message.dedup_key for message in first + second}) == 3
+
+
+def test_an_owner_who_is_their_own_supervisor_is_told_once():
+    """Nobody gets the same escalation twice."""
+    common = {"lead_id": "l1", "owner_id": "1001", "supervisor_id": "1001", "due_at": DUE, "zone": SHANGHAI}
+    assert len(domain.lead_overdue(stage=2, **common)) == 1
+
+
+@pytest.mark.capability(37)
+def test_a_degraded_export_says_what_is_missing_and_that_more_follows():
+    """The first receipt names the dependency and the columns left out."""
+    message = domain.export_degraded(export_id="e1", requester_id="u", dependency="files", missing=("need", "utm"))
+    assert "files" in message.body
+    assert "need、utm" in message.body
+    assert "自动补发" in message.body
+
+
+def test_overlong_words_are_cut_visibly():
+    """A name of any length stays within the limit and shows that it was cut."""
+    title = assigned(lead_name="长" * 500).title
+    assert len(title) == domain.TITLE_CHARS_MAX
+    assert title.endswith("…")
