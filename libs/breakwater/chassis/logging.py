@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+from structlog.stdlib import BoundLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from breakwater.chassis import telemetry
 
@@ -54,9 +55,9 @@ def configure(service: str, level: str = "info", *, instance: str | None = None)
     logging.captureWarnings(capture=True)
 
 
-def get_logger(name: str) -> FilteringBoundLogger:
+def get_logger(name: str) -> BoundLogger:
     """A logger: `log.info("lead_assigned", lead_id=...)`, event names in snake case, data as keywords."""
-    logger: FilteringBoundLogger = structlog.stdlib.get_logger(name)
+    logger: BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 

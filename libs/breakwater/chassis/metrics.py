@@ -43,7 +43,10 @@ OUTBOX_PENDING = Gauge(
     "breakwater_outbox_pending", "Events stored and not yet acknowledged by JetStream.", ("service",), registry=REGISTRY
 )
 DEAD_LETTERS = Gauge(
-    "breakwater_dead_letters", "Messages given up after their last delivery and not yet replayed.", ("service",), registry=REGISTRY
+    "breakwater_dead_letters",
+    "Messages given up after their last delivery and not yet replayed.",
+    ("service",),
+    registry=REGISTRY,
 )
 TIMER_LAG = Gauge(
     "breakwater_timer_lag_seconds", "How late the oldest due timer is.", ("service", "timer"), registry=REGISTRY
@@ -61,10 +64,16 @@ AUTH_REFUSED = Counter(
     "breakwater_auth_refused_total", "Tokens refused, by reason.", ("verifier", "reason"), registry=REGISTRY
 )
 JWKS_STALE = Gauge(
-    "breakwater_jwks_stale", "1 while the key source is unreachable and the last good set is used.", ("source",), registry=REGISTRY
+    "breakwater_jwks_stale",
+    "1 while the key source is unreachable and the last good set is used.",
+    ("source",),
+    registry=REGISTRY,
 )
 BACKGROUND_FAILURES = Counter(
-    "breakwater_background_failures_total", "Background tasks that failed and were restarted.", ("task",), registry=REGISTRY
+    "breakwater_background_failures_total",
+    "Background tasks that failed and were restarted.",
+    ("task",),
+    registry=REGISTRY,
 )
 
 

@@ -22,7 +22,16 @@ PREFIX = "BREAKWATER_"
 # The platform's other variables (the command line, the gateway's own): right in a shared environment, not read here.
 KNOWN_ELSEWHERE = frozenset(
     {
-        *("STATE", "TOKEN", "GATEWAY", "CALLER_JWKS", "CALLER_ISSUER", "SEAL_KEY_FILE", "HMAC_KEY_FILE", "OBJECT_STORE_URL"),
+        *(
+            "STATE",
+            "TOKEN",
+            "GATEWAY",
+            "CALLER_JWKS",
+            "CALLER_ISSUER",
+            "SEAL_KEY_FILE",
+            "HMAC_KEY_FILE",
+            "OBJECT_STORE_URL",
+        ),
         *("EXPORT_SCRATCH_DIR", "GATEWAY_URL", "OPS_URL", "HTTP_PORT"),
     }
 )

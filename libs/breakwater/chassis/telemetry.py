@@ -157,7 +157,9 @@ def span(
     if tracer is None or parent is None or not parent.sampled:
         yield None
         return
-    remote = SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=TraceFlags(_SAMPLED))
+    remote = SpanContext(
+        int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=TraceFlags(_SAMPLED)
+    )
     made = tracer.start_span(
         name, trace.set_span_in_context(NonRecordingSpan(remote)), kind=kind, attributes=dict(attributes or {})
     )

@@ -1,0 +1,237 @@
+"""Public keys from a JWKS file or URL, and the making of private ones.
+
+Keys rotate with overlap: a new one is published before it signs. A token with an unknown `kid` makes the source look again,
+at most every few seconds. While the source is unreachable or publishes nonsense, the last good set stays in use and says so
+by a metric and the log.
+"""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from breakwater.chassis import metrics
+from breakwater.chassis.clock import Clock, SystemClock
+from breakwater.chassis.logging import get_logger
+
+JWKS_SIZE_BYTES_MAX = 256 * 1024
+KEYS_MAX = 64
+FETCH_TIMEOUT_S = 3.0
+
+_DEVELOPMENT = "development"
+_log = get_logger(__name__)
+
+
+class KeySetError(Exception):
+    """A key or key set cannot be used. The message names what is wrong, never key material."""
+
+
+class DevelopmentKeyError(KeySetError):
+    """A key made for development was met in production."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """One key of a set. `owner` is the service that signs with it; None in a callers' set."""
+
+    kid: str
+    owner: str | None
+    key: OKPKey
+
+
+def new_private_jwk(owner: str, *, development: bool) -> dict[str, str]:
+    """A new private Ed25519 JWK: `kid` (owner and thumbprint), `owner`, and `use_env` when it is for development only."""
+    key = OKPKey.generate_key("Ed25519", private=True)
+    jwk: dict[str, str] = {
+        name: str(value) for name, value in key.as_dict(private=True).items() if name in "kty crv x d".split()
+    }
+    jwk |= {"kid": f"{owner}-{key.thumbprint()[:12]}", "use": "sig", "alg": "Ed25519", "owner": owner}
+    if development:
+        jwk["use_env"] = _DEVELOPMENT
+    return jwk
+
+
+def public_jwk(private: Mapping[str, str]) -> dict[str, str]:
+    """The publishable half of a private JWK."""
+    return {name: value for name, value in private.items() if name != "d"}
+
+
+def refuse_development_key(jwk: Mapping[str, Any], *, production: bool) -> None:
+    """Raises `DevelopmentKeyError` in production for a key that `new_private_jwk` made for development."""
+    if production and "use_env" in jwk and jwk["use_env"] != "production":
+        raise DevelopmentKeyError(
+            f"key {jwk.get('kid')!r} is made for {jwk['use_env']!r} and must not be used in production"
+        )
+
+
+def parse_key_set(content: bytes, *, production: bool) -> dict[str, PublicKey]:
+    """The Ed25519 signing keys of a JWKS by `kid`; keys of other kinds are passed over, as RFC 7517 5 has it.
+
+    Raises `KeySetError` when it is no JWKS, holds a private key, a `kid` twice, or no usable key at all.
+    """
+    try:
+        entries = json.loads(content)["keys"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise KeySetError("it is not a JWKS") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise KeySetError("it is not a JWKS")
+    if len(entries) > KEYS_MAX:
+        raise KeySetError(f"it holds more than {KEYS_MAX} keys")
+    keys: dict[str, PublicKey] = {}
+    for entry in entries:
+        if "d" in entry or "k" in entry:
+            raise KeySetError("it publishes a private key")
+        if entry.get("kty") != "OKP" or entry.get("crv") != "Ed25519" or entry.get("use", "sig") != "sig":
+            continue
+        refuse_development_key(entry, production=production)
+        key = _public_key(entry)
+        if key.kid in keys:
+            raise KeySetError(f"it holds kid {key.kid!r} twice")
+        keys[key.kid] = key
+    if not keys:
+        raise KeySetError("it holds no Ed25519 key")
+    return keys
+
+
+def _public_key(entry: Mapping[str, Any]) -> PublicKey:
+    kid, owner = entry.get("kid"), entry.get("owner")
+    if not isinstance(kid, str) or not kid or not isinstance(owner, str | None):
+        raise KeySetError("a key's kid or owner is not a text")
+    try:
+        key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": entry["x"]})
+        key.get_op_key("verify")
+    except (JoseError, KeyError, ValueError, TypeError) as error:
+        raise KeySetError(f"key {kid!r} cannot be read") from error
+    return PublicKey(kid, owner, key)
+
+
+class KeySource:
+    """The present key set of one JWKS file or http(s) URL.
+
+    `start()` loads it and must be awaited once; `run()` looks again every `refresh_s` for as long as it is awaited.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        production: bool,
+        clock: Clock | None = None,
+        refresh_s: float = 30.0,
+        unknown_key_refresh_s: float = 5.0,
+        retry_s: float = 1.0,
+    ) -> None:
+        self._source = source
+        self._production = production
+        self._clock = clock or SystemClock()
+        self._refresh_s = refresh_s
+        self._unknown_key_refresh_s = unknown_key_refresh_s
+        self._retry_s = retry_s
+        self._keys: dict[str, PublicKey] = {}
+        self._content = b""
+        self._looked_at = -unknown_key_refresh_s
+        self._loading = asyncio.Lock()
+        self._stale_gauge = metrics.JWKS_STALE.labels(source)
+        self.stale = False
+        """Whether the source could not be used when it was last tried."""
+        self.generation = 0
+        """Changes with the key set: what was verified under an older one must be verified again."""
+
+    async def start(self) -> None:
+        """Loads the set. An unreachable or broken source only raises the alarm, for it may come back.
+
+        Raises `DevelopmentKeyError` in production: such a process must not start.
+        """
+        try:
+            await self._reload()
+        except DevelopmentKeyError:
+            raise
+        except KeySetError:
+            return
+
+    async def run(self) -> None:
+        """Looks again for ever; every `retry_s` while there is no set at all."""
+        while True:
+            await self._clock.sleep(self._refresh_s if self._keys else self._retry_s)
+            await self._look_again()
+
+    async def find(self, kid: str) -> PublicKey | None:
+        """The key of that name; looks at the source again when it is new, at most every `unknown_key_refresh_s`."""
+        key = self._keys.get(kid)
+        if key is not None:
+            return key
+        async with self._loading:
+            if kid not in self._keys and self._clock.monotonic() - self._looked_at >= self._unknown_key_refresh_s:
+                await self._look_again(locked=True)
+        return self._keys.get(kid)
+
+    def _alarm(self, *, stale: bool) -> None:
+        self.stale = stale
+        self._stale_gauge.set(stale)
+
+    async def _look_again(self, *, locked: bool = False) -> None:
+        try:
+            await self._reload(locked=locked)
+        except KeySetError:
+            return  # the last good set stays; _reload raised the alarm
+
+    async def _reload(self, *, locked: bool = False) -> None:
+        if not locked:
+            async with self._loading:
+                return await self._reload(locked=True)
+        self._looked_at = self._clock.monotonic()
+        try:
+            content = await self._read()
+            keys = parse_key_set(content, production=self._production) if content != self._content else self._keys
+        except KeySetError as error:
+            self._alarm(stale=True)
+            _log.error("jwks_unusable", source=self._source, problem=str(error), keys_kept=len(self._keys))
+            raise
+        self._alarm(stale=False)
+        if content != self._content:
+            self._content, self._keys = content, keys
+            self.generation += 1
+            _log.info("jwks_loaded", source=self._source, kids=sorted(keys))
+        return None
+
+    async def _read(self) -> bytes:
+        fetch = _fetch if self._source.startswith(("http://", "https://")) else _read_file
+        content = await asyncio.to_thread(fetch, self._source)
+        if len(content) > JWKS_SIZE_BYTES_MAX:
+            raise KeySetError(f"it is larger than {JWKS_SIZE_BYTES_MAX} bytes")
+        return content
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(JWKS_SIZE_BYTES_MAX + 1)
+    except OSError as error:
+        raise KeySetError(f"it cannot be read: {error.strerror}") from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A key server that sends us elsewhere is not obeyed."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+# Without proxies: a key source is named outright or not at all.
+_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with _OPENER.open(url, timeout=FETCH_TIMEOUT_S) as answer:
+            content: bytes = answer.read(JWKS_SIZE_BYTES_MAX + 1)
+            return content
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise KeySetError(f"it cannot be fetched: {type(error).__name__}") from error
