@@ -1,0 +1,42 @@
+"""Policies for calls that may fail: one for each caller -> dependency edge. Knows no transport; see README.md."""
+
+from breakwater.resilience._clock import Clock
+from breakwater.resilience._deadline import Deadline, current_deadline
+from breakwater.resilience._errors import (
+    AttemptTimeoutError,
+    BulkheadFullError,
+    CircuitOpenError,
+    DeadlineExceededError,
+    InvalidPolicyError,
+    OverloadedError,
+    PolicyError,
+)
+from breakwater.resilience._outcome import Outcome
+from breakwater.resilience._override import Override, OverrideMode
+from breakwater.resilience._policy import Admission, Policy
+from breakwater.resilience._registry import PolicyRegistry
+from breakwater.resilience._settings import PolicySettings
+from breakwater.resilience._snapshot import CircuitState, EdgeSnapshot, Transition
+
+__all__ = [
+    "Admission",
+    "AttemptTimeoutError",
+    "BulkheadFullError",
+    "CircuitOpenError",
+    "CircuitState",
+    "Clock",
+    "Deadline",
+    "DeadlineExceededError",
+    "EdgeSnapshot",
+    "InvalidPolicyError",
+    "OverloadedError",
+    "Outcome",
+    "Override",
+    "OverrideMode",
+    "Policy",
+    "PolicyError",
+    "PolicyRegistry",
+    "PolicySettings",
+    "Transition",
+    "current_deadline",
+]
