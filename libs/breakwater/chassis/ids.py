@@ -9,7 +9,7 @@ _COUNTER_MAX = (1 << _COUNTER_BITS) - 1
 
 
 class _Sequence:
-    """The last millisecond and counter used, so that ids of one process never run backwards (RFC 9562, 6.2 method 1)."""
+    """The last millisecond and counter used: ids of one process never run backwards (RFC 9562, 6.2 method 1)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
