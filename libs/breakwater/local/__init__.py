@@ -1,0 +1,1 @@
+"""The local platform: real PostgreSQL and NATS from their wheels, and the supervisor that runs all of it."""
