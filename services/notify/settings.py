@@ -1,0 +1,12 @@
+"""What notify is told beside what every process is told."""
+
+from pydantic import Field
+
+from breakwater.chassis.settings import ServiceSettings
+
+
+class NotifySettings(ServiceSettings):
+    """Variables of the notify process."""
+
+    zone: str = Field(default="Asia/Shanghai")
+    """The time zone due times are written in."""
