@@ -11,16 +11,16 @@ from breakwater.local.nats import OPERATOR, NatsServer
 
 
 @pytest.fixture
-def connect(nats_server):
+async def connect(nats_server):
     """`connection = await connect("leads")`; closed after the test."""
     open_connections = []
 
     async def as_user(user, **options):
         connection = await nats.connect(
-            options.pop("url", nats_server.url),
+            nats_server.url,
             user=user,
-            password=options.pop("password", nats_server.password(user)),
-            inbox_prefix=options.pop("inbox_prefix", f"_INBOX_{user}").encode(),
+            password=nats_server.password(user),
+            inbox_prefix=f"_INBOX_{user}".encode(),
             allow_reconnect=False,
             **options,
         )
@@ -28,9 +28,8 @@ def connect(nats_server):
         return connection
 
     yield as_user
-    # The loop is the session's, so closing may be left to it; the connections hold no data.
     for connection in open_connections:
-        connection._transport and connection._transport.close()
+        await connection.close()
 
 
 async def test_a_message_acknowledged_survives_a_kill(tmp_path):
@@ -51,10 +50,11 @@ async def test_a_message_acknowledged_survives_a_kill(tmp_path):
 
 async def test_nobody_connects_without_a_password(nats_server):
     """No anonymous user, and no default one."""
-    with pytest.raises(nats.errors.Error, match="Authorization Violation"):
-        await nats.connect(nats_server.url, allow_reconnect=False)
-    with pytest.raises(nats.errors.Error, match="Authorization Violation"):
-        await nats.connect(nats_server.url, user="leads", password="leads", allow_reconnect=False)
+    for credentials in ({}, {"user": "leads", "password": "leads"}):
+        client = nats.NATS()
+        with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+            await client.connect(nats_server.url, allow_reconnect=False, **credentials)
+        await client.close()
 
 
 async def test_events_go_from_their_owner_to_a_durable_consumer(clean_nats, connect):
