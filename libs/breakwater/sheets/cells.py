@@ -1,32 +1,36 @@
-"""Cells of an XLSX sheet, a column of a batch at a time: canonical text to the XML that follows `<c r="A1"`.
+"""Cells of an XLSX sheet, a column of a batch at a time: canonical texts to `<c>` elements, nothing for an empty cell.
 
 Batches whose cells are harmless, which is nearly all, are found by a few searches over all cells at once and take a
 fast path; the others are looked at cell by cell. Nothing here ever writes a formula: text is always an inline string.
 """
 
 import re
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from functools import partial
 
 from breakwater.sheets.columns import ColumnType
 from breakwater.sheets.times import ZoneTimes, date_number
 
-CELL_CHARACTERS_MAX = 32_767
-"""UTF-16 units in a cell (Excel specifications and limits)."""
+CELL_UNITS_MAX = 32_767
+"""UTF-16 units of text in a cell (Excel specifications and limits)."""
 
 STYLE_GENERAL, STYLE_HEADER, STYLE_TEXT, STYLE_INTEGER, STYLE_DECIMAL, STYLE_DATE, STYLE_DATETIME, STYLE_HEADLINE = (
     range(8)
 )
 
-_EMPTY = "/>"
 _DIGITS_EXACT_MAX = 15  # a spreadsheet's numbers are binary doubles: what is longer stays exact as text only
 _FORMAT_TEXT_CHARACTERS_MAX = 255  # Excel shows ##### for longer cells of the format @
+_DAYS_CACHED_MAX = 50_000
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _NOT_XML = re.compile("[\ufffe\uffff]")
 _ESCAPE_LOOKALIKE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")  # ECMA-376 part 1, 22.9.2.19: _xHHHH_ in a string is an escape
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_BOOLEANS = {"": _EMPTY, "true": ' t="b"><v>1</v></c>', "false": ' t="b"><v>0</v></c>'}
+_BOOLEANS = {"": "", "true": "1", "false": "0"}
+
+Encoder = Callable[[str, list[str], Sequence[str]], list[str]]
+"""A column's letters, the numbers of its rows and their canonical texts, to elements."""
 
 
 def clean_text(text: str) -> str:
@@ -40,103 +44,117 @@ def clean_text(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
-def escape(text: str) -> str:
-    """The text as XML content."""
-    text = _ESCAPE_LOOKALIKE.sub("_x005F_", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 class CellEncoder:
     """Encodes columns of a batch; counts the cells it had to cut."""
 
     def __init__(self, times: ZoneTimes) -> None:
         self._times = times
-        self._date_numbers: dict[str, str | None] = {}
+        self._days: dict[str, str | None] = {"": ""}
         self.cells_cut = 0
 
-    def of(self, column_type: ColumnType) -> Callable[[list[str]], list[str]]:
+    def of(self, column_type: ColumnType) -> Encoder:
         """The encoder of a column of this type."""
-        return {
+        encoders: dict[ColumnType, Encoder] = {
             ColumnType.TEXT: self._texts,
-            ColumnType.INTEGER: lambda values: self._numbers(values, STYLE_INTEGER),
-            ColumnType.DECIMAL: lambda values: self._numbers(values, STYLE_DECIMAL),
+            ColumnType.INTEGER: partial(self._numbers, f's="{STYLE_INTEGER}"'),
+            ColumnType.DECIMAL: partial(self._numbers, f's="{STYLE_DECIMAL}"'),
             ColumnType.DATE: self._dates,
             ColumnType.DATETIME: self._datetimes,
             ColumnType.BOOLEAN: self._booleans,
-        }[column_type]
+        }
+        return encoders[column_type]
 
-    def text(self, value: str, style: int = STYLE_TEXT) -> str:
+    def text(self, reference: str, value: str, style: int = STYLE_TEXT) -> str:
         """One cell of text, whatever it holds."""
         text = clean_text(value)
         if not text:
-            return _EMPTY
+            return ""
         if len(text) > _FORMAT_TEXT_CHARACTERS_MAX:
             text = self._cut(text)
             style = STYLE_GENERAL if style == STYLE_TEXT else style
-        return f' s="{style}" t="inlineStr"><is><t xml:space="preserve">{escape(text)}</t></is></c>'
+        content = f'<is><t xml:space="preserve">{_escape(text)}</t></is>'
+        return f'<c r="{reference}" s="{style}" t="inlineStr">{content}</c>'
 
     def _cut(self, text: str) -> str:
-        if len(text) <= CELL_CHARACTERS_MAX // 2:
+        if len(text) <= CELL_UNITS_MAX // 2:
             return text
         units = text.encode("utf-16-le")
-        if len(units) <= 2 * CELL_CHARACTERS_MAX:
+        if len(units) <= 2 * CELL_UNITS_MAX:
             return text
         self.cells_cut += 1
-        return units[: 2 * CELL_CHARACTERS_MAX].decode("utf-16-le", "ignore")
+        return units[: 2 * CELL_UNITS_MAX].decode("utf-16-le", "ignore")
 
-    def _texts(self, values: list[str]) -> list[str]:
+    def _texts(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
         if _is_harmless('"'.join(values)) and max(map(len, values)) <= _FORMAT_TEXT_CHARACTERS_MAX:
             return [
-                f' s="{STYLE_TEXT}" t="inlineStr"><is><t>{value}</t></is></c>' if value else _EMPTY for value in values
+                f'<c r="{letters}{number}" s="{STYLE_TEXT}" t="inlineStr"><is><t>{value}</t></is></c>' if value else ""
+                for number, value in zip(numbers, values, strict=True)
             ]
-        return [self.text(value) for value in values]
+        return [self.text(letters + number, value) for number, value in zip(numbers, values, strict=True)]
 
-    def _numbers(self, values: list[str], style: int) -> list[str]:
-        if are_numbers(values):
-            return [f' s="{style}"><v>{value}</v></c>' if value else _EMPTY for value in values]
-        return [
-            f' s="{style}"><v>{value}</v></c>' if is_number(value) and _is_exact(value) else self.text(value)
-            for value in values
+    def _numbers(self, kind: str, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
+        known = values if are_numbers(values) else [value if _is_exact(value) else None for value in values]
+        return self._values(kind, letters, numbers, known, values)
+
+    def _dates(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
+        return self._values(f's="{STYLE_DATE}"', letters, numbers, [self._day(value) for value in values], values)
+
+    def _datetimes(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
+        day_number = self._times.day_number
+        known = [value and day_number(value) for value in values]
+        if None in known:
+            values = [self._times.text(value) or value for value in values]
+        return self._values(f's="{STYLE_DATETIME}"', letters, numbers, known, values)
+
+    def _booleans(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
+        return self._values('t="b"', letters, numbers, [_BOOLEANS.get(value) for value in values], values)
+
+    def _values(
+        self, kind: str, letters: str, numbers: list[str], known: Sequence[str | None], values: Sequence[str]
+    ) -> list[str]:
+        # `known` has the content of each cell of this kind, None where only text will do.
+        cells = [
+            f'<c r="{letters}{number}" {kind}><v>{value}</v></c>' if value else ""
+            for number, value in zip(numbers, known, strict=True)
         ]
+        if None in known:
+            for index, value in enumerate(known):
+                if value is None:
+                    cells[index] = self.text(letters + numbers[index], values[index])
+        return cells
 
-    def _dates(self, values: list[str]) -> list[str]:
-        return [self._date(value) if value else _EMPTY for value in values]
-
-    def _date(self, value: str) -> str:
+    def _day(self, value: str) -> str | None:
         try:
-            number = self._date_numbers[value]
+            return self._days[value]
         except KeyError:
-            if len(self._date_numbers) >= _DATES_CACHED_MAX:
-                self._date_numbers.clear()
-            number = self._date_numbers[value] = date_number(value)
-        return self.text(value) if number is None else f' s="{STYLE_DATE}"><v>{number}</v></c>'
-
-    def _datetimes(self, values: list[str]) -> list[str]:
-        return [self._datetime(value) if value else _EMPTY for value in values]
-
-    def _datetime(self, value: str) -> str:
-        number = self._times.day_number(value)
-        if number is None:
-            return self.text(self._times.text(value) or value)
-        return f' s="{STYLE_DATETIME}"><v>{number}</v></c>'
-
-    def _booleans(self, values: list[str]) -> list[str]:
-        return [_BOOLEANS.get(value) or self.text(value) for value in values]
-
-
-_DATES_CACHED_MAX = 50_000
+            if len(self._days) >= _DAYS_CACHED_MAX:
+                self._days = {"": ""}
+            known = self._days[value] = date_number(value)
+            return known
 
 
 def is_number(value: str) -> bool:
-    """Whether this is a plain decimal number."""
-    return _NUMBER.fullmatch(value) is not None
+    """Whether this is a plain decimal number, or empty."""
+    return not value or _NUMBER.fullmatch(value) is not None
+
+
+def are_numbers(values: Sequence[str]) -> bool:
+    """Whether all are plain, non-negative and short enough to be exact, or empty: told fast, never wrongly true."""
+    joined = "".join(values)
+    if not joined:
+        return True
+    if not joined.isascii() or not joined.replace(".", "").isdecimal() or max(map(len, values)) > _DIGITS_EXACT_MAX:
+        return False
+    try:
+        for value in filter(None, values):
+            float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_exact(value: str) -> bool:
-    try:
-        return len(Decimal(value).normalize().as_tuple().digits) <= _DIGITS_EXACT_MAX
-    except InvalidOperation:
-        return False
+    return not value or (is_number(value) and len(Decimal(value).normalize().as_tuple().digits) <= _DIGITS_EXACT_MAX)
 
 
 def _is_harmless(joined: str) -> bool:
@@ -154,16 +172,6 @@ def _is_harmless(joined: str) -> bool:
     )
 
 
-def are_numbers(values: list[str]) -> bool:
-    """Whether all are plain, non-negative and short enough to be exact, or empty: told fast, never wrongly true."""
-    joined = "".join(values)
-    if not joined:
-        return True
-    if not joined.isascii() or not joined.replace(".", "").isdecimal() or max(map(len, values)) > _DIGITS_EXACT_MAX:
-        return False
-    try:
-        for value in filter(None, values):
-            float(value)
-    except ValueError:
-        return False
-    return True
+def _escape(text: str) -> str:
+    text = _ESCAPE_LOOKALIKE.sub("_x005F_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -61,8 +61,8 @@ class Summary:
     characters_replaced: int = 0
 
 
-def batches(rows: Iterable[Sequence[Cell]], columns: Sequence[Column]) -> Iterator[list[list[str]]]:
-    """The rows, a bounded number at a time, turned into one list of canonical texts for each column.
+def batches(rows: Iterable[Sequence[Cell]], columns: Sequence[Column]) -> Iterator[list[Sequence[str]]]:
+    """The rows, a bounded number at a time, turned into canonical texts for each column.
 
     Raises ValueError for a row whose length is not that of the columns, TypeError for a value of no known kind.
     """
@@ -75,10 +75,10 @@ def batches(rows: Iterable[Sequence[Cell]], columns: Sequence[Column]) -> Iterat
         yield [canonical_column(values) for values in by_column]
 
 
-def canonical_column(values: Sequence[Cell]) -> list[str]:
+def canonical_column(values: Sequence[Cell]) -> Sequence[str]:
     """The values as canonical text, which `XlsxWriter.write_rows` describes."""
     if set(map(type, values)) == {str}:
-        return list(values)  # type: ignore[arg-type]  # just checked, all at once because one by one is slow
+        return values  # type: ignore[return-value]  # just checked, all at once because one by one is slow
     return [value if type(value) is str else _canonical(value) for value in values]
 
 

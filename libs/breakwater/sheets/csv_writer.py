@@ -59,7 +59,7 @@ class CsvWriter:
         """Tells what was written."""
         return Summary(self._rows, 1, self._size_bytes, characters_replaced=self._characters_replaced)
 
-    def _encoder_of(self, column_type: ColumnType) -> Callable[[list[str]], list[str]]:
+    def _encoder_of(self, column_type: ColumnType) -> Callable[[Sequence[str]], Sequence[str]]:
         match column_type:
             case ColumnType.INTEGER | ColumnType.DECIMAL:
                 return _numbers
@@ -76,13 +76,13 @@ class CsvWriter:
         self._sink(data)
 
 
-def _numbers(values: list[str]) -> list[str]:
+def _numbers(values: Sequence[str]) -> Sequence[str]:
     if are_numbers(values):
         return values
     return [value if is_number(value) else _text(value) for value in values]
 
 
-def _texts(values: list[str]) -> list[str]:
+def _texts(values: Sequence[str]) -> Sequence[str]:
     joined = "".join(values)
     if (
         joined.isprintable()

@@ -8,12 +8,12 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001  # day numbers have no zone
-_EPOCH_ORDINAL = _EPOCH.toordinal()
 _FIRST_SAFE = datetime(1900, 3, 1)  # noqa: DTZ001
-_FIRST_SAFE_S = int((_FIRST_SAFE - _EPOCH).total_seconds())
-_DAY_S = 86_400
+_MICROSECOND = timedelta(microseconds=1)
 _HOURS_CACHED_MAX = 50_000
-_SECOND_OF_HOUR = {f":{minute:02}:{second:02}": minute * 60 + second for minute in range(60) for second in range(60)}
+_SECOND_US = {
+    f":{minute:02}:{second:02}": (minute * 60 + second) * 1_000_000 for minute in range(60) for second in range(60)
+}
 
 
 class ZoneTimes:
@@ -21,48 +21,36 @@ class ZoneTimes:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
-        self._hours: dict[str, tuple[int, str] | None] = {}
+        self._hours: dict[str, tuple[int, str]] = {}
 
     def day_number(self, instant: str) -> str | None:
         """`2026-01-05T01:30:00.5Z` -> `46027.39583912037`; None for what is no instant or too early."""
-        seconds, fraction = _SECOND_OF_HOUR.get(instant[13:19]), instant[19:]
-        hour = self._hour(instant[:13])
-        if hour is None or seconds is None or not _is_fraction(fraction):
-            local = self._local(instant)
-            if local is None or local < _FIRST_SAFE:
-                return None
-            return repr((local - _EPOCH) / timedelta(days=1))
-        if fraction == "Z":
-            return repr((hour[0] + seconds) / _DAY_S)
-        return repr((hour[0] + seconds + float(fraction[:-1])) / _DAY_S)
+        hour = self._hours.get(instant[:13]) or self._learn_hour(instant[:13])
+        second_us, fraction_us = _SECOND_US.get(instant[13:19]), _fraction_us(instant[19:])
+        if hour is not None and second_us is not None and fraction_us is not None:
+            return _as_days(hour[0] + second_us + fraction_us)
+        local = self._local(instant)
+        return None if local is None or local < _FIRST_SAFE else _as_days((local - _EPOCH) // _MICROSECOND)
 
     def text(self, instant: str) -> str | None:
-        """`2026-01-05T01:30:00Z` -> `2026-01-05 09:30:00`; None for what is no such instant."""
-        fraction = instant[19:]
-        hour = self._hour(instant[:13])
-        if hour is None or not hour[1] or instant[13:19] not in _SECOND_OF_HOUR or not _is_fraction(fraction):
-            local = self._local(instant)
-            return None if local is None else local.isoformat(sep=" ")
-        return f"{hour[1]}{instant[13:19]}{fraction[:-1]}"
+        """`2026-01-05T01:30:00Z` -> `2026-01-05 09:30:00`; None for what is no instant."""
+        hour = self._hours.get(instant[:13]) or self._learn_hour(instant[:13])
+        if hour is not None and hour[1] and instant[13:19] in _SECOND_US and _fraction_us(instant[19:]) is not None:
+            return f"{hour[1]}{instant[13:19]}{instant[19:-1]}"
+        local = self._local(instant)
+        return None if local is None else local.isoformat(sep=" ")
 
-    def _hour(self, hour: str) -> tuple[int, str] | None:
-        try:
-            return self._hours[hour]
-        except KeyError:
-            if len(self._hours) >= _HOURS_CACHED_MAX:
-                self._hours.clear()
-            known = self._hours[hour] = self._work_out(hour)
-            return known
-
-    def _work_out(self, hour: str) -> tuple[int, str] | None:
-        # Seconds since the epoch and the text of the local hour; None when the zone's clocks change within it.
+    def _learn_hour(self, hour: str) -> tuple[int, str] | None:
+        # Microseconds since the epoch and text of the local hour. An hour within which the zone's clocks change, or
+        # that is none, is left to the exact way; its text is empty where the zone is off by part of an hour.
         first, last = self._local(f"{hour}:00:00Z"), self._local(f"{hour}:59:59Z")
-        if first is None or last is None or last - first != timedelta(seconds=3_599):
+        if first is None or last is None or last - first != timedelta(seconds=3_599) or first < _FIRST_SAFE:
             return None
-        start_s = int((first - _EPOCH).total_seconds())
-        if start_s < _FIRST_SAFE_S:
-            return None
-        return start_s, first.strftime("%Y-%m-%d %H") if first.minute == first.second == 0 else ""
+        if len(self._hours) >= _HOURS_CACHED_MAX:
+            self._hours.clear()
+        text = first.strftime("%Y-%m-%d %H") if first.minute == first.second == 0 else ""
+        known = self._hours[hour] = (first - _EPOCH) // _MICROSECOND, text
+        return known
 
     def _local(self, instant: str) -> datetime | None:
         try:
@@ -72,8 +60,20 @@ class ZoneTimes:
             return None
 
 
-def _is_fraction(text: str) -> bool:
-    return text == "Z" or (text[:1] == "." and text[-1:] == "Z" and text[1:-1].isdecimal() and text.isascii())
+def _fraction_us(text: str) -> int | None:
+    # "Z" or ".123456Z"; what is below a microsecond does not count.
+    if text == "Z":
+        return 0
+    digits = text[1:-1]
+    if text[:1] != "." or text[-1] != "Z" or not digits.isdecimal() or not digits.isascii():
+        return None
+    return int(digits.ljust(6, "0")[:6])
+
+
+def _as_days(microseconds: int) -> str:
+    # Days with 11 decimals, below a microsecond: 1e11 / 86.4e9 = 125 / 108. Integers are quicker than floats to text.
+    digits = str((microseconds * 125 + 54) // 108)
+    return f"{digits[:-11]}.{digits[-11:]}"
 
 
 def date_number(day: str) -> str | None:
@@ -82,4 +82,4 @@ def date_number(day: str) -> str | None:
         ordinal = date.fromisoformat(day).toordinal()
     except ValueError:
         return None
-    return str(ordinal - _EPOCH_ORDINAL) if ordinal >= _FIRST_SAFE.toordinal() else None
+    return str(ordinal - _EPOCH.toordinal()) if ordinal >= _FIRST_SAFE.toordinal() else None

@@ -60,12 +60,10 @@ class XlsxWriter:
         self._sheet_bytes_max = sheet_bytes_max
         self._cells = CellEncoder(ZoneTimes(zone))
         self._encoders = [self._cells.of(column.type) for column in columns]
-        references = [xlsx_parts.column_letters(index) for index in range(len(columns))]
-        self._last_letters = references[-1]
-        self._row_template = '<row r="%s">' + "".join(f'<c r="{letters}%s"%s' for letters in references) + "</row>"
+        self._letters = [xlsx_parts.column_letters(index) for index in range(len(columns))]
         self._sheets: list[xlsx_parts.SheetEntry] = []
-        self._sheet_open = False
-        self._sheet_rows = 0
+        self._open_title = ""
+        self._sheet_rows = 0  # of the open sheet, its header included; 0 when none is open
         self._rows = 0
         self._zip = ZipStream(sink, deflate)
         # The relations come first: they are the same for every file, and readers tell the kind of file by them.
@@ -75,8 +73,8 @@ class XlsxWriter:
     def write_rows(self, rows: Iterable[Sequence[Cell]]) -> None:
         """Adds rows, with cells as canonical text or as Python values.
 
-        Canonical: decimals plain, dates ISO 8601, datetimes RFC 3339 UTC, `true` or `false`, empty for null. What does not
-        fit a column's type is written as text, unchanged.
+        Canonical: decimals plain, dates ISO 8601, datetimes RFC 3339 UTC, `true` or `false`, empty for null. What does
+        not fit a column's type is written as text, unchanged.
 
         Raises ValueError for a row of another length, TypeError for a value of no known kind, FileFullError past 4 GiB.
         """
@@ -85,7 +83,7 @@ class XlsxWriter:
 
     def close(self) -> Summary:
         """Writes what ends the file and tells what was written. Raises FileFullError."""
-        if not self._sheets:
+        if not self._sheet_rows:
             self._begin_sheet([[] for _ in self._columns])
         self._end_sheet()
         data_sheets = len(self._sheets)
@@ -99,69 +97,65 @@ class XlsxWriter:
         self._zip.close()
         return Summary(self._rows, data_sheets, self._zip.size_bytes, cells_cut=self._cells.cells_cut)
 
-    def _write_batch(self, batch: list[list[str]]) -> None:
+    def _write_batch(self, batch: list[Sequence[str]]) -> None:
         total, done = len(batch[0]), 0
         while done < total:
-            if self._sheet_open and (
-                self._sheet_rows >= self._rows_max or self._zip.entry_bytes > self._sheet_bytes_max
+            if self._sheet_rows >= self._rows_max or (
+                self._sheet_rows and self._zip.entry_bytes > self._sheet_bytes_max
             ):
                 self._end_sheet()
-            if not self._sheet_open:
+            if not self._sheet_rows:
                 self._begin_sheet(batch)
             taken = min(total - done, self._rows_max - self._sheet_rows)
             self._write_part([values[done : done + taken] for values in batch] if taken < total else batch, taken)
             done += taken
 
-    def _write_part(self, batch: list[list[str]], count: int) -> None:
+    def _write_part(self, batch: list[Sequence[str]], count: int) -> None:
         numbers = list(map(str, range(self._sheet_rows + 1, self._sheet_rows + count + 1)))
-        interleaved: list[list[str]] = [numbers]
-        for encode, values in zip(self._encoders, batch, strict=True):
-            interleaved += (numbers, encode(values))
-        rows = "".join(map(self._row_template.__mod__, zip(*interleaved, strict=True)))
-        self._zip.write(rows.encode())
+        cells = [
+            encode(letters, numbers, values)
+            for encode, letters, values in zip(self._encoders, self._letters, batch, strict=True)
+        ]
+        starts = [f'<row r="{number}">' for number in numbers]
+        self._zip.write("</row>".join(map("".join, zip(starts, *cells, strict=True))).encode() + b"</row>")
         self._sheet_rows += count
         self._rows += count
 
-    def _begin_sheet(self, sample: list[list[str]]) -> None:
-        number = len(self._sheets) + 1
-        title = sheet_title(self._sheet_title, {sheet.title for sheet in self._sheets})
-        self._zip.begin(xlsx_parts.sheet_path(number))
+    def _begin_sheet(self, sample: list[Sequence[str]]) -> None:
+        self._open_title = sheet_title(self._sheet_title, {sheet.title for sheet in self._sheets})
         widths = [
             _width(column, shown, values)
             for column, shown, values in zip(self._columns, self._titles, sample, strict=True)
         ]
-        header = [self._cells.text(shown, STYLE_HEADER) for shown in self._titles]
-        interleaved: list[str] = ["1"]
-        for cell in header:
-            interleaved += ("1", cell)
-        selected = number == 1 and self._note is None
-        self._zip.write(
-            (
-                xlsx_parts.sheet_head(widths, frozen=True, selected=selected) + self._row_template % tuple(interleaved)
-            ).encode()
+        selected = not self._sheets and self._note is None
+        header = "".join(
+            self._cells.text(f"{letters}1", shown, STYLE_HEADER)
+            for letters, shown in zip(self._letters, self._titles, strict=True)
         )
-        self._sheets.append(xlsx_parts.SheetEntry(title))
-        self._sheet_open = True
+        self._zip.begin(xlsx_parts.sheet_path(len(self._sheets) + 1))
+        self._zip.write((xlsx_parts.sheet_head(widths, frozen=True, selected=selected) + _row(1, header)).encode())
         self._sheet_rows = 1
 
     def _end_sheet(self) -> None:
-        area = f"A1:{self._last_letters}{self._sheet_rows}"
-        self._zip.write(xlsx_parts.sheet_tail(area).encode())
+        last = self._letters[-1], self._sheet_rows
+        self._zip.write(xlsx_parts.sheet_tail("A1:{}{}".format(*last)).encode())
         self._zip.end()
-        self._sheets[-1] = xlsx_parts.SheetEntry(
-            self._sheets[-1].title, f"$A$1:${self._last_letters}${self._sheet_rows}"
-        )
-        self._sheet_open = False
+        self._sheets.append(xlsx_parts.SheetEntry(self._open_title, "$A$1:${}${}".format(*last)))
+        self._sheet_rows = 0
 
     def _write_note(self, note: Note) -> None:
         title = sheet_title(note.sheet_title, {sheet.title for sheet in self._sheets})
-        lines = [f'<row r="1"><c r="A1"{self._cells.text(note.headline, STYLE_HEADLINE)}</row>']
+        rows = [_row(1, self._cells.text("A1", note.headline, STYLE_HEADLINE))]
         for number, (label, value) in enumerate(note.rows, start=3):
-            label_cell, value_cell = self._cells.text(label, STYLE_HEADER), self._cells.text(value, STYLE_GENERAL)
-            lines.append(f'<row r="{number}"><c r="A{number}"{label_cell}<c r="B{number}"{value_cell}</row>')
+            label_cell = self._cells.text(f"A{number}", label, STYLE_HEADER)
+            rows.append(_row(number, label_cell + self._cells.text(f"B{number}", value, STYLE_GENERAL)))
         head = xlsx_parts.sheet_head([20, _WIDTH_MAX], frozen=False, selected=True)
         self._sheets.append(xlsx_parts.SheetEntry(title))
-        self._zip.add(xlsx_parts.sheet_path(len(self._sheets)), head + "".join(lines) + xlsx_parts.sheet_tail(None))
+        self._zip.add(xlsx_parts.sheet_path(len(self._sheets)), head + "".join(rows) + xlsx_parts.sheet_tail(None))
+
+
+def _row(number: int, cells: str) -> str:
+    return f'<row r="{number}">{cells}</row>'
 
 
 def sheet_title(wanted: str, taken: set[str]) -> str:
