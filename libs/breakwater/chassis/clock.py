@@ -30,8 +30,8 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    # The machine's function itself: whoever reads it on a hot path pays no method, and can tell that time is real.
+    monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, duration_s: float) -> None:
         await asyncio.sleep(duration_s)

@@ -39,7 +39,7 @@ ERRORS: Final = tuple(outcome for outcome in Outcome if outcome not in ANSWERED 
 
 
 def classify_by_type(error: BaseException) -> Outcome:
-    """The default, which knows no transport: an error may carry its own `outcome`; a time-out is one; the rest fails."""
+    """The default, which knows no transport: an error may carry its own `outcome`; a timeout is one; the rest fails."""
     outcome = getattr(error, "outcome", None)
     if isinstance(outcome, Outcome):
         return outcome

@@ -1,15 +1,16 @@
 """The policies of one process, by dependency."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from breakwater.resilience._clock import Clock
+from breakwater.resilience._errors import InvalidPolicyError
 from breakwater.resilience._outcome import Classify, classify_by_type
 from breakwater.resilience._override import Override
 from breakwater.resilience._policy import Listener, Policy
 from breakwater.resilience._settings import PolicySettings
-from breakwater.resilience._snapshot import EdgeSnapshot
+from breakwater.resilience._snapshot import EdgeSnapshot, Transition
 
 
 class PolicyRegistry:
@@ -18,13 +19,18 @@ class PolicyRegistry:
     def __init__(
         self,
         caller: str,
-        settings: Mapping[str, PolicySettings],
+        settings: Iterable[PolicySettings],
         *,
         clock: Clock | None = None,
         classify: Classify = classify_by_type,
         rng: random.Random | None = None,
     ) -> None:
         self.caller = caller
+        self._listeners: list[Listener] = []
+        self._policies = {
+            each.dependency: Policy(each, clock=clock, classify=classify, listener=self._tell, rng=rng)
+            for each in settings
+        }
 
     @classmethod
     def from_mapping(
@@ -36,24 +42,56 @@ class PolicyRegistry:
         classify: Classify = classify_by_type,
         rng: random.Random | None = None,
     ) -> Self:
-        """From a parsed `policies.yaml`: `{defaults: {setting: value}, edges: {dependency: {setting: value}}}`."""
-        raise NotImplementedError
+        """From a parsed `policies.yaml`: `{defaults: {setting: value}, edges: {dependency: {setting: value}}}`.
+
+        Raises `InvalidPolicyError` with every error of the whole document.
+        """
+        errors = [f"{name}: unknown section" for name in document if name not in {"defaults", "edges"}]
+        defaults, edges = document.get("defaults") or {}, document.get("edges") or {}
+        for name, section in (("defaults", defaults), ("edges", edges)):
+            if not isinstance(section, Mapping):
+                errors.append(f"{name}: must be a mapping")
+        if errors:
+            raise InvalidPolicyError(tuple(errors))
+        settings = []
+        for dependency, values in edges.items():
+            if not isinstance(values, Mapping | None):
+                errors.append(f"{caller} -> {dependency}: must be a mapping")
+                continue
+            try:
+                settings.append(PolicySettings.from_mapping(caller, dependency, {**defaults, **(values or {})}))
+            except InvalidPolicyError as broken:
+                errors.extend(broken.errors)
+        if errors:
+            raise InvalidPolicyError(tuple(errors))
+        return cls(caller, settings, clock=clock, classify=classify, rng=rng)
 
     def __getitem__(self, dependency: str) -> Policy:
-        """The policy of an edge; KeyError names the declared ones."""
-        raise NotImplementedError
+        """The policy of the edge to `dependency`; KeyError names the declared ones."""
+        try:
+            return self._policies[dependency]
+        except KeyError:
+            declared = ", ".join(sorted(self._policies)) or "none"
+            raise KeyError(f"no policy {self.caller} -> {dependency}; declared: {declared}") from None
 
     def __iter__(self) -> Iterator[Policy]:
-        raise NotImplementedError
+        return iter(self._policies.values())
 
     def listen(self, listener: Listener) -> None:
         """Adds a listener for all edges; it must return at once."""
-        raise NotImplementedError
+        self._listeners.append(listener)
 
     def snapshots(self) -> tuple[EdgeSnapshot, ...]:
-        """One of each edge."""
-        raise NotImplementedError
+        """One of each edge, in the order of declaration."""
+        return tuple(policy.snapshot() for policy in self)
 
     def apply(self, dependency: str, override: Override | None, *, caller: str | None = None) -> bool:
-        """Overrides the edge to `dependency` (None ends it); False where it is another caller's or not ours."""
-        raise NotImplementedError
+        """Overrides the edge to `dependency` (None ends it); False where it is another caller's, or not declared."""
+        if caller not in {None, self.caller} or dependency not in self._policies:
+            return False
+        self._policies[dependency].apply(override)
+        return True
+
+    def _tell(self, transition: Transition) -> None:
+        for listener in self._listeners:
+            listener(transition)

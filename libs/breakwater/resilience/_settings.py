@@ -1,9 +1,9 @@
 """The settings of one edge, read from a mapping (a service's `policies.yaml`) and checked as a whole."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from math import isfinite
+from typing import Any, Final, Self
 
 from breakwater.resilience._errors import InvalidPolicyError
 
@@ -52,8 +52,8 @@ class PolicySettings:
     """The newest results that are judged: at a high rate only the newest part of the window, so that it trips soon."""
     error_rate_max: float = 0.4
     """Opens the circuit when this share of the judged results are failures."""
-    slow_call_s: float = 1.0
-    """An attempt longer than this is slow."""
+    slow_call_s: float = 0.5
+    """An attempt longer than this is slow; a shorter one that its caller's deadline cut off counts for nothing."""
     slow_rate_max: float = 0.5
     """Opens the circuit when this share of the judged results are slow."""
     open_s: float = 2.0
@@ -67,17 +67,79 @@ class PolicySettings:
 
     def __post_init__(self) -> None:
         """Raises `InvalidPolicyError` with every rule that is broken."""
-        if errors := tuple(_broken_rules(self)):
+        if errors := _broken_rules(self):
             raise InvalidPolicyError(errors)
 
     @classmethod
     def from_mapping(cls, caller: str, dependency: str, values: Mapping[str, Any]) -> Self:
         """Settings from a parsed document; raises `InvalidPolicyError` for unknown names and wrong types as well."""
-        known = {field.name: field.type for field in fields(cls)}
-        edge = f"{caller} -> {dependency}"
-        errors = [f"{edge}.{name}: unknown setting" for name in values if name not in known]
-        return cls(caller=caller, dependency=dependency, **values)
+        errors, fitting = [], {}
+        for name, value in values.items():
+            wanted = _KINDS.get(name)
+            if wanted is None:
+                errors.append(f"{caller} -> {dependency}.{name}: unknown setting")
+            elif not _fits(value, wanted):
+                errors.append(f"{caller} -> {dependency}.{name}: must be {_NAMES_OF_KINDS[wanted]}, not {value!r}")
+            else:
+                fitting[name] = wanted(value)
+        try:
+            settings = cls(caller=caller, dependency=dependency, **fitting)
+        except InvalidPolicyError as broken:
+            raise InvalidPolicyError((*errors, *broken.errors)) from None
+        if errors:
+            raise InvalidPolicyError(tuple(errors))
+        return settings
 
 
-def _broken_rules(settings: PolicySettings) -> list[str]:
-    return [] if math.isfinite(settings.attempt_timeout_s) else []
+_KINDS: Final[Mapping[str, type]] = {
+    field.name: field.type
+    for field in fields(PolicySettings)
+    if field.name not in {"caller", "dependency"} and isinstance(field.type, type)
+}
+_NAMES_OF_KINDS: Final[Mapping[type, str]] = {float: "a number", int: "a whole number", bool: "true or false"}
+
+_POSITIVE: Final = (
+    "attempt_timeout_s", "stream_s_max", "attempts_max", "retry_s_max", "backoff_s", "concurrency_max",
+    "queue_wait_s_max", "calls_min", "slow_call_s", "open_s", "probes",
+)  # fmt: skip
+_NOT_NEGATIVE: Final = ("retry_budget_ratio", "retry_budget_floor_per_s", "queue_max")
+_SHARES: Final = ("error_rate_max", "slow_rate_max")
+_AT_LEAST: Final = (
+    ("backoff_s_max", "backoff_s"),
+    ("calls_enough", "calls_min"),
+    ("attempt_timeout_s", "slow_call_s"),
+    ("open_s_max", "open_s"),
+    # A shorter lease would lend the permit of a probe that is still under way.
+    ("probe_lease_s", "attempt_timeout_s"),
+)
+_RETRY_BUDGET_RATIO_MAX: Final = 1.0
+
+
+def _fits(value: object, kind: type) -> bool:
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, int) or (kind is float and isinstance(value, float) and isfinite(value))
+
+
+def _broken_rules(settings: PolicySettings) -> tuple[str, ...]:
+    def number(name: str) -> float:
+        value: float = getattr(settings, name)
+        return value
+
+    edge = f"{settings.caller} -> {settings.dependency}"
+    errors = [f"{edge}.{name}: must not be empty" for name in ("caller", "dependency") if not getattr(settings, name)]
+    errors += [f"{edge}.{name}: must be above 0" for name in _POSITIVE if number(name) <= 0]
+    errors += [f"{edge}.{name}: must not be negative" for name in _NOT_NEGATIVE if number(name) < 0]
+    errors += [f"{edge}.{name}: must be above 0 and at most 1" for name in _SHARES if not 0 < number(name) <= 1]
+    errors += [
+        f"{edge}.{name}: must be at least {least} ({number(least):g})"
+        for name, least in _AT_LEAST
+        if number(name) < number(least)
+    ]
+    if settings.retry_budget_ratio > _RETRY_BUDGET_RATIO_MAX:
+        errors.append(f"{edge}.retry_budget_ratio: must be at most {_RETRY_BUDGET_RATIO_MAX:g}")
+    if settings.retry_budget_tokens_max < 1:
+        errors.append(f"{edge}.retry_budget_tokens_max: must be at least 1")
+    if settings.window_s < 1:
+        errors.append(f"{edge}.window_s: must be at least 1")
+    return tuple(errors)

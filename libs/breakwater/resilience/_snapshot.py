@@ -79,6 +79,7 @@ class EdgeSnapshot:
     error_rate: float | None
     """Share of failed attempts among those that reached the dependency."""
     slow_rate: float | None
+    """Share of slow attempts among those, counted by latency cell (12.5 % apart)."""
     errors: Mapping[str, int]
     """Attempts that brought no answer: timeout, rejected, failed, short_circuited, auth, overload, deadline."""
     rate_per_s: float

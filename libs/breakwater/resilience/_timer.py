@@ -1,0 +1,109 @@
+"""Attempt timeouts at a fraction of `asyncio.timeout`'s cost, with its rules about cancellation."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from breakwater.resilience._clock import Clock
+
+# uvloop rounds timers to a millisecond: an alarm this close is due.
+_SLACK_S: Final = 0.001
+
+
+class Timer(Protocol):
+    """What `call_later` gives."""
+
+    def cancel(self) -> object: ...
+
+
+CallLater = Callable[[float, Callable[[], None]], Timer]
+
+
+def call_later_on(clock: Clock) -> CallLater:
+    """The loop's own timers for the machine's clock; for any other clock a task that sleeps on it."""
+    if clock.monotonic is time.monotonic:
+        return lambda delay_s, callback: asyncio.get_running_loop().call_later(delay_s, callback)
+
+    async def sleep_and_call(delay_s: float, callback: Callable[[], None]) -> None:
+        await clock.sleep(delay_s)
+        callback()
+
+    return lambda delay_s, callback: asyncio.get_running_loop().create_task(sleep_and_call(delay_s, callback))
+
+
+class Alarm:
+    """Cancels the task of one attempt when its time is over."""
+
+    __slots__ = ("_cancelling", "_task", "due_s", "rung", "timer")
+
+    def __init__(self, task: "asyncio.Task[object]", due_s: float) -> None:
+        self._task = task
+        # Requests to cancel the task that came before us are not ours to answer.
+        self._cancelling = task.cancelling()
+        self.due_s = due_s
+        self.rung = False
+        self.timer: Timer | None = None
+
+    def ring(self) -> None:
+        self.rung = True
+        self._task.cancel()
+
+    def answered(self) -> bool:
+        """Takes back our own request to cancel; False where somebody else wants the task cancelled too."""
+        return self._task.uncancel() <= self._cancelling
+
+
+class Alarms:
+    """The alarms of one policy.
+
+    Attempts with the full timeout end in the order they start, so the oldest one's timer is enough for all: setting
+    an alarm is one entry in a dict. An attempt shortened by its deadline has a timer of its own.
+    """
+
+    def __init__(self, timeout_s: float, clock: Clock) -> None:
+        self._timeout_s = timeout_s
+        self._monotonic = clock.monotonic
+        self._call_later = call_later_on(clock)
+        self._waiting: dict[Alarm, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop our timer runs on; None while there is no timer."""
+        self._timer: Timer | None = None
+
+    def set(self, now_s: float, timeout_s: float) -> Alarm:
+        """An alarm for the current task, `timeout_s` from now."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a policy's call runs inside a task")
+        alarm = Alarm(task, now_s + timeout_s)
+        if timeout_s < self._timeout_s:
+            alarm.timer = self._call_later(timeout_s, alarm.ring)
+        else:
+            self._waiting[alarm] = None
+            if self._loop is not loop:
+                self._arm(loop, timeout_s)
+        return alarm
+
+    def clear(self, alarm: Alarm) -> None:
+        """The attempt is over."""
+        if alarm.timer is None:
+            self._waiting.pop(alarm, None)
+        else:
+            alarm.timer.cancel()
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, delay_s: float) -> None:
+        self._loop = loop
+        self._timer = self._call_later(delay_s, self._ring_due)
+
+    def _ring_due(self) -> None:
+        loop, self._loop = self._loop, None
+        now_s = self._monotonic()
+        while self._waiting:
+            alarm = next(iter(self._waiting))
+            if alarm.due_s > now_s + _SLACK_S:
+                if loop is not None:
+                    self._arm(loop, alarm.due_s - now_s)
+                return
+            del self._waiting[alarm]
+            alarm.ring()
