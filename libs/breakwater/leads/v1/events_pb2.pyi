@@ -31,6 +31,7 @@ class LeadCaptured(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     CAPTURED_AT_FIELD_NUMBER: _builtins.int
     IMPORT_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     customer_id: _builtins.str
     source: _builtins.str
@@ -39,6 +40,8 @@ class LeadCaptured(_message.Message):
     region: _builtins.str
     import_id: _builtins.str
     """Set when an import brought it."""
+    owner_id: _builtins.str
+    """The owner the lead has from the start; empty when routing decides (LeadAssigned follows) or nobody owns it."""
     @_builtins.property
     def captured_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -52,10 +55,11 @@ class LeadCaptured(_message.Message):
         region: _builtins.str = ...,
         captured_at: _timestamp_pb2.Timestamp | None = ...,
         import_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captured_at", b"captured_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captured_at", b"captured_at", "customer_id", b"customer_id", "import_id", b"import_id", "industry", b"industry", "lead_id", b"lead_id", "region", b"region", "source", b"source", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captured_at", b"captured_at", "customer_id", b"customer_id", "import_id", b"import_id", "industry", b"industry", "lead_id", b"lead_id", "owner_id", b"owner_id", "region", b"region", "source", b"source", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

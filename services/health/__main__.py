@@ -1,0 +1,6 @@
+"""`python -m services.health`."""
+
+from services.health.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Signals in PostgreSQL: a request's signal, its score and its answer are one transaction; so is an event's effect."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from breakwater.chassis import idempotency
+from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.idempotency import KeyedRequest
+from breakwater.chassis.identity import Actor
+from breakwater.health.v1.health_pb2 import RecordSignalResponse
+from services.health.scoring.store import DUE, VISIBLE, TransactionScores
+from services.health.signals.domain import Signal
+from services.health.signals.usecases import Recorded
+from services.health.translation import recorded_from_wire, recorded_to_wire
+
+ROUTE = "RecordSignal"
+
+_ADD = """
+INSERT INTO signal (id, customer_id, kind, value, occurred_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::timestamptz[])
+ON CONFLICT (id) DO NOTHING
+"""
+
+_TAKE_IN = """
+WITH known AS (
+    INSERT INTO customer (customer_id, owner_id, known_at) VALUES ($1, $2, $3)
+    ON CONFLICT (customer_id) DO UPDATE SET owner_id = excluded.owner_id, known_at = excluded.known_at
+    WHERE excluded.owner_id <> '' AND (excluded.known_at >= customer.known_at OR customer.owner_id = '')
+), added AS (
+    INSERT INTO signal (id, customer_id, kind, value, occurred_at)
+    SELECT s.id, $1, s.kind, s.value, s.occurred_at
+    FROM unnest($4::text[], $5::text[], $6::numeric[], $7::timestamptz[]) AS s (id, kind, value, occurred_at)
+    ON CONFLICT (id) DO NOTHING
+)
+INSERT INTO rescore_due (customer_id, since) VALUES ($1, $3) ON CONFLICT DO NOTHING
+"""
+
+_PERSON = """
+INSERT INTO person (person_id, team_id, sequence) VALUES ($1, $2, $3)
+ON CONFLICT (person_id) DO UPDATE SET team_id = excluded.team_id, sequence = excluded.sequence
+WHERE excluded.sequence > person.sequence
+"""
+
+
+class RequestTransaction(TransactionScores):
+    """Signals and scores within the transaction of one request."""
+
+    def __init__(self, tx: Transaction, request: KeyedRequest) -> None:
+        super().__init__(tx)
+        self._request = request
+
+    async def replay(self) -> Recorded | None:
+        first = await idempotency.replay(self._tx, self._request)
+        return recorded_from_wire(RecordSignalResponse.FromString(first)) if first is not None else None
+
+    async def remember(self, recorded: Recorded) -> None:
+        await idempotency.store(self._tx, self._request, recorded_to_wire(recorded).SerializeToString())
+
+    async def visible(self, actor: Actor, customer_id: str) -> bool:
+        sql = f"SELECT 1 FROM customer c WHERE {VISIBLE} AND c.customer_id = $3"  # noqa: S608 (a constant)
+        return await self._tx.fetchval(sql, actor.scope.value, actor.sub, customer_id) is not None
+
+    async def add(self, signals: Sequence[Signal]) -> None:
+        await self._tx.execute(
+            _ADD,
+            [signal.id for signal in signals],
+            [signal.customer_id for signal in signals],
+            [signal.kind for signal in signals],
+            [signal.value for signal in signals],
+            [signal.occurred_at for signal in signals],
+        )
+
+
+class SignalStore:
+    """Transactions for requests."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def signals(self, actor: Actor, key: str, body_hmac: bytes) -> AsyncIterator[RequestTransaction]:
+        async with self._database.transaction() as tx:
+            yield RequestTransaction(tx, KeyedRequest(actor.sub, ROUTE, key, body_hmac))
+
+
+async def take_in(
+    tx: Transaction, *, customer_id: str, owner_id: str, at: datetime, signals: Sequence[Signal] = ()
+) -> None:
+    """The effect of one event of leads, in its transaction: the customer is known, its signals stored, its score due.
+
+    An empty owner leaves the known one; a later event's owner wins over an earlier one's.
+    """
+    await tx.execute(
+        _TAKE_IN,
+        customer_id,
+        owner_id,
+        at,
+        [signal.id for signal in signals],
+        [signal.kind for signal in signals],
+        [signal.value for signal in signals],
+        [signal.occurred_at for signal in signals],
+    )
+    tx.announce(DUE)
+
+
+async def learn_person(tx: Transaction, *, person_id: str, team_id: str, sequence: int) -> None:
+    """Keeps a person's team unless a later event was seen."""
+    await tx.execute(_PERSON, person_id, team_id, sequence)
