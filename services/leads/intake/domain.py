@@ -1,18 +1,20 @@
-"""What a lead is when it comes in: its fields, its limits, its stages, and by what it is recognised again.
+"""What a lead is when it comes in: its fields, their limits and forms, its stages.
 
-Pure. Rules: one customer, one record (53, 70, 124); channel source (54); stages of domain.md, Leads.
+Pure. Rules: the fields of api.md, `POST /v1/leads`; channel source (54); the stages an import brings (domain.md).
 """
 
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from typing import Any, cast
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.intake.phones import normalise_phone
+from services.leads.routing.domain import Facts
 
 LENGTHS_MAX: Mapping[str, int] = {
     "name": 200,
@@ -50,13 +52,18 @@ class Stage(StrEnum):
     CLOSED = "closed"
 
 
+_FACTS = (
+    *("name", "company", "phone", "email", "website", "city_code", "region", "industry", "source", "budget"),
+    *("urgency", "need", "source_status", "owner_id"),
+)
+
 OPEN_STAGES = frozenset({Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED})
 """Stages in which a lead needs an owner and runs timers; the others start none (domain.md, Open points)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeadDraft:
-    """A lead as it arrives, from a form or a row of a file. `normalise` makes it fit to be captured."""
+    """A lead as it arrives, from a form or a row of a file; `normalise` makes it fit to be captured."""
 
     name: str
     source: str
@@ -86,21 +93,6 @@ class LeadDraft:
     """Where a phone number without country code is from, ISO 3166."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """By what a customer is recognised; each empty when unknown. `name` is weak: see `capture.capture_leads`."""
-
-    phone: str
-    email: str
-    name: str
-    external: str
-
-
-_FULL_STOP_FORMS = re.compile(r"[\s·•・.。,，、()（）\-_'\"“”&]+")
-_COMPANY_FORMS = re.compile(
-    r"(股份有限公司|有限责任公司|有限公司|集团公司|总公司|公司|集团|"
-    r"(?:\b(?:co|ltd|limited|inc|incorporated|corp|corporation|llc|gmbh|company)\b))$"
-)
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\\\]]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}")
 _ASCII_PRINTABLE = re.compile(r"[ -~]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -128,27 +120,12 @@ def money(text: str) -> Decimal | None:
     return value
 
 
-def company_key(company: str) -> str:
-    """A company's name without its legal form, spaces and punctuation, so that its variants compare equal (53)."""
-    key = " ".join(clean(company).casefold().split()).rstrip(". ")
-    while True:
-        shorter = _COMPANY_FORMS.sub("", key).rstrip(" .,，")
-        if shorter == key or not shorter:
-            break
-        key = shorter
-    return _FULL_STOP_FORMS.sub("", key)
-
-
-def keys_of(draft: LeadDraft) -> Keys:
-    """The keys of a normalised draft."""
-    company = company_key(draft.company) if draft.company else ""
-    name = "".join(draft.name.casefold().split())
-    return Keys(
-        phone=f"phone:{draft.phone}" if draft.phone else "",
-        email=f"email:{draft.email}" if draft.email else "",
-        name=f"name:{company}:{name}" if company and name else "",
-        external=f"ref:{draft.external_id}" if draft.external_id else "",
-    )
+def facts_of(draft: LeadDraft) -> Facts:
+    """What routing rules may ask of a lead."""
+    facts: dict[str, str | Decimal | None] = {name: getattr(draft, name) for name in _FACTS}
+    for key, value in draft.utm.items():
+        facts[f"utm.{key}"] = value
+    return facts
 
 
 def normalise(draft: LeadDraft) -> LeadDraft:
@@ -174,7 +151,14 @@ def normalise(draft: LeadDraft) -> LeadDraft:
     errors.extend(_utm_errors(draft.utm))
     if errors:
         raise InvalidRequestError("The lead has fields that cannot be taken.", errors=errors)
-    return replace(draft, **texts)
+    return replace(draft, **cast("dict[str, Any]", texts))
+
+
+def merge(known: LeadDraft, newer: LeadDraft) -> LeadDraft:
+    """The newer draft, with what it leaves blank taken from the known one: nothing is lost (53)."""
+    return replace(
+        newer, **{name: value for name, value in asdict(known).items() if value and not getattr(newer, name)}
+    )
 
 
 def _utm_errors(utm: Mapping[str, str]) -> list[FieldError]:

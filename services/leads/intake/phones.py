@@ -19,7 +19,7 @@ _NORTH_AMERICAN = re.compile(r"[2-9]\d{2}[2-9]\d{6}")
 def normalise_phone(text: str, region: str = "CN") -> str:
     """The number `text` (already free of full-width forms) as "+8613812345678", "+861012345678;ext=8", or digits.
 
-    A number without country code is from `region` (ISO 3166). Blank stays blank. Raises ValueError when it is no number.
+    A number without country code is from `region` (ISO 3166). Blank stays blank. Raises ValueError for other text.
     """
     if not text:
         return ""

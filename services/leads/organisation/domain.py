@@ -1,11 +1,12 @@
 """People and teams leads are routed to, and who may see whose records.
 
-Pure. Rules: only people who are 在职, on duty and permitted to follow up get leads (118); one organisation with supervisors (4).
+Pure. Rules: only people who are 在职, on duty and permitted to follow up get leads (118); leads are bound to the
+organisation (4).
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from functools import cached_property
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
@@ -56,6 +57,10 @@ class Team:
     name: str
     supervisor_id: str
     time_zone: str = "Asia/Shanghai"
+    work_start: time = time(9)
+    work_end: time = time(18)
+    lunch_start: time | None = None
+    lunch_end: time | None = None
 
 
 def reason_against(person: Person, open_leads: int, now: datetime) -> str:
@@ -104,13 +109,13 @@ class Directory:
         supervisor_id = person.supervisor_id or (team.supervisor_id if team else "")
         return "" if supervisor_id == person_id else supervisor_id
 
-    def time_zone_of(self, person_id: str) -> str:
+    def team_of(self, person_id: str) -> str:
+        """The id of the person's team; the default team's for somebody unknown."""
         person = self.people.get(person_id)
-        team = self.teams.get(person.team_id) if person else None
-        return team.time_zone if team else "Asia/Shanghai"
+        return person.team_id if person else DEFAULT_TEAM
 
     def visible_owners(self, actor: Actor) -> tuple[str, ...] | None:
-        """Ids of the owners whose records `actor` may see; None: everybody's, and what nobody owns (42, scoped access)."""
+        """Ids of the owners whose records `actor` may see (42); None: everybody's, and what nobody owns."""
         if actor.scope is Scope.ALL:
             return None
         if actor.scope is Scope.OWN:

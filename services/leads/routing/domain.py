@@ -106,25 +106,33 @@ class Decision:
     candidates: tuple[Candidate, ...]
     waiting: bool = False
     """It has nobody, or only the duty desk: it is routed anew when people or rules change."""
-    pool: str = ""
-    """The rotation that was turned; empty when none was."""
-    credits: Mapping[str, int] = field(default_factory=dict)
-    """That rotation's credits after the turn."""
+    turn: Mapping[str, int] = field(default_factory=dict)
+    """Rotation credits by person after this decision, for those whose credit it changed."""
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What decisions of one transaction stand on and change: open leads by person, rotation credits by pool."""
+    """What the decisions of one transaction stand on and change, by person."""
 
     open_leads: dict[str, int]
-    credits: dict[str, Mapping[str, int]]
+    credit: dict[str, int]
+    changed: set[str] = field(default_factory=set)
+    """Ids of people whose figures are no longer those of the database."""
 
     def record(self, decision: Decision) -> None:
         """Makes the next decision see this one."""
         if decision.owner_id is not None:
-            self.open_leads[decision.owner_id] = self.open_leads.get(decision.owner_id, 0) + 1
-        if decision.pool:
-            self.credits[decision.pool] = decision.credits
+            self._load(decision.owner_id, 1)
+        self.credit.update(decision.turn)
+        self.changed.update(decision.turn)
+
+    def release(self, owner_id: str) -> None:
+        """Takes a lead off a person's load."""
+        self._load(owner_id, -1)
+
+    def _load(self, person_id: str, leads: int) -> None:
+        self.open_leads[person_id] = self.open_leads.get(person_id, 0) + leads
+        self.changed.add(person_id)
 
 
 def decide(
@@ -136,7 +144,7 @@ def decide(
     *,
     customer_owner_id: str | None = None,
 ) -> Decision:
-    """The owner of a lead: the customer's, if they may still own leads (116), else by the first rule that finds somebody."""
+    """Who gets a lead: the customer's owner while they may own leads (116), else whom the first rule finds."""
     considered: dict[str, Candidate] = {}
     matching = [rule for rule in rules.rules if rule.matches(facts)]
     if customer_owner_id:
@@ -220,9 +228,8 @@ def _turn(
     now: datetime,
     considered: dict[str, Candidate],
 ) -> Decision | None:
-    """One turn of the team's smooth weighted round robin among those eligible (credit grows by weight, the richest pays)."""
+    """One turn of the team's smooth weighted round robin: each credit grows by its weight, the richest pays for all."""
     team_id = rule.target.id
-    credits = dict(ledger.credits.get(team_id, {}))
     eligible: list[Person] = []
     for person in directory.members.get(team_id, ()):
         against = (
@@ -236,12 +243,10 @@ def _turn(
             eligible.append(person)
     if not eligible:
         return None
-    total = 0
-    for person in eligible:
-        total += person.weight
-        credits[person.id] = credits.get(person.id, 0) + person.weight
-    chosen = max(eligible, key=lambda person: credits[person.id])
-    credits[chosen.id] -= total
+    turn = {person.id: ledger.credit.get(person.id, 0) + person.weight for person in eligible}
+    # Of equals the first by id: `max` keeps the order of the members.
+    chosen = max(eligible, key=lambda person: turn[person.id])
+    turn[chosen.id] -= sum(person.weight for person in eligible)
     considered[chosen.id] = Candidate(chosen.id, chosen.name, "")
     team = directory.teams.get(team_id)
     return Decision(
@@ -251,8 +256,7 @@ def _turn(
         priority=rule.priority,
         reason=f"规则「{rule.title}」：{team.name if team else team_id}轮到{chosen.name}",
         candidates=tuple(considered.values()),
-        pool=team_id,
-        credits=credits,
+        turn=turn,
     )
 
 

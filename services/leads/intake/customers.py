@@ -1,0 +1,159 @@
+"""One customer, one record: by what a customer is recognised, and finding or making one (53, 70, 124)."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from breakwater.chassis.ids import uuid7
+from services.leads.intake.domain import clean
+
+_PUNCTUATION = re.compile(r"[\s·•・.。,，、()（）\-_'\"“”&]+")
+_COMPANY_FORMS = re.compile(
+    r"(股份有限公司|有限责任公司|有限公司|集团公司|总公司|公司|集团|"
+    r"(?:\b(?:co|ltd|limited|inc|incorporated|corp|corporation|llc|gmbh|company)\b))$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What is known of a customer, in the forms `domain.normalise` gives."""
+
+    name: str
+    company: str = ""
+    phone: str = ""
+    email: str = ""
+    external_ids: tuple[str, ...] = ()
+    """Ids of records of other systems that are this customer, such as "zoho:contact:2585"."""
+
+
+@dataclass(slots=True)
+class Customer:
+    """A customer as one transaction sees and changes it; its row is locked until the transaction ends."""
+
+    id: str
+    name: str
+    company: str
+    phone: str
+    email: str
+    owner_id: str | None = None
+    open_lead_id: str | None = None
+    """Its earliest open lead."""
+    is_new: bool = False
+    changed: bool = False
+
+
+class CustomerStore(Protocol):
+    """What recognising customers needs of one open transaction."""
+
+    async def claim_keys(self, claims: Mapping[str, str]) -> dict[str, str]:
+        """Who has each key: the customer proposed in `claims`, or the one that had it before.
+
+        The keys stay locked until the transaction ends: whoever else claims one waits.
+        """
+        ...
+
+    async def move_keys(self, keys: Mapping[str, str]) -> None:
+        """Gives keys claimed in this transaction to another customer."""
+        ...
+
+    async def lock_customers(self, ids: Sequence[str]) -> list[Customer]:
+        """The customers with these ids, locked in the order of the ids."""
+        ...
+
+
+@dataclass(slots=True)
+class _Recognition:
+    """The customers of one batch, entry by entry, as if each entry had come alone."""
+
+    known: dict[str, Customer]
+    """By id."""
+    holders: dict[str, str] = field(default_factory=dict)
+    """Customer id by key."""
+
+    def customer_of(self, identity: Identity, proposed_id: str) -> Customer:
+        customer = self._recognised(identity)
+        if customer is None:
+            customer = Customer(
+                proposed_id, identity.name, identity.company, identity.phone, identity.email, is_new=True
+            )
+            self.known[customer.id] = customer
+        else:
+            _fill_blanks(customer, identity)
+        for key in (*strong_keys(identity), *name_keys(identity)):
+            self.holders.setdefault(key, customer.id)
+        return customer
+
+    def _recognised(self, identity: Identity) -> Customer | None:
+        for key in strong_keys(identity):
+            if key in self.holders:
+                return self.known[self.holders[key]]
+        for key in name_keys(identity):
+            if key in self.holders and not _contradicts(identity, self.known[self.holders[key]]):
+                return self.known[self.holders[key]]
+        return None
+
+
+async def recognise(store: CustomerStore, identities: Sequence[Identity]) -> list[Customer]:
+    """The customer of each identity: one that is known, or a new one that the caller has to write.
+
+    External id, phone and e-mail decide, in this order; company with name does unless phone and e-mail both contradict.
+    Three statements at most, and locks that make concurrent transactions agree on one customer.
+    """
+    proposals = [uuid7() for _ in identities]
+    claims: dict[str, str] = {}
+    for identity, proposed_id in zip(identities, proposals, strict=True):
+        for key in (*strong_keys(identity), *name_keys(identity)):
+            claims.setdefault(key, proposed_id)
+    held = await store.claim_keys(claims) if claims else {}
+    before = {key: customer_id for key, customer_id in held.items() if customer_id != claims[key]}
+    locked = await store.lock_customers(sorted(set(before.values()))) if before else []
+    recognition = _Recognition({customer.id: customer for customer in locked}, before)
+    customers = [recognition.customer_of(*pair) for pair in zip(identities, proposals, strict=True)]
+    moved = {key: holder for key, holder in recognition.holders.items() if holder != held[key]}
+    if moved:
+        await store.move_keys(moved)
+    return customers
+
+
+def strong_keys(identity: Identity) -> Iterable[str]:
+    """Keys each of which is one customer."""
+    for external_id in identity.external_ids:
+        yield f"ref:{external_id}"
+    if identity.phone:
+        yield f"phone:{identity.phone}"
+    if identity.email:
+        yield f"email:{identity.email}"
+
+
+def name_keys(identity: Identity) -> Iterable[str]:
+    """Company and name: the same person, unless what else is known speaks against it."""
+    company = company_key(identity.company)
+    name = "".join(identity.name.casefold().split())
+    if company and name:
+        yield f"name:{company}:{name}"
+
+
+def company_key(company: str) -> str:
+    """A company's name without its legal form, spaces and punctuation, so that its variants compare equal (53)."""
+    key = " ".join(clean(company).casefold().split()).rstrip(". ")
+    while True:
+        shorter = _COMPANY_FORMS.sub("", key).rstrip(" .,，")
+        if shorter == key or not shorter:
+            break
+        key = shorter
+    return _PUNCTUATION.sub("", key)
+
+
+def _contradicts(identity: Identity, customer: Customer) -> bool:
+    return bool(
+        (identity.phone and customer.phone and identity.phone != customer.phone)
+        and (identity.email and customer.email and identity.email != customer.email)
+    )
+
+
+def _fill_blanks(customer: Customer, identity: Identity) -> None:
+    for name in ("company", "phone", "email"):
+        if not getattr(customer, name) and getattr(identity, name):
+            setattr(customer, name, getattr(identity, name))
+            customer.changed = not customer.is_new
