@@ -4,40 +4,21 @@ Labels are bounded: services, dependencies, RPC names, outcomes; never ids. Call
 `labels(...)` gives (measurements.md: 0.78 -> 0.83 of bare).
 """
 
+import math
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
-REGISTRY = CollectorRegistry(auto_describe=True)
+from breakwater.resilience import CircuitState, PolicyRegistry
+
+REGISTRY = CollectorRegistry()
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-EDGE_REQUESTS = Counter(
-    "breakwater_edge_requests_total",
-    "Attempts on an edge by outcome.",
-    ("caller", "dependency", "outcome"),
-    registry=REGISTRY,
-)
-EDGE_LATENCY = Histogram(
-    "breakwater_edge_latency_seconds",
-    "How long an attempt on an edge took.",
-    ("caller", "dependency"),
-    buckets=LATENCY_BUCKETS_S,
-    registry=REGISTRY,
-)
-BREAKER_STATE = Gauge(
-    "breakwater_breaker_state", "0 closed, 1 half-open, 2 open.", ("caller", "dependency"), registry=REGISTRY
-)
-RETRY_BUDGET_TOKENS = Gauge(
-    "breakwater_retry_budget_tokens", "Retries an edge may still make.", ("caller", "dependency"), registry=REGISTRY
-)
-BULKHEAD_IN_USE = Gauge(
-    "breakwater_bulkhead_in_use", "Attempts in flight on an edge.", ("caller", "dependency"), registry=REGISTRY
-)
-FALLBACK = Counter(
-    "breakwater_fallback_total", "Answers given by a fallback.", ("caller", "dependency"), registry=REGISTRY
-)
 
 OUTBOX_PENDING = Gauge(
     "breakwater_outbox_pending", "Events stored and not yet acknowledged by JetStream.", ("service",), registry=REGISTRY
@@ -77,8 +58,72 @@ BACKGROUND_FAILURES = Counter(
 )
 
 
+BREAKER_STATES = {CircuitState.CLOSED: 0, CircuitState.HALF_OPEN: 1, CircuitState.OPEN: 2}
+
+
+class EdgeCollector(Collector):
+    """The figures of guarded edges, read from their policies when they are asked for: a call pays nothing for them."""
+
+    def __init__(self) -> None:
+        self._watched: list[PolicyRegistry] = []
+
+    def watch(self, policies: PolicyRegistry) -> None:
+        """Adds the edges of a process."""
+        self._watched.append(policies)
+
+    def unwatch(self, policies: PolicyRegistry) -> None:
+        """Takes them out again."""
+        self._watched.remove(policies)
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, without reading any policy."""
+        return _edge_families()
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures now."""
+        families = _edge_families()
+        requests, fallbacks, latency, state, tokens, in_use = families
+        for snapshot in (each for policies in self._watched for each in policies.snapshots()):
+            edge = (snapshot.caller, snapshot.dependency)
+            for outcome, count in snapshot.totals.outcomes.items():
+                requests.add_metric((*edge, outcome), count)
+            fallbacks.add_metric(edge, snapshot.totals.fallbacks)
+            counts = snapshot.totals.latency_counts
+            buckets = [("+Inf" if math.isinf(bound) else repr(bound), count) for bound, count in counts]
+            latency.add_metric(edge, buckets, sum_value=snapshot.totals.latency_s_sum)
+            state.add_metric(edge, BREAKER_STATES[snapshot.state])
+            tokens.add_metric(edge, snapshot.retry_budget_tokens)
+            in_use.add_metric(edge, snapshot.bulkhead.in_use)
+        return families
+
+
+def _edge_families() -> tuple[
+    CounterMetricFamily,
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    GaugeMetricFamily,
+    GaugeMetricFamily,
+    GaugeMetricFamily,
+]:
+    edge = ("caller", "dependency")
+    return (
+        CounterMetricFamily("breakwater_edge_requests", "Attempts on an edge, by outcome.", labels=(*edge, "outcome")),
+        CounterMetricFamily("breakwater_fallback", "Answers given by a fallback.", labels=edge),
+        HistogramMetricFamily("breakwater_edge_latency_seconds", "How long answered attempts took.", labels=edge),
+        GaugeMetricFamily("breakwater_breaker_state", "0 closed, 1 half-open, 2 open.", labels=edge),
+        GaugeMetricFamily("breakwater_retry_budget_tokens", "Retries an edge may still make.", labels=edge),
+        GaugeMetricFamily("breakwater_bulkhead_in_use", "Attempts in flight on an edge.", labels=edge),
+    )
+
+
+EDGES = EdgeCollector()
+REGISTRY.register(EDGES)
+
+
 def add_process_collectors() -> None:
-    """Adds memory, CPU, file descriptors and garbage collection of this process; called once, by the composition root."""
+    """Adds memory, CPU, file descriptors and garbage collection of this process; called once, by the composition
+    root.
+    """
     ProcessCollector(registry=REGISTRY)
     PlatformCollector(registry=REGISTRY)
     GCCollector(registry=REGISTRY)

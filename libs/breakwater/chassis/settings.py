@@ -1,7 +1,7 @@
 """What a process is told by its environment, read once at start.
 
-Variables are named `BREAKWATER_<FIELD>`. Secrets come as paths of files, never as values. A misspelt variable is an error,
-not a silent default, and every error is reported in one go.
+Variables are named `BREAKWATER_<FIELD>`. Secrets come as paths of files, never as values. A misspelt variable is an
+error, not a silent default, and every error is reported in one go.
 """
 
 import difflib
@@ -48,8 +48,15 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class SecretFileError(Exception):
-    """A secret's file is missing, empty, too large, or open to others. The message names the file, never its content."""
+class MisconfiguredError(Exception):
+    """The process must not start as it is told to. The message says what to change and holds no secret."""
+
+
+class SecretFileError(MisconfiguredError):
+    """A secret's file is missing, empty, too large, or open to others.
+
+    The message names the file, never its content.
+    """
 
 
 class ServiceSettings(BaseSettings):

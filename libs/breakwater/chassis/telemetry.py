@@ -1,7 +1,8 @@
 """Traces: W3C trace context by hand on every hop, spans of the OpenTelemetry SDK only where a trace is sampled.
 
-The contrib interceptors cost half of a hop's throughput, propagation by hand a third less (measurements.md); what is not
-sampled costs one context variable here. The head decides: 1 in 1 / ratio new traces; a trace that came in keeps its flag.
+The contrib interceptors cost half of a hop's throughput, propagation by hand a third less (measurements.md); what is
+not sampled costs one context variable here. The head decides: 1 in 1 / ratio new traces; a trace that came in keeps
+its flag.
 """
 
 import random

@@ -36,7 +36,7 @@ _CODES: dict[type[errors.BreakwaterError], grpc.StatusCode] = {
 }
 _CLASSES: dict[grpc.StatusCode, type[errors.BreakwaterError]] = {
     code: error for error, code in _CODES.items() if error is not errors.DependencyAuthError
-}
+} | {grpc.StatusCode.ALREADY_EXISTS: errors.ConflictError}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,10 @@ def code_of(error: errors.BreakwaterError) -> grpc.StatusCode:
     return grpc.StatusCode.INTERNAL
 
 
-def class_of(code: grpc.StatusCode) -> type[errors.BreakwaterError]:
+def class_of(code: grpc.StatusCode, reason: str) -> type[errors.BreakwaterError]:
     """The failure a status stands for; `InternalError` for a status this platform does not use."""
+    if code is grpc.StatusCode.FAILED_PRECONDITION and reason != errors.IdempotencyMismatchError.default_code:
+        return errors.ConflictError
     return _CLASSES.get(code, errors.InternalError)
 
 

@@ -23,12 +23,17 @@ class PolicyRegistry:
         *,
         clock: Clock | None = None,
         classify: Classify = classify_by_type,
+        classifiers: Mapping[str, Classify] | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        """`classifiers` replaces `classify` for the dependencies it names: each transport knows its own failures."""
         self.caller = caller
+        own = classifiers or {}
         self._listeners: list[Listener] = []
         self._policies = {
-            each.dependency: Policy(each, clock=clock, classify=classify, listener=self._tell, rng=rng)
+            each.dependency: Policy(
+                each, clock=clock, classify=own.get(each.dependency, classify), listener=self._tell, rng=rng
+            )
             for each in settings
         }
 
@@ -40,6 +45,7 @@ class PolicyRegistry:
         *,
         clock: Clock | None = None,
         classify: Classify = classify_by_type,
+        classifiers: Mapping[str, Classify] | None = None,
         rng: random.Random | None = None,
     ) -> Self:
         """From a parsed `policies.yaml`: `{defaults: {setting: value}, edges: {dependency: {setting: value}}}`.
@@ -64,7 +70,7 @@ class PolicyRegistry:
                 errors.extend(broken.errors)
         if errors:
             raise InvalidPolicyError(tuple(errors))
-        return cls(caller, settings, clock=clock, classify=classify, rng=rng)
+        return cls(caller, settings, clock=clock, classify=classify, classifiers=classifiers, rng=rng)
 
     def __getitem__(self, dependency: str) -> Policy:
         """The policy of the edge to `dependency`; KeyError names the declared ones."""

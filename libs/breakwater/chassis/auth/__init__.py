@@ -1,4 +1,7 @@
-"""Who calls: service tokens between processes, callers' tokens at the gateway. Ed25519 only (architecture.md, Rules)."""
+"""Who calls: service tokens between processes, callers' tokens at the gateway.
+
+Ed25519 only (architecture.md, Rules).
+"""
 
 from breakwater.chassis.auth.claims import Claims, Reason, TokenRefusedError
 from breakwater.chassis.auth.keys import (

@@ -1,8 +1,8 @@
 """Public keys from a JWKS file or URL, and the making of private ones.
 
-Keys rotate with overlap: a new one is published before it signs. A token with an unknown `kid` makes the source look again,
-at most every few seconds. While the source is unreachable or publishes nonsense, the last good set stays in use and says so
-by a metric and the log.
+Keys rotate with overlap: a new one is published before it signs. A token with an unknown `kid` makes the source look
+again, at most every few seconds. While the source is unreachable or publishes nonsense, the last good set stays in
+use and says so by a metric and the log.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from joserfc.jwk import OKPKey
 from breakwater.chassis import metrics
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.logging import get_logger
+from breakwater.chassis.settings import MisconfiguredError
 
 JWKS_SIZE_BYTES_MAX = 256 * 1024
 KEYS_MAX = 64
@@ -29,7 +30,7 @@ _DEVELOPMENT = "development"
 _log = get_logger(__name__)
 
 
-class KeySetError(Exception):
+class KeySetError(MisconfiguredError):
     """A key or key set cannot be used. The message names what is wrong, never key material."""
 
 
@@ -47,11 +48,10 @@ class PublicKey:
 
 
 def new_private_jwk(owner: str, *, development: bool) -> dict[str, str]:
-    """A new private Ed25519 JWK: `kid` (owner and thumbprint), `owner`, and `use_env` when it is for development only."""
+    """A new private Ed25519 JWK: `kid` of owner and thumbprint, `owner`, `use_env` when it is for development."""
     key = OKPKey.generate_key("Ed25519", private=True)
-    jwk: dict[str, str] = {
-        name: str(value) for name, value in key.as_dict(private=True).items() if name in "kty crv x d".split()
-    }
+    exported = key.as_dict(private=True)
+    jwk = {name: str(exported[name]) for name in ("kty", "crv", "x", "d")}
     jwk |= {"kid": f"{owner}-{key.thumbprint()[:12]}", "use": "sig", "alg": "Ed25519", "owner": owner}
     if development:
         jwk["use_env"] = _DEVELOPMENT

@@ -1,7 +1,8 @@
 """A strict reader of compact JWTs, run before any cryptography.
 
-Both common libraries accept a wrong or missing `typ`, an embedded `jwk` and duplicate claims (expectations.md, Act first), and
-each reads the same bytes a little differently. Here there is one reading of a token, and everything doubtful is refused.
+Both common libraries accept a wrong or missing `typ`, an embedded `jwk` and duplicate claims (expectations.md, Act
+first), and each reads the same bytes a little differently. Here there is one reading of a token, and everything
+doubtful is refused.
 """
 
 import base64

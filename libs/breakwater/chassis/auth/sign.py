@@ -18,7 +18,10 @@ from breakwater.chassis.settings import SecretFileError, read_secret
 TTL_S = 300
 RENEW_BEFORE_EXPIRY_S = 60
 ALGORITHM = "Ed25519"
-"""What services emit (RFC 9864). Verifiers of this platform accept `EdDSA` as well; PyJWT 2.15 does not know this name."""
+"""What services emit (RFC 9864).
+
+Verifiers of this platform accept `EdDSA` as well; PyJWT 2.15 does not know this name.
+"""
 
 _log = get_logger(__name__)
 

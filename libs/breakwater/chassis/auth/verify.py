@@ -1,4 +1,7 @@
-"""Judges tokens: the pre-parser's reading, the signature, then the claims. What passed is remembered until it expires."""
+"""Judges tokens: the pre-parser's reading, the signature, then the claims.
+
+What passed is remembered until it expires.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -33,8 +36,8 @@ class Accepted:
 class Verifier:
     """Verifies tokens of one audience.
 
-    `issuer` None leaves the issuer to the caller of `verify`; `types` are the accepted `typ` in lower case, None standing for
-    an absent one. Every refusal is counted under `name`.
+    `issuer` None leaves the issuer to the caller of `verify`; `types` are the accepted `typ` in lower case, None
+    standing for an absent one. Every refusal is counted under `name`.
     """
 
     def __init__(

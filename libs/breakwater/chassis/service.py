@@ -1,0 +1,266 @@
+"""Composes one process: whatever a service stands on, wired to be safe by default, started and drained in order."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from breakwater.chassis import bus, database, logging, metrics, policies
+from breakwater.chassis.auth import KeySource, ServiceSigner, ServiceVerifier
+from breakwater.chassis.bus import Bus
+from breakwater.chassis.channels import Channel
+from breakwater.chassis.clock import Clock, SystemClock
+from breakwater.chassis.database import Database, PoolLimits
+from breakwater.chassis.edges import EdgeReporter, EdgeService
+from breakwater.chassis.grpc_server import AddToServer, Server, Servicer
+from breakwater.chassis.lifecycle import StopSignal
+from breakwater.chassis.overrides import Overrides
+from breakwater.chassis.probes import Probes
+from breakwater.chassis.settings import Environment, MisconfiguredError, ServiceSettings, read_secret
+from breakwater.chassis.telemetry import Telemetry
+from breakwater.edges.v1.edges_pb2_grpc import add_EdgeServiceServicer_to_server
+from breakwater.resilience import Outcome, Policy
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+T = TypeVar("T")
+Classify = Callable[[BaseException], Outcome]
+
+OPS = "ops"
+"""The process that may read and override every other's edges."""
+RESTART_S = 0.5
+RESTART_S_MAX = 10.0
+BACKGROUND_DRAIN_S = 5.0
+
+
+class Front(Protocol):
+    """Something that takes requests: the gRPC server, an HTTP server."""
+
+    async def start(self) -> None:
+        """Binds and serves."""
+        ...
+
+    async def drain(self, grace_s: float) -> None:
+        """Takes nothing new, lets what is in flight end for at most `grace_s` seconds, and stops."""
+        ...
+
+
+class Service(Generic[SettingsT]):
+    """One process. `async with Service("files", settings, policies=...) as service:` ... `await service.run()`.
+
+    Entering raises `MisconfiguredError` or `InvalidPolicyError` when the process must not start. Leaving drains:
+    first the fronts, then background work, then what was opened, last opened first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: SettingsT,
+        *,
+        policies: Path | None = None,
+        classifiers: Mapping[str, Classify] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`policies` is the file that names every dependency this process calls.
+
+        `classifiers` tell, for dependencies of the service's own such as a chat robot, what an error says about them.
+        """
+        self.name = name
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.instance = f"{socket.gethostname()}-{os.getpid()}"
+        self.stop = StopSignal()
+        self._policies_file = policies
+        self._classifiers = {"postgres": database.classify, "nats": bus.classify, **(classifiers or {})}
+        self._production = settings.environment is Environment.PRODUCTION
+        self._stack = AsyncExitStack()
+        self._fronts: list[Front] = []
+        self._tasks: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._serving = False
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        settings, name = self.settings, self.name
+        logging.configure(name, settings.log_level, instance=self.instance)
+        self.policies = policies.load(name, self._policies_file, clock=self.clock, classifiers=self._classifiers)
+        self.signer = self._signer()
+        telemetry = Telemetry.start(
+            name,
+            otlp_endpoint=settings.otlp_endpoint,
+            sample_ratio=settings.trace_sample_ratio,
+            environment=settings.environment.value,
+            instance=self.instance,
+        )
+        self._stack.callback(telemetry.shutdown)
+        metrics.EDGES.watch(self.policies)
+        self._stack.callback(metrics.EDGES.unwatch, self.policies)
+        self._overrides = Overrides(self.policies, self.clock)
+        self._reporter = EdgeReporter(name, self.instance, self.policies, self._overrides, self.clock)
+        self.background("overrides", self._reporter.settle_overrides)
+        self.probes = Probes(settings.host, settings.metrics_port, ready=lambda: self._serving)
+        await self.probes.start()
+        self._stack.push_async_callback(self.probes.close)
+        if settings.service_jwks is not None:
+            await self._serve_grpc(settings.service_jwks)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def policy(self, dependency: str) -> Policy:
+        """The policy of the edge to `dependency`. Raises `MisconfiguredError` where policies.yaml does not name it."""
+        try:
+            return self.policies[dependency]
+        except KeyError as error:
+            raise MisconfiguredError(f"{self._policies_file} names no edge to {dependency!r}") from error
+
+    def channel(self, dependency: str) -> Channel:
+        """A guarded channel to another service, closed in the drain.
+
+        Raises `MisconfiguredError` where PEERS lacks it.
+        """
+        if dependency not in self.settings.peers:
+            raise MisconfiguredError(f"BREAKWATER_PEERS names no {dependency!r}")
+        channel = Channel(
+            dependency,
+            self.settings.peers[dependency],
+            self.policy(dependency),
+            self.signer,
+            message_size_bytes_max=self.settings.grpc_message_size_bytes_max,
+        )
+        self._stack.push_async_callback(channel.close)
+        return channel
+
+    def add_rpc(
+        self,
+        add_to_server: AddToServer[Servicer],
+        servicer: Servicer,
+        *,
+        callers: Collection[str],
+        callers_of: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """Serves an RPC servicer to the services `callers`; see `grpc_server.Server.add`."""
+        if self._server is None:
+            raise MisconfiguredError("BREAKWATER_SERVICE_JWKS is missing: no RPC can be served without it")
+        self._server.add(add_to_server, servicer, callers=callers, callers_of=callers_of)
+
+    def add_front(self, front: Front) -> None:
+        """Adds another server, such as HTTP: started after, drained before what is there already."""
+        self._fronts.append(front)
+
+    def background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` beside the requests: started again with back-off when it fails or returns, cancelled in the
+        drain.
+        """
+        self._tasks.append((name, work))
+
+    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Enters a context manager that is left in the drain."""
+        return await self._stack.enter_async_context(manager)
+
+    def on_close(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Awaits `function` in the drain, after requests and background work have ended."""
+        self._stack.push_async_callback(function)
+
+    async def open_database(self, limits: PoolLimits | None = None) -> Database:
+        """The pool of this process's role, guarded by the policy for `postgres`. Starts without PostgreSQL."""
+        settings = self.settings
+        if settings.database_url is None:
+            raise MisconfiguredError("BREAKWATER_DATABASE_URL is missing")
+        opened = await Database.open(
+            settings.database_url,
+            service=self.name,
+            password=_secret(settings.database_password_file),
+            policy=self.policy("postgres"),
+            limits=limits,
+        )
+        self.on_close(opened.close)
+        return opened
+
+    async def open_bus(self) -> Bus:
+        """The connection to NATS, guarded by the policy for `nats`; edges are reported on it. Starts without NATS."""
+        settings = self.settings
+        if settings.nats_url is None:
+            raise MisconfiguredError("BREAKWATER_NATS_URL is missing")
+        opened = await Bus.connect(
+            settings.nats_url,
+            service=self.name,
+            user=settings.nats_user,
+            password=_secret(settings.nats_password_file),
+            policy=self.policy("nats"),
+        )
+        self.on_close(opened.close)
+        self.background("edge-reports", lambda: self._reporter.publish(opened))
+        self.background("override-watch", lambda: self._reporter.watch_overrides(opened))
+        return opened
+
+    async def run(self) -> None:
+        """Serves until a signal asks to stop, then drains. Raises what a front raises when it cannot start."""
+        log = logging.get_logger(__name__)
+        self.stop.listen()
+        background = [asyncio.create_task(self._keep(name, work), name=name) for name, work in self._tasks]
+        started: list[Front] = []
+        try:
+            for front in self._fronts:
+                await front.start()
+                started.append(front)
+            self._serving = True
+            log.info("serving", metrics_port=self.probes.port)
+            await self.stop.wait()
+            log.info("draining", grace_s=self.settings.drain_grace_s)
+        finally:
+            self._serving = False
+            for front in reversed(started):
+                await front.drain(self.settings.drain_grace_s)
+            for task in background:
+                task.cancel()
+            if background:
+                await asyncio.wait(background, timeout=BACKGROUND_DRAIN_S)
+            self.stop.unlisten()
+        log.info("drained")
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        failures = metrics.BACKGROUND_FAILURES.labels(name)
+        log = logging.get_logger(__name__)
+        pause_s = RESTART_S
+        while True:
+            began_s = self.clock.monotonic()
+            try:
+                await work()
+                log.warning("background_ended", task=name)
+            except Exception:  # one task's defect must not take the process; counted, logged, tried again
+                failures.inc()
+                log.exception("background_failed", task=name)
+            if self.clock.monotonic() - began_s > RESTART_S_MAX:
+                pause_s = RESTART_S
+            await self.clock.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESTART_S_MAX)
+
+    def _signer(self) -> ServiceSigner | None:
+        if self.settings.service_key_file is None:
+            return None
+        return ServiceSigner(self.settings.service_key_file, self.name, production=self._production, clock=self.clock)
+
+    async def _serve_grpc(self, jwks: str) -> None:
+        keys = KeySource(jwks, production=self._production, clock=self.clock)
+        await keys.start()
+        self.background("service-keys", keys.run)
+        self._server = Server(self.name, self.settings, ServiceVerifier(keys, self.name, clock=self.clock))
+        self.add_rpc(add_EdgeServiceServicer_to_server, EdgeService(self._reporter, self._overrides), callers={OPS})
+        self.add_front(self._server)
+
+
+def _secret(file: Path | None) -> str | None:
+    return read_secret(file).decode("utf-8") if file is not None else None
