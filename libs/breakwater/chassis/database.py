@@ -15,9 +15,16 @@ import asyncpg
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
-from breakwater.chassis import sqlerrors
 from breakwater.chassis.errors import DeadlineExceededError, InternalError, UnavailableError
-from breakwater.chassis.sqlerrors import DRIVER_ERRORS, UniqueViolationError, classify, connection_lost, translated
+from breakwater.chassis.policies import error_of_policy
+from breakwater.chassis.sqlerrors import (
+    DEPENDENCY,
+    DRIVER_ERRORS,
+    UniqueViolationError,
+    classify,
+    connection_lost,
+    translated,
+)
 from breakwater.resilience import Policy, PolicyError, current_deadline
 
 __all__ = ["Database", "PoolLimits", "Reader", "Transaction", "UniqueViolationError", "classify"]
@@ -200,7 +207,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, long: bool = False) -> AsyncIterator[Transaction]:
-        """A transaction (read committed). `long`, for work that waits for others inside: its beginning alone is timed."""
+        """A transaction (read committed). `long`, for work that waits for others: its beginning alone is timed."""
         async with self._admitted(answered_at_begin=long) as (timeout_s, begun):
             async with self._begun(_BEGIN, timeout_s, begun) as tx:
                 yield tx
@@ -256,7 +263,7 @@ class Database:
                 timeout_s = min(admission.timeout_s, self._limits.statement_timeout_s)
                 yield timeout_s, admission.answered if answered_at_begin else _nothing
         except PolicyError as error:
-            raise sqlerrors.refused(error) from error
+            raise error_of_policy(error) from error
 
     @asynccontextmanager
     async def _begun(self, begin: str, timeout_s: float, begun: Callable[[], None]) -> AsyncIterator[Transaction]:
@@ -300,7 +307,7 @@ class Database:
                 return await self._pool.acquire()
         except TimeoutError as error:
             detail = "No database connection was free in time."
-            raise UnavailableError(detail, code="pool_exhausted", dependency=sqlerrors.DEPENDENCY) from error
+            raise UnavailableError(detail, code="pool_exhausted", dependency=DEPENDENCY) from error
         except DRIVER_ERRORS as error:
             raise translated(error) from error
 
@@ -320,9 +327,7 @@ class Database:
             return self._limits.statement_timeout_s
         remaining_s = deadline.remaining_s()
         if remaining_s <= 0:
-            raise DeadlineExceededError(
-                "The deadline passed before the database was asked.", dependency=sqlerrors.DEPENDENCY
-            )
+            raise DeadlineExceededError("The deadline passed before the database was asked.", dependency=DEPENDENCY)
         return min(remaining_s, self._limits.statement_timeout_s)
 
 

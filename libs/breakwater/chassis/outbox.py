@@ -1,25 +1,64 @@
 """The transactional outbox: events are rows of the transaction that caused them, published afterwards.
 
-At-least-once on the wire; the receivers' inbox makes effects happen once (architecture.md, Rules). Rows stay for some days
-after they were published, so that JetStream is never the only copy.
+At-least-once on the wire; the receivers' inbox makes effects happen once (architecture.md, Rules). Rows stay for some
+days after they were published, so that JetStream is never the only copy.
 """
 
-from collections.abc import Sequence
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Self
+from datetime import datetime, timedelta
+from typing import Final, Self
 
+from asyncpg import Record
 from google.protobuf.message import Message as ProtoMessage
 
-from breakwater.chassis.bus import Bus
+from breakwater.chassis import cloudevents, telemetry
+from breakwater.chassis.bus import BATCH_MESSAGES_MAX, Bus, BusMessage, StreamMissingError, StreamSpec
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.ids import uuid7
+from breakwater.chassis.logging import get_logger
+
+log = get_logger(__name__)
+
+EVENT_SIZE_BYTES_MAX: Final = 64 * 1024
+KEEP_DAYS: Final = 7
+"""How long published rows stay; 14 at most."""
+RING_DAYS: Final = 16
+"""Partitions of sql/0001_outbox.sql."""
+POLL_S: Final = 1.0
+"""How soon a replica finds what another one stored and did not live to publish."""
+ROWS_MAX: Final = 5 * BATCH_MESSAGES_MAX
+"""Of one turn of the relay: published in atomic batches, marked at once."""
+
+_TOPIC: Final = "outbox"
+_RETRY_MIN_S: Final = 0.1
+_RETRY_MAX_S: Final = 2.0
+_TYPE: Final = re.compile(r"breakwater\.[a-z]+\.v\d+\.[A-Za-z0-9]+")
+
+_ADD = """
+INSERT INTO outbox (id, type, subject_id, sequence, payload, occurred_at, traceparent)
+SELECT id, type, subject_id, sequence, payload, coalesce(occurred_at, now()), $7
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[])
+     WITH ORDINALITY AS event(id, type, subject_id, sequence, payload, occurred_at, place)
+ORDER BY place
+"""
+# What another replica is publishing is skipped; should that replica die, its locks die with it.
+_PENDING = """
+SELECT day, position, id::text, type, subject_id, sequence, payload, occurred_at, traceparent
+FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED
+"""
+_MARK = "UPDATE outbox SET published_at = now() WHERE day = $1 AND position = ANY($2) AND published_at IS NULL"
+_UNMARK = "UPDATE outbox SET published_at = NULL WHERE day = $1 AND published_at >= $2"
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEvent:
-    """One event. `type` is the protobuf message's full name, such as `breakwater.leads.v1.LeadAssigned`, and also the subject.
+    """One event. `type` is the protobuf message's full name, `breakwater.leads.v1.LeadAssigned`, and also the subject.
 
     `subject_id` is the aggregate's id; `sequence` counts the aggregate's changes upwards: receivers judge order by it.
     """
@@ -33,9 +72,7 @@ class OutboxEvent:
     """When it happened, by the injected clock; None: the transaction's time."""
 
     @classmethod
-    def of(
-        cls, message: ProtoMessage, *, subject_id: str, sequence: int, occurred_at: datetime | None = None
-    ) -> Self:
+    def of(cls, message: ProtoMessage, *, subject_id: str, sequence: int, occurred_at: datetime | None = None) -> Self:
         """The event that `message` is."""
         return cls(
             type=message.DESCRIPTOR.full_name,
@@ -51,7 +88,14 @@ async def add(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
 
     Raises `ValueError` for an event past its size limit or with a malformed type: it could never be published.
     """
-    raise NotImplementedError
+    if not events:
+        return
+    for event in events:
+        if len(event.payload) > EVENT_SIZE_BYTES_MAX or not _TYPE.fullmatch(event.type):
+            raise ValueError(f"{event.type} of {len(event.payload)} bytes is no event that can be published")
+    columns = zip(*((e.id, e.type, e.subject_id, e.sequence, e.payload, e.occurred_at) for e in events), strict=True)
+    await tx.execute(_ADD, *(list(column) for column in columns), telemetry.current_traceparent())
+    tx.announce(_TOPIC)
 
 
 async def republish(db: Database, since: datetime) -> int:
@@ -59,15 +103,110 @@ async def republish(db: Database, since: datetime) -> int:
 
     Returns how many rows. For a JetStream that was wiped or restored from an older state.
     """
-    raise NotImplementedError
+    rows = 0
+    for day in range(RING_DAYS):
+        async with db.transaction(long=True) as tx:
+            tag = await tx.execute(_UNMARK, day, since)
+            tx.announce(_TOPIC)
+        rows += int(tag.rpartition(" ")[2])
+    return rows
 
 
 class Relay:
     """Publishes the outbox of one service; every replica runs one. `service.background("outbox-relay", relay.run)`."""
 
-    def __init__(self, db: Database, bus: Bus, clock: Clock | None = None, *, keep_days: int = 7) -> None:
-        self._db, self._bus, self._clock, self._keep_days = db, bus, clock or SystemClock(), keep_days
+    def __init__(
+        self,
+        db: Database,
+        bus: Bus,
+        clock: Clock | None = None,
+        *,
+        keep_days: int = KEEP_DAYS,
+        poll_s: float = POLL_S,
+        checkpoint: Callable[[str], None] = lambda _name: None,
+    ) -> None:
+        """The stream is the service's name in upper case. `checkpoint` is told the points at which drills kill."""
+        self._db = db
+        self._bus = bus
+        self._clock = clock or SystemClock()
+        self._keep = timedelta(days=keep_days)
+        self._poll_s = poll_s
+        self._checkpoint = checkpoint
+        self._stream = StreamSpec(bus.service.upper(), (f"breakwater.{bus.service}.v1.>",))
+        self._woken = asyncio.Event()
+        self._stream_checked = False
+        db.listen(_TOPIC, self._woken.set)
+        bus.on_connected(self._recheck)
 
     async def run(self) -> None:
         """Publishes until cancelled; safe to cancel at any point."""
-        raise NotImplementedError
+        retry_s = _RETRY_MIN_S
+        while True:
+            self._woken.clear()
+            try:
+                await self._ensure_stream()
+                while await self._publish_some() == ROWS_MAX:
+                    pass
+            except BreakwaterError as error:
+                log.warning(
+                    "outbox_waits", error=type(error).__name__, dependency=error.dependency, detail=error.detail
+                )
+                self._stream_checked &= not isinstance(error, StreamMissingError)
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, _RETRY_MAX_S)
+            else:
+                retry_s = _RETRY_MIN_S
+                await self._wait()
+
+    def _recheck(self) -> None:
+        # JetStream may have come back without its streams.
+        self._stream_checked = False
+        self._woken.set()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll_s):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    async def _ensure_stream(self) -> None:
+        if self._stream_checked:
+            return
+        if not await self._bus.has_stream(self._stream.name):
+            # Before the stream is there again: should we die in between, the next one finds it missing too.
+            rows = await republish(self._db, self._clock.now() - self._keep)
+            log.warning("stream_missing", stream=self._stream.name, republished=rows)
+        await self._bus.ensure_stream(self._stream)
+        self._stream_checked = True
+
+    async def _publish_some(self) -> int:
+        async with self._db.transaction(long=True) as tx:
+            rows = await tx.fetch(_PENDING, ROWS_MAX)
+            if not rows:
+                return 0
+            self._checkpoint("relay:read")
+            messages = [self._message(row) for row in rows]
+            for start in range(0, len(messages), BATCH_MESSAGES_MAX):
+                await self._bus.publish_batch(messages[start : start + BATCH_MESSAGES_MAX])
+                self._checkpoint("relay:published")
+            positions: dict[int, list[int]] = defaultdict(list)
+            for row in rows:
+                positions[row["day"]].append(row["position"])
+            for day, published in positions.items():
+                await tx.execute(_MARK, day, published)
+            self._checkpoint("relay:marked")
+        self._checkpoint("relay:committed")
+        return len(rows)
+
+    def _message(self, row: Record) -> BusMessage:
+        headers = cloudevents.headers_of(
+            event_id=row["id"],
+            event_type=row["type"],
+            source=self._bus.service,
+            subject_id=row["subject_id"],
+            sequence=row["sequence"],
+            time=row["occurred_at"],
+            traceparent=row["traceparent"],
+        )
+        return BusMessage(row["type"], row["payload"], headers)

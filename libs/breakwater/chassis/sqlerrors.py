@@ -4,9 +4,8 @@ import asyncio
 
 import asyncpg
 
-from breakwater.chassis.errors import BreakwaterError, DeadlineExceededError, DependencyAuthError, UnavailableError
-from breakwater.resilience import CircuitOpenError, Outcome, PolicyError
-from breakwater.resilience import DeadlineExceededError as PolicyDeadlineExceededError
+from breakwater.chassis.errors import DeadlineExceededError, DependencyAuthError, UnavailableError
+from breakwater.resilience import Outcome
 
 DEPENDENCY = "postgres"
 
@@ -60,15 +59,6 @@ def translated(error: Exception, *, lost: bool = False) -> Exception:
     if lost or isinstance(error, _OUT) or connection_lost(error):
         return UnavailableError("The database cannot be reached.", dependency=DEPENDENCY)
     return error
-
-
-def refused(error: PolicyError) -> BreakwaterError:
-    """The error callers see when the policy did not let the work begin."""
-    if isinstance(error, PolicyDeadlineExceededError):
-        return DeadlineExceededError("The deadline passed before the database was asked.", dependency=error.dependency)
-    code = "circuit_open" if isinstance(error, CircuitOpenError) else "overloaded"
-    detail = f"{error.dependency} is not asked at present."
-    return UnavailableError(detail, code=code, dependency=error.dependency, retry_after_s=error.retry_after_s)
 
 
 def classify(error: BaseException) -> Outcome:
