@@ -15,9 +15,10 @@ def secret_text(path: Path) -> str:
 
 
 def secret_bytes(path: Path) -> bytes:
-    """32 random bytes in a file, made on first use."""
+    """32 random bytes in a file, made on first use. None of them a line break: readers strip a last one."""
     if not path.exists():
-        write_secret(path, secrets.token_bytes(SECRET_BYTES))
+        alphabet = bytes(set(range(256)) - set(b"\r\n"))
+        write_secret(path, bytes(secrets.choice(alphabet) for _ in range(SECRET_BYTES)))
     return path.read_bytes()
 
 

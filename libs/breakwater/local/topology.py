@@ -1,0 +1,141 @@
+"""Which processes make a platform, on which ports, and what each is told (chassis.settings names the variables)."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from breakwater.local.ports import HOST, free_port
+from breakwater.local.programs import Program
+from breakwater.local.state import State
+
+SERVICES = ("leads", "notify", "files", "health")
+FRONTS = ("gateway", "ops")
+PROCESSES = SERVICES + FRONTS
+
+MODULES: Mapping[str, str] = {name: f"services.{name}" for name in (*SERVICES, "gateway")} | {
+    "ops": "services.gateway.ops"
+}
+
+DATABASE = "breakwater"
+CALLER_ISSUER = "breakwater-local"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPorts:
+    """Ports of one process; `http` only where it serves HTTP to callers."""
+
+    grpc: int
+    metrics: int
+    http: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Every port of a platform."""
+
+    postgres: int
+    nats: int
+    processes: Mapping[str, ProcessPorts]
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway as callers reach it."""
+        return f"http://{HOST}:{self.processes['gateway'].http}"
+
+    @property
+    def ops_url(self) -> str:
+        """The ops process as browsers reach it."""
+        return f"http://{HOST}:{self.processes['ops'].http}"
+
+    def named(self) -> list[tuple[str, int]]:
+        """Every port with the name of its use."""
+        ports = [("postgres", self.postgres), ("nats", self.nats)]
+        for name, process in self.processes.items():
+            ports += [(f"{name} (gRPC)", process.grpc), (f"{name} (metrics)", process.metrics)]
+            if process.http is not None:
+                ports.append((f"{name} (HTTP)", process.http))
+        return ports
+
+
+def default_ports() -> Ports:
+    """The fixed ports of api.md; 505x for gRPC, 910x for metrics."""
+    processes = {
+        name: ProcessPorts(grpc=50051 + index, metrics=9101 + index, http={"gateway": 8080, "ops": 8090}.get(name))
+        for index, name in enumerate(PROCESSES)
+    }
+    return Ports(postgres=5432, nats=4222, processes=processes)
+
+
+def automatic_ports() -> Ports:
+    """Free ports, all different."""
+    taken: set[int] = set()
+
+    def pick() -> int:
+        port = free_port(taken)
+        taken.add(port)
+        return port
+
+    processes = {
+        name: ProcessPorts(grpc=pick(), metrics=pick(), http=pick() if name in FRONTS else None) for name in PROCESSES
+    }
+    return Ports(postgres=pick(), nats=pick(), processes=processes)
+
+
+def process_program(name: str, state: State, ports: Ports, lock_fd: int) -> Program:
+    """The program of one of our own processes. It inherits the launcher's lock and is killed with the launcher."""
+    return Program(
+        (sys.executable, "-P", "-m", MODULES[name]),
+        _environment(name, state, ports),
+        fds=(lock_fd,),
+        directory=str(state.root),
+    )
+
+
+def _environment(name: str, state: State, ports: Ports) -> dict[str, str]:
+    own = ports.processes[name]
+    peers = ",".join(f"{peer}={HOST}:{process.grpc}" for peer, process in ports.processes.items() if peer != name)
+    told = {
+        "ENVIRONMENT": "development",
+        "HOST": HOST,
+        "GRPC_PORT": own.grpc,
+        "METRICS_PORT": own.metrics,
+        "DATABASE_URL": f"postgresql://{name}@{HOST}:{ports.postgres}/{DATABASE}",
+        "DATABASE_PASSWORD_FILE": state.password_file(name),
+        "NATS_URL": f"nats://{HOST}:{ports.nats}",
+        "NATS_USER": name,
+        "NATS_PASSWORD_FILE": state.secrets / f"nats-{name}.password",
+        "SERVICE_KEY_FILE": state.service_key(name),
+        "SERVICE_JWKS": state.service_jwks,
+        "PEERS": peers,
+        **_particulars(name, state, ports),
+    }
+    told |= _passed_on()
+    basics = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    return basics | {"PYTHONUNBUFFERED": "1"} | {f"BREAKWATER_{key}": str(value) for key, value in told.items()}
+
+
+def _particulars(name: str, state: State, ports: Ports) -> dict[str, Any]:
+    callers = {"CALLER_JWKS": state.caller_jwks, "CALLER_ISSUER": CALLER_ISSUER}
+    match name:
+        case "gateway":
+            return callers | {
+                "HTTP_PORT": ports.processes[name].http,
+                "HMAC_KEY_FILE": state.body_key,
+                "SEAL_KEY_FILE": state.seal_key,
+                "EXPORT_SCRATCH_DIR": state.scratch,
+                "OPS_URL": ports.ops_url,
+            }
+        case "ops":
+            return callers | {"HTTP_PORT": ports.processes[name].http, "GATEWAY_URL": ports.gateway_url}
+        case "files":
+            return {"OBJECT_STORE_URL": state.objects.as_uri(), "SEAL_KEY_FILE": state.seal_key}
+        case _:
+            return {}
+
+
+def _passed_on() -> dict[str, str]:
+    # Telemetry is the launcher's user's to configure; everything else the launcher decides.
+    names = ("OTLP_ENDPOINT", "TRACE_SAMPLE_RATIO", "LOG_LEVEL")
+    return {name: os.environ[f"BREAKWATER_{name}"] for name in names if f"BREAKWATER_{name}" in os.environ}
