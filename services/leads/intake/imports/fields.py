@@ -68,6 +68,7 @@ _LEADS = {
     "need": _lead_text("need", "需求"),
     "stage": Field("阶段", _T.CHOICE, choices=_STAGES),
     "converted": Field("已转化", _T.BOOLEAN),
+    "source_status": _lead_text("source_status", "原系统状态"),
     "owner": Field("负责人", _T.PERSON),
     "created_at": Field("创建时间", _T.DATETIME),
     "anonymous_id": _lead_text("anonymous_id", "匿名标识"),
@@ -80,7 +81,7 @@ _LEADS = {
 
 _PEOPLE = {
     "id": Field("工号", mandatory=True, chars_max=60),
-    "name": Field("姓名", mandatory=True, chars_max=60),
+    "name": Field("姓名", mandatory=True, chars_max=120),
     "email": Field("邮箱", chars_max=254),
     "team": Field("团队", chars_max=60),
     "supervisor": Field("主管", _T.PERSON),
@@ -89,6 +90,8 @@ _PEOPLE = {
     "skills": Field("技能", _T.LIST),
     "active": Field("在职", _T.BOOLEAN),
     "may_follow_up": Field("可跟进", _T.BOOLEAN),
+    "on_duty": Field("在岗", _T.BOOLEAN),
+    "weight": Field("轮转权重", _T.INTEGER),
     "open_leads_max": Field("在手线索上限", _T.INTEGER),
 }
 

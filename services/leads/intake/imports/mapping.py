@@ -1,10 +1,11 @@
-"""The mapping language: how the columns of a file become the fields of a dataset. docs/mappings.md describes it. Pure."""
+"""The mapping language: how the columns of a file become fields of a dataset (docs/mappings.md). Pure."""
 
 import codecs
+import dataclasses
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping as ReadMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -49,7 +50,7 @@ class Column:
     field: str
     formats: tuple[str, ...] = ()
     """strptime formats of a date, tried in order before the known ones."""
-    words: ReadMapping[str, str] = field(default_factory=dict)
+    words: ReadMapping[str, str] = dataclasses.field(default_factory=dict)
     """The file's word, folded -> ours."""
     otherwise: str | None = None
     """What a word not in `words` becomes; None: a choice refuses it, a text keeps it."""
@@ -72,7 +73,7 @@ class Mapping:
     name: str
     dataset: Dataset
     columns: tuple[Column, ...]
-    values: ReadMapping[str, Template] = field(default_factory=dict)
+    values: ReadMapping[str, Template] = dataclasses.field(default_factory=dict)
     """What fills a field that no column fills."""
     external_id: Template | None = None
     refs: tuple[Template, ...] = ()
@@ -140,12 +141,15 @@ class _Reader:
             for key, text in self.table("values", tree.get("values", {})).items()
             if self.known_field(f"values.{key}", key) and (template := self.template(f"values.{key}", text))
         }
-        optional = self.optional(tree.get("optional", []), {fold(column.header) for column in columns})
+        external_id = self.template("external_id", tree["external_id"]) if "external_id" in tree else None
+        ref_texts = self.texts("refs", tree.get("refs", []))
+        refs = [t for index, text in enumerate(ref_texts) if (t := self.template(f"refs.{index}", text))]
+        templates = [*values.values(), *refs, *([external_id] if external_id else [])]
+        headers = {column.header for column in columns} | {name for t in templates for name in t.headers}
         filled = {column.field for column in columns} | set(values)
         for key, item in self._known.items():
             if item.mandatory and key not in filled:
                 self.fault("columns", f"nothing fills the mandatory field {key!r} ({item.title})")
-        refs = self.texts("refs", tree.get("refs", []))
         if refs and Dataset(dataset) not in REFERRING:
             self.fault("refs", f"{dataset} refer to no customer; use external_id")
         related = self.table("related", tree.get("related", {}))
@@ -155,9 +159,9 @@ class _Reader:
             dataset=Dataset(dataset),
             columns=tuple(columns),
             values=values,
-            external_id=self.template("external_id", tree["external_id"]) if "external_id" in tree else None,
-            refs=tuple(t for i, text in enumerate(refs) if (t := self.template(f"refs.{i}", text))),
-            optional=optional,
+            external_id=external_id,
+            refs=tuple(refs),
+            optional=self.optional(tree.get("optional", []), {fold(header) for header in headers}),
             blanks=frozenset(fold(text) for text in self.texts("blanks", tree.get("blanks", list(BLANKS)))),
             format=self.choice("format", tree.get("format", "auto"), ["auto", "csv", "xlsx"]) or "auto",
             encoding=self.encoding(tree.get("encoding", "auto")),
@@ -273,7 +277,7 @@ class _Reader:
         names = self.texts("optional", tree)
         for index, text in enumerate(names):
             if fold(text) not in headers:
-                self.fault(f"optional.{index}", f"{text!r} is no header of `columns`")
+                self.fault(f"optional.{index}", f"{text!r} is no header this mapping reads")
         return frozenset(fold(text) for text in names)
 
     def encoding(self, tree: Tree) -> str:

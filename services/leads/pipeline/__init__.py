@@ -1,0 +1,1 @@
+"""What other systems tell of customers: activities, opportunities, invoices, and whose they are."""
