@@ -1,0 +1,35 @@
+"""Who may do what at the ops URL: denied by default, as at the gateway (services.gateway.http.access)."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from breakwater.chassis.identity import Role
+from services.gateway.http.access import Access
+from services.gateway.http.routes import Route
+
+VIEWERS = frozenset({Role.SERVICE, Role.MANAGER, Role.ONCALL, Role.SRE, Role.ADMIN})
+OPERATORS = frozenset({Role.ONCALL, Role.SRE, Role.ADMIN})
+_OPEN = Access(frozenset(), deadline_max_s=5.0)
+
+MATRIX: Mapping[tuple[str, str], Access] = {
+    ("GET", "/v1/dependencies"): Access(VIEWERS),
+    ("PUT", "/v1/dependencies/{dependency}/override"): Access(OPERATORS),
+    ("DELETE", "/v1/dependencies/{dependency}/override"): Access(OPERATORS),
+    ("GET", "/v1/incidents"): Access(VIEWERS),
+    ("POST", "/v1/incidents/{incident_id}/ack"): Access(OPERATORS),
+    ("GET", "/v1/timeline"): Access(VIEWERS),
+    ("POST", "/ops/session"): Access(VIEWERS),
+    ("DELETE", "/ops/session"): _OPEN,
+    ("GET", "/ops"): _OPEN,
+    ("GET", "/ops/assets/{name}"): _OPEN,
+    ("GET", "/healthz"): _OPEN,
+    ("GET", "/readyz"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+}
+
+
+class OpsRoute(Route):
+    """A route of this matrix."""
+
+    matrix: ClassVar[Mapping[tuple[str, str], Access]] = MATRIX

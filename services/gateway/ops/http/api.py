@@ -1,0 +1,194 @@
+"""The routes of the ops URL but the stream and the page."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Query
+from typing_extensions import TypedDict
+
+from breakwater.chassis.clock import Clock
+from breakwater.chassis.errors import FieldError, InvalidRequestError
+from services.gateway.http.answers import Answer, answer, rfc3339_of
+from services.gateway.http.call import Call
+from services.gateway.http.declare import Api
+from services.gateway.http.routes import Identifier, Input, QueryInput
+from services.gateway.ops.console import Console
+from services.gateway.ops.edges.domain import Edge
+from services.gateway.ops.http.views import (
+    EdgeView,
+    EntryView,
+    IncidentView,
+    OverrideView,
+    edge_view,
+    entry_view,
+    incident_view,
+)
+from services.gateway.ops.overrides.usecases import Overrides
+
+EDGES_MAX = 1_000
+
+
+class EdgesQuery(QueryInput):
+    """A page of edges."""
+
+    limit: int = Field(default=EDGES_MAX, ge=1, le=EDGES_MAX)
+    cursor: str = Field(default="", max_length=200)
+
+
+class TimelineQuery(QueryInput):
+    """The newest entries."""
+
+    limit: int = Field(default=100, ge=1, le=1_000)
+
+
+class CallerQuery(QueryInput):
+    """Whose edge; without it every caller's."""
+
+    caller: str = Field(default="", max_length=64)
+
+
+class OverrideInput(Input):
+    """An override: it has a reason and an end."""
+
+    mode: Literal["forced-open", "forced-closed", "shadow", "disabled", "fallback"]
+    caller: Identifier | None = None
+    """Whose edge; without it every caller's."""
+    reason: str
+    ttl_s: float = Field(gt=0)
+    """Seconds until it ends by itself."""
+
+
+class EdgesView(TypedDict):
+    """Every edge, worst first."""
+
+    as_of: str | None
+    edges: list[EdgeView]
+    incidents: list[IncidentView]
+    next_cursor: str
+
+
+class LaidView(TypedDict):
+    """Where an override is in force."""
+
+    dependency: str
+    override: OverrideView
+    edges: dict[str, int]
+    """Edges it governs by process."""
+    unreached: list[str]
+    """Processes that did not answer; they take it from NATS when they can."""
+
+
+class LiftedView(TypedDict):
+    """Where an override was lifted."""
+
+    dependency: str
+    edges: dict[str, int]
+    unreached: list[str]
+
+
+class IncidentsView(TypedDict):
+    """The open ones first, then the resolved, newest first."""
+
+    items: list[IncidentView]
+    next_cursor: str
+
+
+class TimelineView(TypedDict):
+    """Newest first."""
+
+    items: list[EntryView]
+    next_cursor: str
+
+
+class Views:
+    """Edges as JSON, with what only the overrides know of them."""
+
+    def __init__(self, overrides: Overrides) -> None:
+        self._overrides = overrides
+
+    def edge(self, edge: Edge) -> EdgeView:
+        return edge_view(edge, wide=self._overrides.is_wide(edge.dependency, edge.caller))
+
+
+def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, clock: Clock) -> None:
+    """Adds the routes."""
+
+    @api.route("GET", "/v1/dependencies", EdgesView, tag="dependencies")
+    async def list_dependencies(query: Annotated[EdgesQuery, Query()]) -> Answer:
+        """Every caller -> dependency edge with its figures, worst first."""
+        edges = console.edges()
+        start = _start(query.cursor, len(edges))
+        end = start + query.limit
+        view = EdgesView(
+            as_of=rfc3339_of(clock.now()),
+            edges=[views.edge(edge) for edge in edges[start:end]],
+            incidents=[incident_view(incident) for incident in console.incidents(open_only=True)],
+            next_cursor=str(end) if end < len(edges) else "",
+        )
+        return answer(view)
+
+    @api.route("PUT", "/v1/dependencies/{dependency}/override", LaidView, tag="dependencies")
+    async def lay_override(dependency: str, call: Call, body: OverrideInput) -> Answer:
+        """Overrides an edge everywhere, until it ends by itself."""
+        what, delivery = await overrides.lay(
+            call.actor,
+            dependency=dependency,
+            caller=body.caller,
+            mode=body.mode,
+            reason=body.reason,
+            ttl_s=body.ttl_s,
+        )
+        view = LaidView(
+            dependency=dependency,
+            override=OverrideView(
+                mode=body.mode,
+                caller=what.caller,
+                actor=what.actor,
+                reason=what.reason,
+                expires_at=rfc3339_of(what.expires_at),
+            ),
+            edges=dict(delivery.edges),
+            unreached=list(delivery.unreached),
+        )
+        return answer(view)
+
+    @api.route("DELETE", "/v1/dependencies/{dependency}/override", LiftedView, tag="dependencies")
+    async def lift_override(dependency: str, call: Call, query: Annotated[CallerQuery, Query()]) -> Answer:
+        """Lifts the override of one caller's edge or, without caller, every override on the dependency."""
+        delivery = await overrides.lift(call.actor, dependency=dependency, caller=query.caller or None)
+        unreached = list(delivery.unreached)
+        return answer(LiftedView(dependency=dependency, edges=dict(delivery.edges), unreached=unreached))
+
+    @api.route("GET", "/v1/incidents", IncidentsView, tag="incidents")
+    async def list_incidents() -> Answer:
+        """Dependencies that some caller cannot use."""
+        items = [incident_view(incident) for incident in console.incidents()]
+        return answer(IncidentsView(items=items, next_cursor=""))
+
+    @api.route("POST", "/v1/incidents/{incident_id}/ack", IncidentView, tag="incidents")
+    async def acknowledge_incident(incident_id: str, call: Call) -> Answer:
+        """Somebody has it in hand."""
+        return answer(incident_view(console.acknowledge(call.actor, incident_id)))
+
+    @api.route("GET", "/v1/timeline", TimelineView, tag="incidents")
+    async def list_timeline(query: Annotated[TimelineQuery, Query()]) -> Answer:
+        """What changed and who changed it, newest first."""
+        items = [entry_view(entry) for entry in console.timeline(query.limit)]
+        return answer(TimelineView(items=items, next_cursor=""))
+
+
+def snapshot(console: Console, views: Views, clock: Clock, entries_max: int) -> dict[str, Any]:
+    """What a watcher begins with; the timeline is oldest first, as a page writes it."""
+    return {
+        "as_of": rfc3339_of(clock.now()),
+        "edges": [views.edge(edge) for edge in console.edges()],
+        "incidents": [incident_view(incident) for incident in console.incidents(open_only=True)],
+        "timeline": [entry_view(entry) for entry in reversed(console.timeline(entries_max))],
+    }
+
+
+def _start(cursor: str, count: int) -> int:
+    if not cursor:
+        return 0
+    if not cursor.isdecimal() or int(cursor) > count:
+        raise InvalidRequestError("the cursor is not ours", errors=[FieldError("cursor", "unknown")])
+    return int(cursor)

@@ -1,0 +1,137 @@
+"""Edges, incidents and entries as JSON (api.md, `GET /v1/dependencies`)."""
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from services.gateway.http.answers import rfc3339_of
+from services.gateway.ops.edges.domain import Edge
+from services.gateway.ops.edges.incidents import Incident
+from services.gateway.ops.timeline.domain import Entry
+
+
+class OverrideView(TypedDict):
+    """The override in force on an edge. `caller` null: it was laid for every caller."""
+
+    mode: str
+    caller: str | None
+    actor: str
+    reason: str
+    expires_at: str | None
+
+
+class BulkheadView(TypedDict):
+    """Attempts in flight of the limit, and those that wait."""
+
+    in_use: int
+    limit: int
+    queued: int
+
+
+class EdgeView(TypedDict):
+    """One edge of one process. Shares are 0 to 1 and null without calls; counts are of the rolling window."""
+
+    caller: str
+    dependency: str
+    instance: str
+    state: str
+    forced: str | None
+    override: OverrideView | None
+    stale: bool
+    availability: float | None
+    error_rate: float | None
+    errors: dict[str, int]
+    rate_per_s: float
+    p50_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+    retries: int
+    retry_budget_tokens: float
+    fallbacks: int
+    bulkhead: BulkheadView
+    next_probe_s: float | None
+    slo: dict[str, Any]
+    as_of: str | None
+
+
+class IncidentView(TypedDict):
+    """A dependency that some caller cannot use."""
+
+    id: str
+    title: str
+    dependency: str
+    callers: list[str]
+    opened_at: str | None
+    resolved_at: str | None
+    acknowledged_by: str | None
+
+
+class EntryView(TypedDict):
+    """One line of the timeline."""
+
+    id: str
+    at: str | None
+    kind: str
+    text: str
+    dependency: str
+    actor: str | None
+
+
+def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
+    """The edge; `wide` says that its override was laid for every caller."""
+    forced = edge.override
+    override = None
+    if forced is not None:
+        override = OverrideView(
+            mode=forced.mode,
+            caller=None if wide else edge.caller,
+            actor=forced.actor,
+            reason=forced.reason,
+            expires_at=rfc3339_of(forced.expires_at),
+        )
+    return EdgeView(
+        caller=edge.caller,
+        dependency=edge.dependency,
+        instance=edge.instance,
+        state=edge.state.value,
+        forced=forced.mode if forced else None,
+        override=override,
+        stale=edge.stale,
+        availability=edge.availability,
+        error_rate=edge.error_rate,
+        errors=dict(edge.errors),
+        rate_per_s=edge.rate_per_s,
+        p50_ms=edge.p50_ms,
+        p90_ms=edge.p90_ms,
+        p99_ms=edge.p99_ms,
+        retries=edge.retries,
+        retry_budget_tokens=edge.retry_budget_tokens,
+        fallbacks=edge.fallbacks,
+        bulkhead=BulkheadView(in_use=edge.bulkhead.in_use, limit=edge.bulkhead.limit, queued=edge.bulkhead.queued),
+        next_probe_s=edge.next_probe_s,
+        slo={},
+        as_of=rfc3339_of(edge.as_of),
+    )
+
+
+def incident_view(incident: Incident) -> IncidentView:
+    return IncidentView(
+        id=incident.id,
+        title=incident.title,
+        dependency=incident.dependency,
+        callers=list(incident.callers),
+        opened_at=rfc3339_of(incident.opened_at),
+        resolved_at=rfc3339_of(incident.resolved_at),
+        acknowledged_by=incident.acknowledged_by or None,
+    )
+
+
+def entry_view(entry: Entry) -> EntryView:
+    return EntryView(
+        id=entry.id,
+        at=rfc3339_of(entry.at),
+        kind=entry.kind.value,
+        text=entry.text,
+        dependency=entry.dependency,
+        actor=entry.actor or None,
+    )

@@ -1,0 +1,98 @@
+"""Composition root of the ops process: the only reader of its settings."""
+
+from pathlib import Path
+
+from breakwater.chassis import lifecycle
+from breakwater.chassis.auth import CallerVerifier, KeySource
+from breakwater.chassis.service import Service
+from breakwater.chassis.settings import Environment, load
+from services.gateway.http import platform
+from services.gateway.http.declare import Api
+from services.gateway.http.edge import Edge, EdgeLimits
+from services.gateway.http.ratelimit import RateLimiter, RateLimits
+from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.ops.clients import OverrideCarrier, Peers
+from services.gateway.ops.console import Console
+from services.gateway.ops.consumer import Feed
+from services.gateway.ops.http import api as ops_api
+from services.gateway.ops.http import page
+from services.gateway.ops.http.access import OpsRoute
+from services.gateway.ops.http.sessions import SessionGate, Sessions
+from services.gateway.ops.http.stream import StreamGate
+from services.gateway.ops.overrides.usecases import Overrides
+from services.gateway.ops.settings import OpsSettings
+from services.gateway.ops.timeline.store import Timeline
+
+PEERS = ("leads", "notify", "files", "health", "gateway")
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT, then drains."""
+    lifecycle.run(serve)
+
+
+async def serve() -> None:
+    """One ops process."""
+    settings = load(OpsSettings)
+    async with Service("ops", settings, policies=Path(__file__).with_name("policies.yaml")) as service:
+        clock = service.clock
+        database = await service.open_database()
+        bus = await service.open_bus()
+        timeline = Timeline(database, clock)
+        console = Console(timeline, clock)
+        peers = Peers({name: service.channel(name) for name in PEERS})
+        overrides = Overrides(OverrideCarrier(peers, bus), console, console, clock)
+        feed = Feed(console, peers, clock)
+        await feed.subscribe(bus)
+        service.background("edge-feed", feed.run)
+        service.background("timeline", timeline.run)
+        service.add_front(await _http(service, console, overrides))
+        await service.run()
+
+
+async def _http(service: Service[OpsSettings], console: Console, overrides: Overrides) -> HttpServer:
+    settings, clock = service.settings, service.clock
+    keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
+    await keys.start()
+    service.background("caller-keys", keys.run)
+    verifier = CallerVerifier(keys, settings.caller_issuer, clock=clock)
+    sessions = Sessions(verifier, clock, sessions_max=settings.sessions_max, session_s_max=settings.session_s_max)
+    views = ops_api.Views(overrides)
+    api = Api(OpsRoute)
+    ops_api.add_routes(api, console, overrides, views, clock)
+    page.add_routes(api, sessions)
+    platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)
+    limits = RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max)
+    edge = Edge(
+        api.routes,
+        verifier=verifier,
+        rate_limiter=RateLimiter(limits, clock),
+        hmac_key=b"",
+        limits=EdgeLimits(
+            concurrency_max=settings.http_concurrency_max,
+            body_size_bytes_max=settings.http_body_size_bytes_max,
+            send_timeout_s=settings.http_send_timeout_s,
+        ),
+        clock=clock,
+    )
+    stream = StreamGate(
+        edge,
+        console=console,
+        views=views,
+        verifier=verifier,
+        clock=clock,
+        streams_max=settings.streams_max,
+        send_timeout_s=settings.http_send_timeout_s,
+    )
+    server = HttpServer(
+        SessionGate(stream, sessions),
+        host=settings.host,
+        port=settings.http_port,
+        limits=ServerLimits(
+            connections_max=settings.http_connections_max,
+            head_size_bytes_max=settings.http_head_size_bytes_max,
+            head_timeout_s=settings.http_head_timeout_s,
+            keep_alive_s=settings.http_keep_alive_s,
+        ),
+    )
+    return server

@@ -1,0 +1,35 @@
+"""What the ops process is told beside what every process is told."""
+
+from pydantic import Field
+
+from breakwater.chassis.settings import ServiceSettings
+
+
+class OpsSettings(ServiceSettings):
+    """Variables of the ops process."""
+
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """0 picks a free one."""
+    caller_jwks: str
+    """Path or URL of the public keys of the callers' issuer."""
+    caller_issuer: str
+    gateway_url: str = "http://127.0.0.1:8080"
+    """Where the API is, for links."""
+    http_concurrency_max: int = Field(default=128, ge=1)
+    """Requests being answered at a time, streams not counted; one more is 503."""
+    http_connections_max: int = Field(default=512, ge=1)
+    http_head_size_bytes_max: int = Field(default=32 * 1024, ge=1024)
+    http_head_timeout_s: float = Field(default=10.0, gt=0)
+    http_keep_alive_s: int = Field(default=75, ge=1)
+    http_body_size_bytes_max: int = Field(default=64 * 1024, ge=1024)
+    http_send_timeout_s: float = Field(default=10.0, gt=0)
+    rate_quota: int = Field(default=200, ge=1)
+    """Requests of one caller in `rate_window_s`; past it 429."""
+    rate_window_s: int = Field(default=1, ge=1)
+    rate_callers_max: int = Field(default=10_000, ge=1)
+    streams_max: int = Field(default=200, ge=1)
+    """Open event streams; one more is 503."""
+    sessions_max: int = Field(default=1_000, ge=1)
+    """Signed-in browsers; the oldest goes first."""
+    session_s_max: int = Field(default=12 * 3600, ge=60)
+    """A session ends with its token, at the latest after so long."""
