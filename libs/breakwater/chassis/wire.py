@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
 from breakwater.chassis import errors
+from breakwater.chassis.errors import FieldError
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.identity.v1 import identity_pb2
 
@@ -46,7 +47,7 @@ class Details:
     domain: str = ""
     reason: str = ""
     dependency: str | None = None
-    errors: tuple[errors.FieldError, ...] = ()
+    errors: tuple[FieldError, ...] = ()
     retry_after_s: float | None = None
 
 

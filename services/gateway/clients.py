@@ -1,0 +1,209 @@
+"""The services behind the gateway: each one's stubs over its one guarded channel, and what exports ask of them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from breakwater.chassis import wire
+from breakwater.chassis.channels import Channel
+from breakwater.chassis.errors import BreakwaterError, UnavailableError
+from breakwater.files.v1 import files_pb2
+from breakwater.files.v1.files_pb2_grpc import FilesServiceStub
+from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceStub
+from breakwater.leads.v1 import leads_pb2
+from breakwater.leads.v1.leads_pb2_grpc import (
+    ImportServiceStub,
+    LeadsServiceStub,
+    OrganisationServiceStub,
+    RoutingServiceStub,
+)
+from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
+from breakwater.resilience import Deadline
+from services.gateway.exports.domain import Column, ColumnKind, Export, File, Job, JobState, Spec
+
+if TYPE_CHECKING:
+    # Types that only the stub files of mypy-protobuf know.
+    from breakwater.files.v1.files_pb2_grpc import FilesServiceAsyncStub
+    from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceAsyncStub
+    from breakwater.leads.v1.leads_pb2_grpc import (
+        ImportServiceAsyncStub,
+        LeadsServiceAsyncStub,
+        OrganisationServiceAsyncStub,
+        RoutingServiceAsyncStub,
+    )
+    from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceAsyncStub
+
+
+Reply = TypeVar("Reply")
+
+_CLAIM_DEADLINE_S = 0.9
+"""Retries included: the local engine needs the rest of the two seconds that a requester waits (37)."""
+_CONTENT_IDLE_S = 10.0
+_ROWS_IDLE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """The leads service."""
+
+    channel: Channel
+    leads: "LeadsServiceAsyncStub"
+    imports: "ImportServiceAsyncStub"
+    routing: "RoutingServiceAsyncStub"
+    organisation: "OrganisationServiceAsyncStub"
+
+    @classmethod
+    def over(cls, channel: Channel) -> "Leads":
+        return cls(
+            channel,
+            LeadsServiceStub(channel.grpc),
+            ImportServiceStub(channel.grpc),
+            RoutingServiceStub(channel.grpc),
+            OrganisationServiceStub(channel.grpc),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The health service."""
+
+    channel: Channel
+    scoring: "HealthScoringServiceAsyncStub"
+
+    @classmethod
+    def over(cls, channel: Channel) -> "Health":
+        return cls(channel, HealthScoringServiceStub(channel.grpc))
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """The notify service."""
+
+    channel: Channel
+    notifications: "NotifyServiceAsyncStub"
+
+    @classmethod
+    def over(cls, channel: Channel) -> "Notify":
+        return cls(channel, NotifyServiceStub(channel.grpc))
+
+
+class FilesClient:
+    """What exports ask of files. While it fails, an export falls back to the local engine, which the policy counts."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._stub: "FilesServiceAsyncStub" = FilesServiceStub(channel.grpc)  # noqa: UP037 - only the stub file knows it
+
+    async def claim(self, export: Export) -> Job:
+        """Has files take the job. Raises `BreakwaterError`."""
+        request = files_pb2.StartExportRequest(
+            export_id=export.job_id, actor=wire.actor_to(export.requester), spec=_spec(export.spec)
+        )
+        bridge = _Bridge(export, files_pb2.StartExportResponse())
+        reply = await self._channel.unary(
+            self._stub.StartExport, request, retryable=True, deadline=_soon(), fallback=bridge.fallback
+        )
+        bridge.raise_failure()
+        return _job(reply.job)
+
+    async def look(self, export: Export) -> Job:
+        """How far the job is. Raises `BreakwaterError`, `NotFoundError` when files does not know it."""
+        request = files_pb2.GetExportRequest(export_id=export.job_id)
+        bridge = _Bridge(export, files_pb2.GetExportResponse())
+        reply = await self._channel.unary(
+            self._stub.GetExport, request, retryable=True, deadline=_soon(), fallback=bridge.fallback
+        )
+        bridge.raise_failure()
+        return _job(reply.job)
+
+    async def content(self, job_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Part of a finished file. Raises `BreakwaterError`."""
+        request = files_pb2.ReadContentRequest(export_id=job_id, offset=offset, length=length)
+        async with aclosing(
+            self._channel.stream(self._stub.ReadContent, request, idle_timeout_s=_CONTENT_IDLE_S)
+        ) as chunks:
+            async for chunk in chunks:
+                yield chunk.content
+
+
+class DatasetRows:
+    """What the local engine asks of leads."""
+
+    def __init__(self, leads: Leads) -> None:
+        self._leads = leads
+
+    async def columns(self, export: Export) -> tuple[Column, ...]:
+        """The columns of the full file. Raises `BreakwaterError`."""
+        async with aclosing(self._stream(export, base_fields_only=False)) as messages:
+            return tuple(_column(column) for column in (await anext(messages)).columns)
+
+    async def base_rows(self, export: Export) -> AsyncGenerator[Any, None]:
+        """The base columns, then chunks of rows. Raises `BreakwaterError`."""
+        async with aclosing(self._stream(export, base_fields_only=True)) as messages:
+            first = await anext(messages)
+            yield tuple(_column(column) for column in first.columns)
+            if first.rows:
+                yield [list(row.cells) for row in first.rows]
+            async for message in messages:
+                yield [list(row.cells) for row in message.rows]
+
+    def _stream(
+        self, export: Export, *, base_fields_only: bool
+    ) -> AsyncGenerator[leads_pb2.StreamDatasetResponse, None]:
+        filters = export.spec.filter
+        request = leads_pb2.StreamDatasetRequest(
+            actor=wire.actor_to(export.requester),
+            dataset=export.spec.dataset,
+            filter=leads_pb2.LeadFilter(
+                stage=filters.get("stage", ""), owner_id=filters.get("owner_id", ""), source=filters.get("source", "")
+            ),
+            base_fields_only=base_fields_only,
+        )
+        return self._leads.channel.stream(self._leads.leads.StreamDataset, request, idle_timeout_s=_ROWS_IDLE_S)
+
+
+class _Bridge(Generic[Reply]):
+    """Lets the policy count that a fallback answers, and hands the failure to the use case, which has the local engine.
+
+    A follow-up has no fallback: it waits for files itself.
+    """
+
+    def __init__(self, export: Export, nothing: Reply) -> None:
+        self._nothing = nothing
+        self._failure: BreakwaterError | None = None
+        self.fallback: Callable[[BreakwaterError], Awaitable[Reply]] | None = (
+            None if export.is_follow_up else self._take
+        )
+
+    def raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    async def _take(self, failure: BreakwaterError) -> Reply:
+        self._failure = failure
+        return self._nothing
+
+
+def _soon() -> Deadline:
+    return Deadline.after(_CLAIM_DEADLINE_S)
+
+
+def _spec(spec: Spec) -> files_pb2.ExportSpec:
+    return files_pb2.ExportSpec(dataset=spec.dataset, format=spec.format, fields=spec.fields, filter=dict(spec.filter))
+
+
+def _job(job: files_pb2.ExportJob) -> Job:
+    try:
+        state = JobState(job.state)
+    except ValueError:
+        raise UnavailableError(
+            "files answered what we do not understand", code="contract", dependency="files"
+        ) from None
+    file = File(job.rows_done, job.size_bytes, job.sha256) if state is JobState.COMPLETED else None
+    return Job(state, job.rows_done, job.rows_total, file, job.failure)
+
+
+def _column(column: leads_pb2.Column) -> Column:
+    kind = leads_pb2.ColumnType.Name(column.type).removeprefix("COLUMN_TYPE_").lower()
+    return Column(column.name, column.title, ColumnKind(kind) if kind != "unspecified" else ColumnKind.TEXT)

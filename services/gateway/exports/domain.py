@@ -1,0 +1,250 @@
+"""What an export is and what becomes of it: pure decisions over what files was seen to do (36-39).
+
+files makes the file; while it is out, the local engine makes a lesser one and a second export, the *follow-up*, waits
+for the full file of the same job: files knows the job from the event that announced it, so nothing is asked twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from breakwater.chassis.errors import BreakwaterError, UnavailableError
+from breakwater.chassis.identity import Actor, Scope
+
+
+class ExportState(StrEnum):
+    """As callers see it; the last two are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Engine(StrEnum):
+    """Who made the file."""
+
+    FILES = "files"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is asked for. `fields` empty means the dataset's default columns."""
+
+    dataset: str
+    format: str
+    fields: tuple[str, ...]
+    filter: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """Why a file is a lesser one: the dependency that was out, and the columns it therefore lacks."""
+
+    dependency: str
+    reason: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A finished file. `sha256` is lower-case hexadecimal."""
+
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One request for a file.
+
+    `job_id` is the name under which files knows the work: the export's own id, or for a follow-up that of the export it
+    `supersedes`. `turn` counts how often the export was taken up; only the latest taker may write.
+    """
+
+    id: str
+    job_id: str
+    requester: Actor
+    spec: Spec
+    state: ExportState
+    created_at: datetime
+    turn: int = 0
+    checks: int = 0
+    """Looks at files since the last progress."""
+    progressed_at: datetime | None = None
+    rows_done: int = 0
+    rows_total: int = 0
+    engine: Engine | None = None
+    file: File | None = None
+    degradation: Degradation | None = None
+    supersedes: str | None = None
+    superseded_by: str | None = None
+    follow_up: str | None = None
+    """The export that waits for the full file, of a degraded one."""
+    failure_code: str | None = None
+    failure: str | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_follow_up(self) -> bool:
+        return self.supersedes is not None
+
+
+class JobState(StrEnum):
+    """Of a job at files (files.v1.ExportJob.state)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as files describes it; `file` once it is completed."""
+
+    state: JobState
+    rows_done: int = 0
+    rows_total: int = 0
+    file: File | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to look at what before doing something else. The pace doubles from `check_s` to `check_s_max`."""
+
+    check_s: float = 0.2
+    check_s_max: float = 2.0
+    follow_up_check_s: float = 5.0
+    follow_up_check_s_max: float = 60.0
+    stalled_s: float = 30.0
+    give_up_s: float = 900.0
+    follow_up_give_up_s: float = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The full file is there."""
+
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """It will not be made."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Nothing to do but to ask again, `at` that time."""
+
+    at: datetime
+    job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
+class FallBack:
+    """The local engine takes over."""
+
+    reason: str
+
+
+Step = Complete | Fail | LookAgain | FallBack
+
+
+class ColumnKind(StrEnum):
+    """How a column's cells are read."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    DATE = "date"
+    DATETIME = "datetime"
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a dataset: its field's name, what people read above it, and its kind."""
+
+    name: str
+    title: str
+    kind: ColumnKind
+
+
+def after_seeing(export: Export, job: Job, now: datetime, patience: Patience) -> Step:
+    """What to do when files answered: it works on it, is done, has failed, or stands still."""
+    match job.state:
+        case JobState.COMPLETED if job.file is not None:
+            return Complete(job.file)
+        case JobState.FAILED:
+            return Fail("export_failed", job.failure or "files could not make it")
+        case _:
+            pass
+    still_s = (now - (export.progressed_at or export.created_at)).total_seconds()
+    progressed = job.rows_done > export.rows_done
+    if not export.is_follow_up and not progressed and still_s >= patience.stalled_s:
+        return FallBack(f"files made no progress for {still_s:.0f} s")
+    return LookAgain(now + _pace(export, 0 if progressed else export.checks, patience), job)
+
+
+def after_failure(export: Export, error: BreakwaterError, now: datetime, patience: Patience) -> Step:
+    """What to do when files could not be asked: its own fault is bridged, the requester's is final."""
+    if not isinstance(error, UnavailableError) and error.status not in {429, 500}:
+        return Fail(error.code, error.detail)
+    if not export.is_follow_up:
+        return FallBack(_in_words(error))
+    if (now - export.created_at).total_seconds() >= patience.follow_up_give_up_s:
+        return Fail("unavailable", "files did not come back in time")
+    return LookAgain(now + _pace(export, export.checks, patience), None)
+
+
+def after_local_failure(export: Export, error: BreakwaterError, now: datetime, patience: Patience) -> Fail | LookAgain:
+    """What to do when the local engine failed as well: both are tried again, but not for ever."""
+    if error.status not in {429, 500, 503}:
+        return Fail(error.code, error.detail)
+    if (now - export.created_at).total_seconds() >= patience.give_up_s:
+        return Fail(error.code, error.detail)
+    return LookAgain(now + _pace(export, export.checks, patience), None)
+
+
+def chosen_columns(wanted: tuple[str, ...], base: tuple[str, ...]) -> tuple[int, ...]:
+    """Places of the base columns a lesser file shows: those asked for, in that order; all when none is among them."""
+    places = {name: place for place, name in enumerate(base)}
+    return tuple(places[name] for name in wanted if name in places) or tuple(range(len(base)))
+
+
+def missing_columns(full: tuple[str, ...], made: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns a full file would have and this one lacks."""
+    return tuple(name for name in full if name not in made)
+
+
+def may_read(export: Export, actor: Actor) -> bool:
+    """A requester sees their own; scope `all` sees every one. What may not be seen is not found."""
+    return actor.scope is Scope.ALL or actor.sub == export.requester.sub
+
+
+def _pace(export: Export, checks: int, patience: Patience) -> timedelta:
+    first_s, last_s = (
+        (patience.follow_up_check_s, patience.follow_up_check_s_max)
+        if export.is_follow_up
+        else (patience.check_s, patience.check_s_max)
+    )
+    return timedelta(seconds=min(last_s, first_s * 2.0 ** min(checks, 16)))
+
+
+def _in_words(error: BreakwaterError) -> str:
+    match error.code:
+        case "dependency_auth":
+            return "files refuses our credential"
+        case "deadline_exceeded":
+            return "files did not answer in time"
+        case _:
+            return error.detail

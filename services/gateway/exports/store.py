@@ -1,0 +1,308 @@
+"""Exports in PostgreSQL: each change and the events it causes are one transaction."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from asyncpg import Record
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from breakwater.chassis import idempotency, outbox, wire
+from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.idempotency import KeyedRequest
+from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.chassis.ids import uuid7
+from breakwater.chassis.outbox import OutboxEvent
+from breakwater.files.v1.files_pb2 import ExportSpec
+from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered, ExportRequested
+from services.gateway.exports.domain import (
+    Degradation,
+    Engine,
+    Export,
+    ExportState,
+    Fail,
+    File,
+    LookAgain,
+    Spec,
+)
+from services.gateway.exports.usecases import Key
+
+ROUTE = "POST /v1/exports"
+DUE = "exports-due"
+"""Announced when an export became due at once."""
+
+_INSERT = """
+INSERT INTO exports (id, job_id, requester_sub, requester_role, requester_scope, dataset, format, fields, filter, state,
+                     supersedes, created_at, progressed_at, due_at, sequence)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11, $12, $13)
+"""
+_TAKE_DUE = """
+UPDATE exports SET due_at = $1::timestamptz + $2::interval, turn = turn + 1, checks = checks + 1
+WHERE id IN (SELECT id FROM exports WHERE due_at <= $1 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING *
+"""
+_RENEW = """
+UPDATE exports SET due_at = $1::timestamptz + $2::interval
+FROM unnest($3::uuid[], $4::integer[]) AS held(id, turn)
+WHERE exports.id = held.id AND exports.turn = held.turn AND due_at IS NOT NULL
+"""
+_LOOK_AGAIN = """
+UPDATE exports SET
+    due_at = $3, state = CASE WHEN $4 THEN 'running' ELSE state END,
+    checks = CASE WHEN $5 > rows_done THEN 0 ELSE checks END,
+    progressed_at = CASE WHEN $5 > rows_done THEN $7 ELSE progressed_at END,
+    rows_done = greatest(rows_done, $5), rows_total = greatest(rows_total, $6)
+WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL
+"""
+_COMPLETE = """
+UPDATE exports SET state = 'completed', engine = 'files', rows = $2, rows_done = $2, rows_total = $2, size_bytes = $3,
+    sha256 = $4, finished_at = $5, due_at = NULL, sequence = sequence + 1
+WHERE id = $1 AND due_at IS NOT NULL RETURNING *
+"""
+_SUPERSEDE = "UPDATE exports SET superseded_by = $2 WHERE id = $1"
+_DEGRADE = """
+UPDATE exports SET state = 'completed', engine = 'local', rows = $3, rows_done = $3, size_bytes = $4, sha256 = $5,
+    degraded_dependency = $6, degraded_reason = $7, degraded_missing = $8, follow_up = $9, finished_at = $10,
+    due_at = NULL, sequence = sequence + 1
+WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL RETURNING *
+"""
+_FAIL = """
+UPDATE exports SET state = 'failed', failure_code = $2, failure = $3, finished_at = $4, due_at = NULL
+WHERE id = $1 AND due_at IS NOT NULL
+"""
+_OPEN_OF_JOB = "SELECT * FROM exports WHERE job_id = $1 AND due_at IS NOT NULL FOR UPDATE"
+_FAILURE_LENGTH_MAX = 1_000
+
+
+class ExportStore:
+    """The port of the use cases; `complete_job` and `fail_job` join the transaction of an event."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, requester: Actor, spec: Spec, key: Key, now: datetime) -> tuple[Export, bool]:
+        """Stores the request and announces its job. Raises as `idempotency.replay` does."""
+        keyed = KeyedRequest(requester.sub, ROUTE, key.key, key.body_hmac)
+        async with self._database.transaction() as tx:
+            replayed = await idempotency.replay(tx, keyed)
+            if replayed is not None:
+                row = await tx.fetchrow("SELECT * FROM exports WHERE id = $1", replayed.decode())
+                if row is None:
+                    raise LookupError("an idempotency key names an export that is gone")
+                return _export(row), True
+            export_id = uuid7()
+            await _insert(tx, export_id, export_id, requester, spec, supersedes=None, now=now, due_at=now, sequence=1)
+            requested = ExportRequested(
+                export_id=export_id, actor=wire.actor_to(requester), spec=_spec(spec), requested_at=_stamp(now)
+            )
+            await outbox.add(tx, [_event(requested, export_id, 1, now)])
+            await idempotency.store(tx, keyed, export_id.encode())
+            tx.announce(DUE)
+        return Export(export_id, export_id, requester, spec, ExportState.QUEUED, now), False
+
+    async def get(self, export_id: str) -> Export | None:
+        """An export; None also for what is no id of ours."""
+        try:
+            key = UUID(export_id)
+        except ValueError:
+            return None
+        async with self._database.read() as reader:
+            row = await reader.fetchrow("SELECT * FROM exports WHERE id = $1", key)
+        return _export(row) if row else None
+
+    async def take_due(self, now: datetime, lease: timedelta, exports_max: int) -> Sequence[Export]:
+        """Takes up what is due; the lease is the new due time, so a killed holder's exports come due again."""
+        async with self._database.transaction() as tx:
+            return [_export(row) for row in await tx.fetch(_TAKE_DUE, now, lease, exports_max)]
+
+    async def renew(self, held: Sequence[Export], now: datetime, lease: timedelta) -> None:
+        """Keeps what this process still works on."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_RENEW, now, lease, [export.id for export in held], [export.turn for export in held])
+
+    async def next_due(self) -> datetime | None:
+        """When the earliest export comes due."""
+        async with self._database.read() as reader:
+            due: datetime | None = await reader.fetchval("SELECT min(due_at) FROM exports WHERE due_at IS NOT NULL")
+        return due
+
+    async def look_again(self, export: Export, step: LookAgain, now: datetime) -> None:
+        """Puts it down until `step.at`; a newer taker's word stands."""
+        job = step.job
+        async with self._database.transaction() as tx:
+            await tx.execute(
+                _LOOK_AGAIN,
+                export.id,
+                export.turn,
+                step.at,
+                job is not None,
+                job.rows_done if job else 0,
+                job.rows_total if job else 0,
+                now,
+            )
+
+    async def complete(self, export: Export, file: File, now: datetime) -> None:
+        """The full file is there; nothing happens when somebody wrote that before."""
+        async with self._database.transaction() as tx:
+            await _complete(tx, export.id, file, now)
+
+    async def complete_job(self, tx: Transaction, job_id: str, file: File, now: datetime) -> None:
+        """As `complete`, for whichever export waits for the job."""
+        export_id = await _waiting_for(tx, job_id)
+        if export_id is not None:
+            await _complete(tx, export_id, file, now)
+
+    async def degrade(
+        self, export: Export, file: File, degradation: Degradation, now: datetime, follow_up_at: datetime
+    ) -> None:
+        """The lesser file is there, unless the full one came first; its follow-up is looked at from `follow_up_at`."""
+        follow_up = uuid7()
+        async with self._database.transaction() as tx:
+            row = await tx.fetchrow(
+                _DEGRADE,
+                export.id,
+                export.turn,
+                file.rows,
+                file.size_bytes,
+                file.sha256,
+                degradation.dependency,
+                degradation.reason,
+                list(degradation.missing),
+                follow_up,
+                now,
+            )
+            if row is None:
+                return
+            await _insert(
+                tx,
+                follow_up,
+                export.job_id,
+                export.requester,
+                export.spec,
+                supersedes=export.id,
+                now=now,
+                due_at=follow_up_at,
+                sequence=0,
+            )
+            degraded = ExportDegraded(
+                export_id=export.id,
+                requester_id=export.requester.sub,
+                dependency=degradation.dependency,
+                missing=degradation.missing,
+            )
+            await outbox.add(tx, [_event(degraded, export.id, row["sequence"], now)])
+
+    async def fail(self, export: Export, step: Fail, now: datetime) -> None:
+        """It will not be made."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_FAIL, export.id, step.code, step.reason[:_FAILURE_LENGTH_MAX], now)
+
+    async def fail_job(self, tx: Transaction, job_id: str, step: Fail, now: datetime) -> None:
+        """As `fail`, for whichever export waits for the job."""
+        export_id = await _waiting_for(tx, job_id)
+        if export_id is not None:
+            await tx.execute(_FAIL, export_id, step.code, step.reason[:_FAILURE_LENGTH_MAX], now)
+
+
+async def _insert(
+    tx: Transaction,
+    export_id: str,
+    job_id: str,
+    requester: Actor,
+    spec: Spec,
+    *,
+    supersedes: str | None,
+    now: datetime,
+    due_at: datetime,
+    sequence: int,
+) -> None:
+    await tx.execute(
+        _INSERT,
+        export_id,
+        job_id,
+        requester.sub,
+        requester.role.value,
+        requester.scope.value,
+        spec.dataset,
+        spec.format,
+        list(spec.fields),
+        json.dumps(dict(spec.filter), ensure_ascii=False),
+        supersedes,
+        now,
+        due_at,
+        sequence,
+    )
+
+
+async def _waiting_for(tx: Transaction, job_id: str) -> str | None:
+    # Asked twice: an export being degraded at this moment is locked, and its follow-up is there once the lock is free.
+    for _ in range(2):
+        row = await tx.fetchrow(_OPEN_OF_JOB, job_id)
+        if row is not None:
+            return str(row["id"])
+    return None
+
+
+async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) -> None:
+    row = await tx.fetchrow(_COMPLETE, export_id, file.rows, file.size_bytes, file.sha256, now)
+    if row is None:
+        return
+    if row["supersedes"] is not None:
+        await tx.execute(_SUPERSEDE, row["supersedes"], row["id"])
+    delivered = ExportDelivered(
+        export_id=export_id,
+        requester_id=row["requester_sub"],
+        supersedes=str(row["supersedes"] or ""),
+        rows=file.rows,
+        format=row["format"],
+    )
+    await outbox.add(tx, [_event(delivered, export_id, row["sequence"], now)])
+
+
+def _spec(spec: Spec) -> ExportSpec:
+    return ExportSpec(dataset=spec.dataset, format=spec.format, fields=spec.fields, filter=dict(spec.filter))
+
+
+def _event(message: Message, export_id: str, sequence: int, now: datetime) -> OutboxEvent:
+    return OutboxEvent.of(message, subject_id=export_id, sequence=sequence, occurred_at=now)
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def _export(row: Record) -> Export:
+    return Export(
+        id=str(row["id"]),
+        job_id=str(row["job_id"]),
+        requester=Actor(row["requester_sub"], Role(row["requester_role"]), Scope(row["requester_scope"])),
+        spec=Spec(row["dataset"], row["format"], tuple(row["fields"]), json.loads(row["filter"])),
+        state=ExportState(row["state"]),
+        created_at=row["created_at"],
+        turn=row["turn"],
+        checks=row["checks"],
+        progressed_at=row["progressed_at"],
+        rows_done=row["rows_done"],
+        rows_total=row["rows_total"],
+        engine=Engine(row["engine"]) if row["engine"] else None,
+        file=File(row["rows"], row["size_bytes"], row["sha256"]) if row["sha256"] else None,
+        degradation=(
+            Degradation(row["degraded_dependency"], row["degraded_reason"], tuple(row["degraded_missing"]))
+            if row["degraded_dependency"]
+            else None
+        ),
+        supersedes=_text(row["supersedes"]),
+        superseded_by=_text(row["superseded_by"]),
+        follow_up=_text(row["follow_up"]),
+        failure_code=row["failure_code"],
+        failure=row["failure"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

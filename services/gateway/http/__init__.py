@@ -1,0 +1,1 @@
+"""HTTP in front of the services: callers, limits and problems; the routes only translate."""

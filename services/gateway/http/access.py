@@ -1,0 +1,63 @@
+"""Who may call what: the whole matrix, in one place, denied by default.
+
+A route that is not in the matrix does not start (`routes.Route`), and a test walks OpenAPI x roles. Scopes (own, team,
+all) are applied by the service that owns the record; what a caller may not see is 404 there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from breakwater.chassis.identity import Role
+
+_EVERYBODY = frozenset(Role)
+_BUSINESS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})
+_STEERING = frozenset({Role.SERVICE, Role.MANAGER, Role.ADMIN})
+_RULES = frozenset({Role.MANAGER, Role.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the matrix says of one route."""
+
+    roles: frozenset[Role]
+    """Empty: the route is open and asks for no token."""
+    deadline_max_s: float = 10.0
+    """The most a caller may ask for with X-Request-Timeout, and what one gets who does not ask."""
+
+    @property
+    def open(self) -> bool:
+        return not self.roles
+
+
+_OPEN = Access(frozenset(), deadline_max_s=5.0)
+
+MATRIX: Mapping[tuple[str, str], Access] = {
+    ("POST", "/v1/leads"): Access(_BUSINESS),
+    ("GET", "/v1/leads"): Access(_BUSINESS),
+    ("GET", "/v1/leads/{lead_id}"): Access(_BUSINESS),
+    ("GET", "/v1/leads/{lead_id}/assignments"): Access(_BUSINESS),
+    ("POST", "/v1/leads/{lead_id}/claim"): Access(_BUSINESS),
+    ("POST", "/v1/leads/{lead_id}/follow-ups"): Access(_BUSINESS),
+    ("POST", "/v1/leads/{lead_id}/stage"): Access(_BUSINESS),
+    ("POST", "/v1/imports"): Access(_STEERING, deadline_max_s=120.0),
+    ("GET", "/v1/imports/{import_id}"): Access(_STEERING),
+    ("GET", "/v1/imports/{import_id}/rejections"): Access(_STEERING),
+    ("GET", "/v1/routing/rules"): Access(_EVERYBODY),
+    ("PUT", "/v1/routing/rules"): Access(_RULES),
+    ("POST", "/v1/routing/dry-runs"): Access(_RULES),
+    ("POST", "/v1/routing/rollbacks"): Access(_RULES),
+    ("GET", "/v1/people"): Access(_EVERYBODY),
+    ("GET", "/v1/customers/{customer_id}"): Access(_BUSINESS),
+    ("GET", "/v1/customers/{customer_id}/health"): Access(_BUSINESS),
+    ("POST", "/v1/customers/{customer_id}/signals"): Access(_BUSINESS),
+    ("POST", "/v1/exports"): Access(_BUSINESS),
+    ("GET", "/v1/exports/{export_id}"): Access(_BUSINESS),
+    ("GET", "/v1/exports/{export_id}/content"): Access(_BUSINESS, deadline_max_s=600.0),
+    ("GET", "/v1/notifications"): Access(_EVERYBODY),
+    ("POST", "/v1/notifications/{notification_id}/read"): Access(_EVERYBODY),
+    ("GET", "/healthz"): _OPEN,
+    ("GET", "/readyz"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+    ("GET", "/ops"): _OPEN,
+}

@@ -1,0 +1,254 @@
+"""Exports and their content (36-39): `/v1/exports`."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal, NotRequired, Protocol
+
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
+from services.gateway.exports.domain import Engine, Export, File, Spec
+from services.gateway.exports.scratch import Scratch
+from services.gateway.exports.usecases import Exports, Key
+from services.gateway.http.answers import Answer, Header, StreamAnswer, answer, rfc3339_of
+from services.gateway.http.call import Call
+from services.gateway.http.declare import Api
+from services.gateway.http.problems import RangeNotSatisfiableError
+from services.gateway.http.routes import Identifier, Input, ShortText
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_MEDIA_TYPES = {
+    "xlsx": b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "csv": b"text/csv; charset=utf-8",
+}
+
+FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class ExportFilter(Input):
+    """Narrows the rows; what is absent does not."""
+
+    stage: ShortText | None = None
+    owner_id: Identifier | None = None
+    source: ShortText | None = None
+
+
+class NewExport(Input):
+    """The file that is wanted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset": "leads", "format": "xlsx", "filter": {"stage": "qualified"}}]}
+    )
+
+    dataset: Literal["leads", "customers", "assignments"]
+    format: Literal["xlsx", "csv", "pdf"]
+    """pdf is refused until its templates are there."""
+    fields: Annotated[tuple[FieldName, ...], Field(max_length=200)] = ()
+    """Columns in order; empty for the dataset's own."""
+    filter: ExportFilter = ExportFilter()
+    password: Annotated[str, Field(min_length=8, max_length=128)] | None = None
+    """Refused until files are encrypted: a file that only seems protected is worse than none."""
+
+
+class DegradedExport(TypedDict):
+    """What a file of the local engine lacks, and the export that will have it all."""
+
+    dependency: str
+    fallback: str
+    missing: list[str]
+    reason: str
+    follow_up: str
+
+
+class FailureView(TypedDict):
+    """Why there will be no file."""
+
+    code: str
+    detail: str
+
+
+class ExportAccepted(TypedDict):
+    """Poll `GET /v1/exports/{id}` until its state is completed or failed."""
+
+    id: str
+    state: str
+
+
+class ExportView(TypedDict):
+    """An export. `superseded_by` names the full one, once it is complete."""
+
+    id: str
+    state: str
+    dataset: str
+    format: str
+    engine: str | None
+    rows: int | None
+    rows_done: int
+    rows_total: int
+    size_bytes: int | None
+    sha256: str | None
+    created_at: str | None
+    finished_at: str | None
+    degraded: NotRequired[DegradedExport]
+    supersedes: NotRequired[str]
+    superseded_by: NotRequired[str]
+    failure: NotRequired[FailureView]
+
+
+class Content(Protocol):
+    """Where full files are read. Raises `BreakwaterError`."""
+
+    def content(self, job_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Part of a file."""
+        ...
+
+
+def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> None:
+    """Adds the routes of exports."""
+
+    @api.route("POST", "/v1/exports", ExportAccepted, status=202, tag="exports")
+    async def request_export(call: Call, body: NewExport) -> Answer:
+        """Asks for a file; while files is out a lesser one is made at once and the full one follows by itself."""
+        _refuse_what_is_not_there(body)
+        filters = {name: value for name, value in body.filter.model_dump().items() if value is not None}
+        spec = Spec(body.dataset, body.format, body.fields, filters)
+        key = Key(call.idempotency_key, call.body_hmac(call.content) if call.idempotency_key else b"")
+        export, replayed = await exports.request(call.actor, spec, key)
+        accepted: ExportAccepted = {"id": export.id, "state": "queued" if replayed else export.state.value}
+        return answer(accepted, status=202, replayed=replayed, location=f"/v1/exports/{export.id}")
+
+    @api.route("GET", "/v1/exports/{export_id}", ExportView, tag="exports")
+    async def get_export(call: Call, export_id: str) -> Answer:
+        """How far it is, who made it, and what it lacks."""
+        export = await exports.read(call.actor, export_id)
+        return answer(_export_view(export), degraded=export.degradation.dependency if export.degradation else None)
+
+    @api.route(
+        "GET",
+        "/v1/exports/{export_id}/content",
+        None,
+        tag="exports",
+        responses={
+            200: {"description": "The file; its ETag is its SHA-256.", "content": {"application/octet-stream": {}}},
+            206: {"description": "The range asked for."},
+            304: {"description": "The caller has this file already (If-None-Match)."},
+            416: {"description": "The range lies outside of the file."},
+        },
+    )
+    async def get_content(call: Call, export_id: str) -> Answer | StreamAnswer:
+        """The file, whole or one range of it."""
+        export = await exports.read_finished(call.actor, export_id)
+        if export.file is None:
+            raise NotFoundError("there is no such file")
+        headers = _content_headers(export, export.file)
+        etag = f'"{export.file.sha256}"'
+        if etag in (call.header("if-none-match") or ""):
+            return Answer(304, headers=headers)
+        asked = call.header("range") if call.header("if-range") in {None, etag} else None
+        part = _range_of(asked, export.file.size_bytes)
+        offset, length = part or (0, export.file.size_bytes)
+        chunks = await _begun(_chunks(export, offset, length))
+        if part is not None:
+            last = offset + length - 1
+            headers.append((b"content-range", f"bytes {offset}-{last}/{export.file.size_bytes}".encode()))
+        media_type = _MEDIA_TYPES[export.spec.format]
+        return StreamAnswer(206 if part else 200, chunks, length, media_type, headers)
+
+    def _chunks(export: Export, offset: int, length: int) -> AsyncIterator[bytes]:
+        if export.engine is Engine.LOCAL:
+            return scratch.read(scratch.path(export.id, export.spec.format), offset, length)
+        return files.content(export.job_id, offset, length)
+
+
+def _refuse_what_is_not_there(body: NewExport) -> None:
+    refused = []
+    if body.format == "pdf":
+        refused.append(FieldError("format", "pdf is not made yet; xlsx or csv"))
+    if body.password is not None:
+        refused.append(FieldError("password", "encrypted files are not made yet"))
+    if refused:
+        raise InvalidRequestError("this kind of file is not made yet", errors=refused)
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks, the first one already read: what fails before it can still be told by the status."""
+    try:
+        first = await anext(chunks, b"")
+    except FileNotFoundError:
+        raise NotFoundError("the file's retention is over", code="export_expired") from None
+
+    async def with_the_first() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    return with_the_first()
+
+
+def _range_of(header: str | None, size_bytes: int) -> tuple[int, int] | None:
+    """Offset and length of the one range asked for; None for the whole (RFC 9110 14.2: others may be ignored).
+
+    Raises `RangeNotSatisfiableError`.
+    """
+    found = _RANGE.fullmatch(header.strip()) if header else None
+    if found is None or (not found[1] and not found[2]):
+        return None
+    if not found[1]:
+        length = min(int(found[2]), size_bytes)
+        offset = size_bytes - length
+    else:
+        offset = int(found[1])
+        last = int(found[2]) if found[2] else size_bytes - 1
+        if last < offset:
+            return None
+        length = min(last, size_bytes - 1) - offset + 1
+    if length <= 0 or offset >= size_bytes:
+        raise RangeNotSatisfiableError("the range lies outside of the file", size_bytes)
+    return offset, length
+
+
+def _content_headers(export: Export, file: File) -> list[Header]:
+    lesser = "-degraded" if export.degradation else ""
+    name = f"{export.spec.dataset}-{export.id}{lesser}.{export.spec.format}"
+    headers: list[Header] = [
+        (b"etag", f'"{file.sha256}"'.encode()),
+        (b"accept-ranges", b"bytes"),
+        (b"cache-control", b"private, no-cache"),
+        (b"content-disposition", f'attachment; filename="{name}"'.encode()),
+    ]
+    if export.degradation:
+        headers.append((b"degraded", export.degradation.dependency.encode()))
+    return headers
+
+
+def _export_view(export: Export) -> ExportView:
+    view: ExportView = {
+        "id": export.id,
+        "state": export.state.value,
+        "dataset": export.spec.dataset,
+        "format": export.spec.format,
+        "engine": export.engine.value if export.engine else None,
+        "rows": export.file.rows if export.file else None,
+        "rows_done": export.rows_done,
+        "rows_total": export.rows_total,
+        "size_bytes": export.file.size_bytes if export.file else None,
+        "sha256": export.file.sha256 if export.file else None,
+        "created_at": rfc3339_of(export.created_at),
+        "finished_at": rfc3339_of(export.finished_at),
+    }
+    if export.degradation:
+        view["degraded"] = {
+            "dependency": export.degradation.dependency,
+            "fallback": "local",
+            "missing": list(export.degradation.missing),
+            "reason": export.degradation.reason,
+            "follow_up": export.follow_up or "",
+        }
+    if export.supersedes:
+        view["supersedes"] = export.supersedes
+    if export.superseded_by:
+        view["superseded_by"] = export.superseded_by
+    if export.failure_code:
+        view["failure"] = {"code": export.failure_code, "detail": export.failure or ""}
+    return view

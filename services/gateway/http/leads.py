@@ -1,0 +1,425 @@
+"""Leads and the people they are routed to: `/v1/leads`, `/v1/people`."""
+
+from decimal import Decimal
+from typing import Annotated, Literal, NotRequired
+
+from fastapi import Query
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from typing_extensions import TypedDict
+
+from breakwater.chassis.wire import actor_to
+from breakwater.leads.v1 import leads_pb2
+from services.gateway.clients import Leads
+from services.gateway.http.answers import Answer, answer, rfc3339
+from services.gateway.http.call import Call
+from services.gateway.http.declare import Api, idempotency_of
+from services.gateway.http.routes import Identifier, Input, LongText, QueryInput, ShortText
+
+Stage = Literal["new", "contacted", "qualified", "converted", "lost", "closed"]
+
+
+class NewLead(Input):
+    """What is known of somebody who may become a customer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "王芳",
+                    "company": "苏州恒力精密机械有限公司",
+                    "phone": "13812345678",
+                    "region": "华东",
+                    "industry": "制造业",
+                    "source": "website",
+                    "budget": "800000",
+                    "utm": {"source": "baidu", "medium": "cpc"},
+                }
+            ]
+        }
+    )
+
+    name: ShortText
+    company: ShortText | None = None
+    phone: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=40)] | None = None
+    """As it came; it is normalised to find the customer again (53)."""
+    email: (
+        Annotated[
+            str, StringConstraints(strip_whitespace=True, pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}$")
+        ]
+        | None
+    ) = None
+    city_code: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,12}$")] | None = None
+    region: ShortText | None = None
+    industry: ShortText | None = None
+    source: ShortText
+    """The channel it came through (54)."""
+    budget: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=2)] | None = None
+    """Yuan; a number or a text."""
+    urgency: ShortText | None = None
+    need: LongText | None = None
+    utm: Annotated[dict[Identifier, ShortText], Field(max_length=20)] | None = None
+    """Campaign parameters of the first touch (30)."""
+    anonymous_id: Identifier | None = None
+
+
+class LeadView(TypedDict):
+    """A lead."""
+
+    id: str
+    customer_id: str
+    name: str
+    company: str | None
+    phone: str | None
+    email: str | None
+    website: str | None
+    city_code: str | None
+    region: str | None
+    industry: str | None
+    source: str
+    budget: str | None
+    urgency: str | None
+    need: str | None
+    utm: dict[str, str]
+    anonymous_id: str | None
+    stage: str
+    source_status: str | None
+    owner_id: str | None
+    external_id: str | None
+    created_at: str | None
+    claim_by: str | None
+    claimed_at: str | None
+
+
+class CandidateView(TypedDict):
+    """A person a decision considered."""
+
+    person_id: str
+    name: str
+    chosen: bool
+    rejected_because: str | None
+
+
+class AssignmentView(TypedDict):
+    """Where a lead went and why (8)."""
+
+    id: str
+    owner_id: str | None
+    rule_id: str
+    rule_version: int
+    priority: str | None
+    claim_by: str | None
+    reason: str
+    decided_at: str | None
+    candidates: list[CandidateView]
+
+
+class AssignmentSummary(TypedDict):
+    """The decision a new lead got."""
+
+    owner_id: str | None
+    rule_id: str
+    rule_version: int
+    claim_by: str | None
+    reason: str
+
+
+class LeadCreated(TypedDict):
+    """The stored lead; `duplicate_of` names the earlier lead of the same customer (53)."""
+
+    id: str
+    customer_id: str
+    stage: str
+    assignment: AssignmentSummary
+    duplicate_of: NotRequired[str]
+
+
+class LeadPage(TypedDict):
+    """Newest first."""
+
+    items: list[LeadView]
+    next_cursor: str | None
+
+
+class AssignmentList(TypedDict):
+    """Oldest first; `next_cursor` is always null, for a lead has few decisions."""
+
+    items: list[AssignmentView]
+    next_cursor: str | None
+
+
+class LeadsQuery(QueryInput):
+    """Narrows the list."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, StringConstraints(max_length=500)] = ""
+    stage: Stage | Literal[""] = ""
+    owner_id: Identifier | Literal[""] = ""
+    source: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+class FollowUp(Input):
+    """The five columns of a follow-up (9): goal, the customer's words and the next action are mandatory."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "goal": "确认型号",
+                    "customer_words": "价格比上一家高",
+                    "next_action": "发送对比报价",
+                    "next_action_due": "2026-12-01T09:00:00+08:00",
+                    "objection": "价格",
+                    "pain_tags": ["ERP替换"],
+                }
+            ]
+        }
+    )
+
+    goal: LongText
+    customer_words: LongText
+    our_response: LongText | None = None
+    next_action: LongText
+    next_action_due: AwareDatetime
+    blocker: LongText | None = None
+    objection: ShortText | None = None
+    pain_tags: Annotated[tuple[ShortText, ...], Field(max_length=3)] = ()
+
+
+class FollowUpCreated(TypedDict):
+    """The record's id."""
+
+    id: str
+
+
+class StageChange(Input):
+    """The stage asked for."""
+
+    stage: Stage
+    reason: LongText | None = None
+
+
+class PersonView(TypedDict):
+    """Somebody leads are routed to."""
+
+    id: str
+    name: str
+    email: str | None
+    team_id: str | None
+    supervisor_id: str | None
+    regions: list[str]
+    city_codes: list[str]
+    skills: list[str]
+    active: bool
+    may_follow_up: bool
+    open_leads: int
+    open_leads_max: int
+
+
+class PersonPage(TypedDict):
+    """By id."""
+
+    items: list[PersonView]
+    next_cursor: str | None
+
+
+class PageQuery(QueryInput):
+    """A page."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+def add_routes(api: Api, leads: Leads) -> None:
+    """Adds the routes of leads and people."""
+
+    @api.route("POST", "/v1/leads", LeadCreated, status=201, tag="leads")
+    async def create_lead(call: Call, body: NewLead) -> Answer:
+        """Takes a lead, finds or makes its customer and routes it to a person, with the reason."""
+        request = leads_pb2.CreateLeadRequest(
+            actor=actor_to(call.actor),
+            idempotency=idempotency_of(call),
+            name=body.name,
+            company=body.company or "",
+            phone=body.phone or "",
+            email=body.email or "",
+            city_code=body.city_code or "",
+            region=body.region or "",
+            industry=body.industry or "",
+            source=body.source,
+            budget="" if body.budget is None else format(body.budget, "f"),
+            urgency=body.urgency or "",
+            need=body.need or "",
+            utm=ParseDict(body.utm, Struct()) if body.utm else None,
+            anonymous_id=body.anonymous_id or "",
+        )
+        reply = await leads.channel.unary(leads.leads.CreateLead, request, retryable=bool(request.idempotency.key))
+        assignment = reply.assignment
+        view: LeadCreated = {
+            "id": reply.lead.id,
+            "customer_id": reply.lead.customer_id,
+            "stage": reply.lead.stage,
+            "assignment": {
+                "owner_id": assignment.owner_id or None,
+                "rule_id": assignment.rule_id,
+                "rule_version": assignment.rule_version,
+                "claim_by": rfc3339(assignment.claim_by),
+                "reason": assignment.reason,
+            },
+        }
+        if reply.duplicate_of:
+            view["duplicate_of"] = reply.duplicate_of
+        return answer(view, status=201, replayed=reply.replayed, location=f"/v1/leads/{reply.lead.id}")
+
+    @api.route("GET", "/v1/leads/{lead_id}", LeadView, tag="leads")
+    async def get_lead(call: Call, lead_id: str) -> Answer:
+        """One lead the caller may see."""
+        request = leads_pb2.GetLeadRequest(actor=actor_to(call.actor), id=lead_id)
+        reply = await leads.channel.unary(leads.leads.GetLead, request, retryable=True)
+        return answer(lead_view(reply.lead))
+
+    @api.route("GET", "/v1/leads", LeadPage, tag="leads")
+    async def list_leads(call: Call, query: Annotated[LeadsQuery, Query()]) -> Answer:
+        """A page of the leads the caller may see, newest first."""
+        request = leads_pb2.ListLeadsRequest(
+            actor=actor_to(call.actor),
+            limit=query.limit,
+            cursor=query.cursor,
+            filter=leads_pb2.LeadFilter(stage=query.stage, owner_id=query.owner_id, source=query.source),
+        )
+        reply = await leads.channel.unary(leads.leads.ListLeads, request, retryable=True)
+        page: LeadPage = {"items": [lead_view(lead) for lead in reply.leads], "next_cursor": reply.next_cursor or None}
+        return answer(page)
+
+    @api.route("GET", "/v1/leads/{lead_id}/assignments", AssignmentList, tag="leads")
+    async def list_assignments(call: Call, lead_id: str) -> Answer:
+        """Every routing decision with its candidates and why each was rejected."""
+        request = leads_pb2.ListAssignmentsRequest(actor=actor_to(call.actor), lead_id=lead_id)
+        reply = await leads.channel.unary(leads.leads.ListAssignments, request, retryable=True)
+        found: AssignmentList = {"items": [_assignment_view(each) for each in reply.assignments], "next_cursor": None}
+        return answer(found)
+
+    @api.route("POST", "/v1/leads/{lead_id}/claim", LeadView, tag="leads")
+    async def claim_lead(call: Call, lead_id: str) -> Answer:
+        """The caller accepts a lead that was assigned to them, which ends its first timer (5)."""
+        request = leads_pb2.ClaimLeadRequest(
+            actor=actor_to(call.actor), idempotency=idempotency_of(call), lead_id=lead_id
+        )
+        reply = await leads.channel.unary(leads.leads.ClaimLead, request, retryable=bool(request.idempotency.key))
+        return answer(lead_view(reply.lead), replayed=reply.replayed)
+
+    @api.route("POST", "/v1/leads/{lead_id}/follow-ups", FollowUpCreated, status=201, tag="leads")
+    async def add_follow_up(call: Call, lead_id: str, body: FollowUp) -> Answer:
+        """Records what was said and what comes next (9, 10)."""
+        due = Timestamp()
+        due.FromDatetime(body.next_action_due)
+        request = leads_pb2.AddFollowUpRequest(
+            actor=actor_to(call.actor),
+            idempotency=idempotency_of(call),
+            lead_id=lead_id,
+            goal=body.goal,
+            customer_words=body.customer_words,
+            our_response=body.our_response or "",
+            next_action=body.next_action,
+            next_action_due=due,
+            blocker=body.blocker or "",
+            objection=body.objection or "",
+            pain_tags=body.pain_tags,
+        )
+        reply = await leads.channel.unary(leads.leads.AddFollowUp, request, retryable=bool(request.idempotency.key))
+        created: FollowUpCreated = {"id": reply.id}
+        return answer(created, status=201, replayed=reply.replayed)
+
+    @api.route("POST", "/v1/leads/{lead_id}/stage", LeadView, tag="leads")
+    async def change_stage(call: Call, lead_id: str, body: StageChange) -> Answer:
+        """Moves a lead to another stage."""
+        request = leads_pb2.ChangeStageRequest(
+            actor=actor_to(call.actor),
+            idempotency=idempotency_of(call),
+            lead_id=lead_id,
+            stage=body.stage,
+            reason=body.reason or "",
+        )
+        reply = await leads.channel.unary(leads.leads.ChangeStage, request, retryable=bool(request.idempotency.key))
+        return answer(lead_view(reply.lead), replayed=reply.replayed)
+
+    @api.route("GET", "/v1/people", PersonPage, tag="organisation")
+    async def list_people(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
+        """The people leads are routed to, with what each can be given."""
+        request = leads_pb2.ListPeopleRequest(actor=actor_to(call.actor), limit=query.limit, cursor=query.cursor)
+        reply = await leads.channel.unary(leads.organisation.ListPeople, request, retryable=True)
+        page: PersonPage = {
+            "items": [_person_view(person) for person in reply.people],
+            "next_cursor": reply.next_cursor or None,
+        }
+        return answer(page)
+
+
+def lead_view(lead: leads_pb2.Lead) -> LeadView:
+    """A lead as callers see it; what is not known is null."""
+    return {
+        "id": lead.id,
+        "customer_id": lead.customer_id,
+        "name": lead.name,
+        "company": lead.company or None,
+        "phone": lead.phone or None,
+        "email": lead.email or None,
+        "website": lead.website or None,
+        "city_code": lead.city_code or None,
+        "region": lead.region or None,
+        "industry": lead.industry or None,
+        "source": lead.source,
+        "budget": lead.budget or None,
+        "urgency": lead.urgency or None,
+        "need": lead.need or None,
+        "utm": MessageToDict(lead.utm) if lead.HasField("utm") else {},
+        "anonymous_id": lead.anonymous_id or None,
+        "stage": lead.stage,
+        "source_status": lead.source_status or None,
+        "owner_id": lead.owner_id or None,
+        "external_id": lead.external_id or None,
+        "created_at": rfc3339(lead.created_at),
+        "claim_by": rfc3339(lead.claim_by),
+        "claimed_at": rfc3339(lead.claimed_at),
+    }
+
+
+def _assignment_view(assignment: leads_pb2.Assignment) -> AssignmentView:
+    return {
+        "id": assignment.id,
+        "owner_id": assignment.owner_id or None,
+        "rule_id": assignment.rule_id,
+        "rule_version": assignment.rule_version,
+        "priority": assignment.priority or None,
+        "claim_by": rfc3339(assignment.claim_by),
+        "reason": assignment.reason,
+        "decided_at": rfc3339(assignment.decided_at),
+        "candidates": [
+            {
+                "person_id": candidate.person_id,
+                "name": candidate.name,
+                "chosen": candidate.chosen,
+                "rejected_because": candidate.rejected_because or None,
+            }
+            for candidate in assignment.candidates
+        ],
+    }
+
+
+def _person_view(person: leads_pb2.Person) -> PersonView:
+    return {
+        "id": person.id,
+        "name": person.name,
+        "email": person.email or None,
+        "team_id": person.team_id or None,
+        "supervisor_id": person.supervisor_id or None,
+        "regions": list(person.regions),
+        "city_codes": list(person.city_codes),
+        "skills": list(person.skills),
+        "active": person.active,
+        "may_follow_up": person.may_follow_up,
+        "open_leads": person.open_leads,
+        "open_leads_max": person.open_leads_max,
+    }

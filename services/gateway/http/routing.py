@@ -1,0 +1,146 @@
+"""Routing rules as data (40): `/v1/routing`."""
+
+from typing import Annotated, Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.struct_pb2 import Struct
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from breakwater.chassis.errors import FieldError, InvalidRequestError
+from breakwater.chassis.wire import actor_to
+from breakwater.leads.v1 import leads_pb2
+from services.gateway.clients import Leads
+from services.gateway.http.answers import Answer, answer, rfc3339
+from services.gateway.http.call import Call
+from services.gateway.http.declare import Api
+from services.gateway.http.routes import Input
+
+_DEPTH_MAX = 20
+
+
+class NewRules(Input):
+    """Rules to put in force. `expected_version` is the version the author has seen; another one in force is 409."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "document": {"rules": [{"id": "catch-all", "give_to": {"person": "duty-desk"}}]},
+                    "expected_version": 1,
+                }
+            ]
+        }
+    )
+
+    document: dict[str, Any]
+    expected_version: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class DryRun(Input):
+    """Rules to try on past leads, newest first."""
+
+    document: dict[str, Any]
+    leads_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+
+
+class RollBack(Input):
+    """The version to return to."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class RulesView(TypedDict):
+    """A version of the rules."""
+
+    version: int
+    document: dict[str, Any]
+    author: str
+    created_at: str | None
+
+
+class DifferenceView(TypedDict):
+    """One lead that would have gone elsewhere."""
+
+    lead_id: str
+    owner_today: str | None
+    owner_then: str | None
+    rule_id: str
+
+
+class DryRunView(TypedDict):
+    """What the rules would have changed; at most 100 differences."""
+
+    leads: int
+    same: int
+    changed: int
+    differences: list[DifferenceView]
+
+
+def add_routes(api: Api, leads: Leads) -> None:
+    """Adds the routes of routing rules."""
+
+    @api.route("GET", "/v1/routing/rules", RulesView, tag="routing")
+    async def get_rules(call: Call) -> Answer:
+        """The rules in force."""
+        request = leads_pb2.GetRulesRequest(actor=actor_to(call.actor))
+        reply = await leads.channel.unary(leads.routing.GetRules, request, retryable=True)
+        return answer(_rules_view(reply.rules))
+
+    @api.route("PUT", "/v1/routing/rules", RulesView, tag="routing")
+    async def put_rules(call: Call, body: NewRules) -> Answer:
+        """Validates the rules and puts them in force as a new version."""
+        request = leads_pb2.PutRulesRequest(
+            actor=actor_to(call.actor), document=_struct(body.document), expected_version=body.expected_version
+        )
+        reply = await leads.channel.unary(leads.routing.PutRules, request)
+        return answer(_rules_view(reply.rules))
+
+    @api.route("POST", "/v1/routing/dry-runs", DryRunView, tag="routing")
+    async def dry_run_rules(call: Call, body: DryRun) -> Answer:
+        """What the rules would have decided on past leads, beside what was decided."""
+        request = leads_pb2.DryRunRulesRequest(
+            actor=actor_to(call.actor), document=_struct(body.document), leads_max=body.leads_max
+        )
+        reply = await leads.channel.unary(leads.routing.DryRunRules, request, retryable=True)
+        view: DryRunView = {
+            "leads": reply.leads,
+            "same": reply.same,
+            "changed": reply.changed,
+            "differences": [
+                {
+                    "lead_id": difference.lead_id,
+                    "owner_today": difference.owner_today or None,
+                    "owner_then": difference.owner_then or None,
+                    "rule_id": difference.rule_id,
+                }
+                for difference in reply.differences
+            ],
+        }
+        return answer(view)
+
+    @api.route("POST", "/v1/routing/rollbacks", RulesView, tag="routing")
+    async def roll_back_rules(call: Call, body: RollBack) -> Answer:
+        """Puts an earlier version in force again, as a new version."""
+        request = leads_pb2.RollBackRulesRequest(actor=actor_to(call.actor), version=body.version)
+        reply = await leads.channel.unary(leads.routing.RollBackRules, request)
+        return answer(_rules_view(reply.rules))
+
+
+def _rules_view(rules: leads_pb2.RuleSet) -> RulesView:
+    return {
+        "version": rules.version,
+        "document": MessageToDict(rules.document),
+        "author": rules.author,
+        "created_at": rfc3339(rules.created_at),
+    }
+
+
+def _struct(document: dict[str, Any]) -> Struct:
+    try:
+        return ParseDict(document, Struct(), max_recursion_depth=_DEPTH_MAX)
+    except (ParseError, RecursionError):
+        raise InvalidRequestError(
+            "the rules are not usable",
+            errors=(FieldError("document", f"must be JSON at most {_DEPTH_MAX} levels deep"),),
+        ) from None

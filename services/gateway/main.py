@@ -1,0 +1,163 @@
+"""Composition root of the gateway: the only reader of its settings."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from breakwater.chassis import lifecycle
+from breakwater.chassis.auth import CallerVerifier, KeySource
+from breakwater.chassis.bus import Bus, StreamSpec
+from breakwater.chassis.database import Database
+from breakwater.chassis.housekeeping import Housekeeping
+from breakwater.chassis.inbox import Consumer
+from breakwater.chassis.outbox import Relay
+from breakwater.chassis.service import Service
+from breakwater.chassis.settings import Environment, load, read_secret
+from services.gateway import consumer
+from services.gateway.clients import DatasetRows, FilesClient, Health, Leads, Notify
+from services.gateway.consumer import FilesEvents
+from services.gateway.exports.domain import Patience
+from services.gateway.exports.engine import ChildEngine, EngineLimits
+from services.gateway.exports.runner import Runner
+from services.gateway.exports.scratch import Scratch
+from services.gateway.exports.store import ExportStore
+from services.gateway.exports.usecases import Exports
+from services.gateway.http import customers, exports, imports, leads, notifications, platform, routing
+from services.gateway.http.declare import Api
+from services.gateway.http.edge import Edge, EdgeLimits
+from services.gateway.http.imports import UploadLimits
+from services.gateway.http.ratelimit import RateLimiter, RateLimits
+from services.gateway.http.routes import Route
+from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.settings import GatewaySettings
+
+
+def main() -> None:
+    """Runs the process to its end."""
+    lifecycle.run(serve)
+
+
+async def serve() -> None:
+    """Wires the gateway and serves until it is asked to stop."""
+    settings = load(GatewaySettings)
+    async with Service("gateway", settings, policies=Path(__file__).with_name("policies.yaml")) as service:
+        await compose(service)
+        await service.run()
+
+
+async def compose(service: Service[GatewaySettings]) -> HttpServer:
+    """Everything but the run itself; answers the HTTP server, which knows its port."""
+    settings = service.settings
+    database = await service.open_database()
+    bus = await service.open_bus()
+    await bus.ensure_stream(StreamSpec("GATEWAY", ("breakwater.gateway.v1.>",)))
+
+    leads_service = Leads.over(service.channel("leads"))
+    files = FilesClient(service.channel("files"))
+    scratch = _scratch(settings)
+    store = ExportStore(database)
+    use_cases = Exports(store, files, _engine(settings, leads_service, scratch), service.clock, _patience(settings))
+    runner = Runner(
+        use_cases,
+        store,
+        database,
+        service.clock,
+        lease_s=settings.export_lease_s,
+        active_max=settings.export_active_max,
+    )
+
+    api = Api()
+    leads.add_routes(api, leads_service)
+    customers.add_routes(api, leads_service, Health.over(service.channel("health")))
+    notifications.add_routes(api, Notify.over(service.channel("notify")))
+    exports.add_routes(api, use_cases, scratch, files)
+    imports.add_routes(api, leads_service, _upload_limits(settings))
+    routing.add_routes(api, leads_service)
+    platform.add_routes(api, ready=lambda: server.accepting, ops_url=settings.ops_url)
+    server = HttpServer(
+        await _edge(service, api.routes),
+        host=settings.host,
+        port=settings.http_port,
+        limits=ServerLimits(
+            connections_max=settings.http_connections_max,
+            head_size_bytes_max=settings.http_head_size_bytes_max,
+            head_timeout_s=settings.http_head_timeout_s,
+            keep_alive_s=settings.http_keep_alive_s,
+        ),
+    )
+    service.add_front(server)
+
+    service.background("export-runner", runner.run)
+    service.background("outbox-relay", Relay(database, bus, service.clock).run)
+    service.background("files-events", _events(service, store, database, bus).run)
+    service.background("housekeeping", Housekeeping(database, bus, service.clock).run)
+    return server
+
+
+async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> Edge:
+    settings = service.settings
+    keys = KeySource(
+        settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=service.clock
+    )
+    await keys.start()
+    service.background("caller-keys", keys.run)
+    return Edge(
+        routes,
+        verifier=CallerVerifier(keys, settings.caller_issuer, clock=service.clock),
+        rate_limiter=RateLimiter(
+            RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max), service.clock
+        ),
+        hmac_key=read_secret(settings.hmac_key_file),
+        limits=EdgeLimits(
+            concurrency_max=settings.http_concurrency_max,
+            body_size_bytes_max=settings.http_body_size_bytes_max,
+            send_timeout_s=settings.http_send_timeout_s,
+        ),
+        clock=service.clock,
+    )
+
+
+def _engine(settings: GatewaySettings, leads_service: Leads, scratch: Scratch) -> ChildEngine:
+    limits = EngineLimits(
+        processes_max=settings.local_engines_max,
+        timeout_s=settings.local_engine_timeout_s,
+        memory_bytes_max=settings.local_engine_memory_bytes_max,
+        rows_max=settings.local_engine_rows_max,
+        file_size_bytes_max=settings.local_engine_file_size_bytes_max,
+    )
+    return ChildEngine(DatasetRows(leads_service), scratch, limits)
+
+
+def _scratch(settings: GatewaySettings) -> Scratch:
+    return Scratch(
+        settings.export_scratch_dir / "exports",
+        keep=timedelta(days=settings.local_files_days),
+        size_bytes_max=settings.local_files_size_bytes_max,
+    )
+
+
+def _patience(settings: GatewaySettings) -> Patience:
+    return Patience(
+        stalled_s=settings.export_patience_s,
+        give_up_s=settings.export_give_up_s,
+        follow_up_give_up_s=settings.export_follow_up_days * 86_400.0,
+    )
+
+
+def _upload_limits(settings: GatewaySettings) -> UploadLimits:
+    directory = settings.export_scratch_dir / "uploads"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return UploadLimits(
+        size_bytes_max=settings.upload_size_bytes_max, uploads_max=settings.uploads_max, directory=directory
+    )
+
+
+def _events(service: Service[GatewaySettings], store: ExportStore, database: Database, bus: Bus) -> Consumer:
+    return Consumer(
+        bus,
+        database,
+        stream=consumer.STREAM,
+        durable=consumer.DURABLE,
+        handlers=FilesEvents(store, service.clock).handlers,
+        clock=service.clock,
+    )
