@@ -7,9 +7,9 @@ stores may expect.
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg import Record
@@ -30,7 +30,7 @@ from breakwater.resilience import Policy, PolicyError, current_deadline
 __all__ = ["Database", "PoolLimits", "Reader", "Transaction", "UniqueViolationError", "classify"]
 
 T = TypeVar("T")
-Connection = PoolConnectionProxy[Record]
+Connection: TypeAlias = "PoolConnectionProxy[Record]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Reader:
         try:
             return await statement(self._connection)
         except DRIVER_ERRORS as error:
-            raise translated(error, lost=self._connection.is_closed()) from error
+            raise translated(error, lost=_gone(self._connection)) from error
 
 
 class Transaction(Reader):
@@ -158,7 +158,7 @@ class _AutocommitReader(Reader):
         try:
             return await statement(self._connection)
         except DRIVER_ERRORS as error:
-            lost = self._connection.is_closed() or connection_lost(error)
+            lost = _gone(self._connection) or connection_lost(error)
             if not (fresh and lost):
                 raise translated(error, lost=lost) from error
         self._connection = await self._replace(self._connection)
@@ -284,7 +284,7 @@ class Database:
         try:
             await connection.execute(begin, timeout=timeout_s)
         except DRIVER_ERRORS as error:
-            if not (connection.is_closed() or connection_lost(error)):
+            if not (_gone(connection) or connection_lost(error)):
                 await self._abandon(connection)
                 raise translated(error) from error
         except BaseException:
@@ -312,13 +312,12 @@ class Database:
             raise translated(error) from error
 
     async def _release(self, connection: Connection) -> None:
-        try:
+        # One that cannot be cleaned in time is terminated by the pool itself.
+        with suppress(*DRIVER_ERRORS):
             await self._pool.release(connection, timeout=_ROLLBACK_TIMEOUT_S)
-        except DRIVER_ERRORS:
-            connection.terminate()
 
     async def _abandon(self, connection: Connection) -> None:
-        connection.terminate()
+        _terminate(connection)
         await self._release(connection)
 
     def _timeout_s(self) -> float:
@@ -332,15 +331,26 @@ class Database:
 
 
 async def _roll_back(connection: Connection) -> None:
-    if connection.is_closed():
-        return
     try:
         await connection.execute("ROLLBACK", timeout=_ROLLBACK_TIMEOUT_S)
     except BaseException as error:
         # Its state is unknown: another request must not get it.
-        connection.terminate()
+        _terminate(connection)
         if not isinstance(error, DRIVER_ERRORS):
             raise
+
+
+def _gone(connection: Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        # The pool dropped it when it broke: its proxy refuses every call.
+        return True
+
+
+def _terminate(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
