@@ -1,0 +1,34 @@
+"""The one place that knows another service's stub: rows of datasets come from leads."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import grpc
+
+from breakwater.chassis import wire
+from breakwater.chassis.channels import Channel
+from breakwater.chassis.identity import Actor
+from breakwater.leads.v1.leads_pb2 import LeadFilter, StreamDatasetRequest
+from services.files.exports.domain import Spec
+
+_STREAM_DATASET = "/breakwater.leads.v1.LeadsService/StreamDataset"
+
+
+class LeadsRows:
+    """Datasets of leads. The chunks are serialised StreamDatasetResponse messages: only the encoder looks inside."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        # Without a deserialiser: rows pass through this process as bytes and are parsed where they are encoded.
+        self._stream: grpc.aio.UnaryStreamMultiCallable[StreamDatasetRequest, bytes] = channel.grpc.unary_stream(
+            _STREAM_DATASET, request_serializer=StreamDatasetRequest.SerializeToString, response_deserializer=None
+        )
+
+    async def chunks(self, actor: Actor, spec: Spec) -> AsyncGenerator[bytes, None]:
+        """One consistent snapshot within the actor's scope. Raises the channel's errors."""
+        request = StreamDatasetRequest(
+            actor=wire.actor_to(actor), dataset=spec.dataset, fields=spec.fields, filter=LeadFilter(**spec.filter)
+        )
+        async with aclosing(self._channel.stream(self._stream, request)) as messages:
+            async for message in messages:
+                yield message

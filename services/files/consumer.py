@@ -1,0 +1,27 @@
+"""Events of the gateway: an export is claimed in the event's own transaction, whether or not it was also asked by RPC."""
+
+from breakwater.chassis import wire
+from breakwater.chassis.clock import Clock
+from breakwater.chassis.database import Transaction
+from breakwater.chassis.inbox import Handler, Received
+from breakwater.gateway.v1.events_pb2 import ExportRequested
+from services.files.api import spec_from_wire
+from services.files.exports.store import JobStore
+from services.files.exports.usecases import claim
+
+
+class GatewayEvents:
+    """What the gateway publishes and files acts upon."""
+
+    def __init__(self, jobs: JobStore, clock: Clock) -> None:
+        self._jobs = jobs
+        self._clock = clock
+
+    def handlers(self) -> dict[str, Handler]:
+        return {"breakwater.gateway.v1.ExportRequested": self.export_requested}
+
+    async def export_requested(self, tx: Transaction, event: Received) -> None:
+        """A full queue means later: the event stays in the stream."""
+        wanted = ExportRequested.FromString(event.data)
+        actor, spec = wire.actor_from(wanted.actor), spec_from_wire(wanted.spec)
+        await claim(self._jobs.within(tx), wanted.export_id, actor, spec, self._clock.now())

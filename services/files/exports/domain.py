@@ -1,0 +1,153 @@
+"""What an export job is, which are refused, and what becomes of one that failed (36-39). Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from breakwater.chassis.errors import BreakwaterError, FieldError, RateLimitedError, UnavailableError
+from breakwater.chassis.identity import Actor
+
+DATASETS: Mapping[str, str] = {"leads": "线索", "customers": "客户", "assignments": "分配记录"}
+"""What can be exported, and the title of its sheet."""
+FILTERS: Mapping[str, frozenset[str]] = {
+    "leads": frozenset({"stage", "owner_id", "source"}),
+    "customers": frozenset({"owner_id"}),
+    "assignments": frozenset({"owner_id"}),
+}
+FIELDS_MAX = 200
+
+
+class Format(StrEnum):
+    """The kinds of file; PDF comes with its templates."""
+
+    XLSX = "xlsx"
+    CSV = "csv"
+
+
+class JobState(StrEnum):
+    """The last two are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What to export, as it was asked for. `fields` empty means the dataset's default columns."""
+
+    dataset: str
+    format: str
+    fields: tuple[str, ...] = ()
+    filter: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A finished file in the object store. `sha256` is lower-case hexadecimal."""
+
+    key: str
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there will be no file."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One export to make. `holder` names the worker that has it; only that one may end it."""
+
+    id: str
+    actor: Actor
+    spec: Spec
+    state: JobState
+    requested_at: datetime
+    rows_done: int = 0
+    rows_total: int = 0
+    artifact: Artifact | None = None
+    failure: Failure | None = None
+    finished_at: datetime | None = None
+    holder: str | None = None
+    takes: int = 0
+    """How often it was taken since a worker last said how it went; a worker that died said nothing."""
+    failures: int = 0
+    """Attempts in a row that failed because something was out."""
+    defects: int = 0
+    """Attempts that failed by our own fault."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a file is, told by whoever encodes it."""
+
+    rows_done: int = 0
+    rows_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file and one job may take."""
+
+    rows_max: int = 5_000_000
+    size_bytes_max: int = 2 * 1024**3
+    queued_max: int = 10_000
+    takes_max: int = 10
+    defects_max: int = 3
+    age_s_max: float = 7 * 86_400.0
+    """A job that something else keeps from being made is given up after this."""
+    retry_s: float = 0.5
+    retry_s_max: float = 15.0
+    retention_s: float = 14 * 86_400.0
+    """Longer than any event can be delivered again, so that no file is made twice."""
+
+
+def problems_of(spec: Spec) -> list[FieldError]:
+    """What is wrong with a request, by field; nothing when it can be made."""
+    problems = []
+    if spec.dataset not in DATASETS:
+        problems.append(FieldError("dataset", f"is one of {', '.join(DATASETS)}"))
+    if spec.format not in {*Format}:
+        problems.append(FieldError("format", f"is one of {', '.join(Format)}"))
+    if len(spec.fields) > FIELDS_MAX:
+        problems.append(FieldError("fields", f"are at most {FIELDS_MAX}"))
+    if len(set(spec.fields)) != len(spec.fields):
+        problems.append(FieldError("fields", "are named once each"))
+    known = FILTERS.get(spec.dataset, frozenset())
+    problems += [
+        FieldError(f"filter.{name}", "is no filter of this dataset") for name in spec.filter if name not in known
+    ]
+    return problems
+
+
+def after_failure(job: Job, error: BreakwaterError, now: datetime, limits: Limits, chance: float) -> datetime | Failure:
+    """When to try again, or why not to.
+
+    What is out comes back: tried until the job is too old, at a pace that doubles up to a limit; `chance` (0 to 1)
+    spreads jobs that failed together. A defect is tried a few times. A refusal of the request itself is final.
+    """
+    if isinstance(error, UnavailableError | RateLimitedError):
+        if (now - job.requested_at).total_seconds() >= limits.age_s_max:
+            return Failure("unavailable", f"{error.dependency or 'a dependency'} did not come back in time")
+        pace_s = min(limits.retry_s_max, limits.retry_s * 2.0 ** min(job.failures, 16))
+        return now + timedelta(seconds=max(error.retry_after_s or 0.0, pace_s * (0.5 + chance / 2)))
+    if error.status >= 500:  # noqa: PLR2004 (HTTP's own border between the caller's fault and ours)
+        if job.defects + 1 >= limits.defects_max:
+            return Failure("internal", "the file could not be made")
+        return now + timedelta(seconds=limits.retry_s_max)
+    return Failure(error.code, error.detail)
+
+
+def lost_too_often(job: Job, limits: Limits) -> Failure | None:
+    """The end of a job whose workers keep dying: it must not take a process down for ever."""
+    if job.takes <= limits.takes_max:
+        return None
+    return Failure("worker_lost", f"{job.takes - 1} workers were lost making this file")

@@ -1,0 +1,120 @@
+"""The encoder process: `python -m services.files.exports.encoder`. Rows come in on stdin, the file leaves on stdout.
+
+A process of its own because encoding is nothing but CPU work: the event loop of files keeps its deadlines, a second core
+is used, memory is bounded by the kernel, and an encoder that dies takes nothing with it. It holds no credential.
+"""
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+from zoneinfo import ZoneInfo
+
+from breakwater.leads.v1 import leads_pb2
+from breakwater.sheets import Column, ColumnType, CsvWriter, FileFullError, Sink, Summary, XlsxWriter, isal_deflate
+from services.files.exports.frames import PROGRESS, Kind, frame, read_frame
+
+CONTENT_BYTES_MIN = 256 * 1024
+"""Content is sent on in pieces of at least this, but for the first, which lets a download begin, and the last."""
+NICENESS = 10
+"""Requests are answered before files are made."""
+
+_TYPES = {
+    leads_pb2.COLUMN_TYPE_INTEGER: ColumnType.INTEGER,
+    leads_pb2.COLUMN_TYPE_DECIMAL: ColumnType.DECIMAL,
+    leads_pb2.COLUMN_TYPE_DATE: ColumnType.DATE,
+    leads_pb2.COLUMN_TYPE_DATETIME: ColumnType.DATETIME,
+    leads_pb2.COLUMN_TYPE_BOOLEAN: ColumnType.BOOLEAN,
+}
+
+
+class Writer(Protocol):
+    """A file being written."""
+
+    def write_rows(self, rows: Iterator[list[str]], /) -> None: ...
+
+    def close(self) -> Summary: ...
+
+
+class ContentFrames:
+    """Collects what a writer sends into frames of a useful size."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        self._least_bytes = 1
+
+    def __call__(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= self._least_bytes:
+            self.flush()
+            self._least_bytes = CONTENT_BYTES_MIN
+
+    def flush(self) -> None:
+        if self._pieces:
+            self._target.write(frame(Kind.CONTENT, b"".join(self._pieces)))
+            self._target.flush()
+            self._pieces, self._waiting_bytes = [], 0
+
+
+def encode(source: BinaryIO, target: BinaryIO) -> None:
+    """Makes one file. Raises EOFError or BrokenPipeError when the other side is gone."""
+    kind, content = read_frame(source)
+    if kind is not Kind.ORDER:
+        raise ValueError(f"the first frame is {kind.name}")
+    order = json.loads(content)
+    _limit_memory(order["memory_bytes_max"])
+    sink = ContentFrames(target)
+    writer: Writer | None = None
+    rows_done = rows_total = 0
+    try:
+        while (frame_ := read_frame(source))[0] is Kind.CHUNK:
+            chunk = leads_pb2.StreamDatasetResponse.FromString(frame_[1])
+            if writer is None:
+                rows_total = chunk.rows_total
+                writer = _writer(order, sink, [_column(column) for column in chunk.columns])
+            writer.write_rows(list(row.cells) for row in chunk.rows)
+            rows_done += len(chunk.rows)
+            target.write(frame(Kind.PROGRESS, PROGRESS.pack(rows_done, rows_total)))
+            target.flush()
+        if writer is None:
+            raise ValueError("rows came without columns")
+        writer.close()
+    except FileFullError as error:
+        target.write(frame(Kind.REFUSED, json.dumps({"code": "file_full", "detail": str(error)}).encode()))
+    else:
+        sink.flush()
+        target.write(frame(Kind.END))
+    target.flush()
+
+
+def _writer(order: dict[str, str], sink: Sink, columns: list[Column]) -> Writer:
+    zone = ZoneInfo(order["zone"])
+    if order["format"] == "csv":
+        return CsvWriter(sink, columns, zone=zone)
+    return XlsxWriter(sink, columns, zone=zone, sheet_title=order["title"], deflate=isal_deflate())
+
+
+def _column(column: leads_pb2.Column) -> Column:
+    return Column(column.name, column.title or column.name, _TYPES.get(column.type, ColumnType.TEXT))
+
+
+def _limit_memory(memory_bytes_max: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
+
+
+def main() -> None:
+    """Makes one file and ends; ends as well when the files process is gone."""
+    os.nice(NICENESS)
+    try:
+        encode(sys.stdin.buffer, sys.stdout.buffer)
+    except (EOFError, BrokenPipeError):
+        os._exit(1)  # nobody is left to hear more; a flush of stdout would only fail again
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""Claiming, making and reading exports (36-39).
+
+A job is a row with a due time: queued, it is when it may be taken; running, it is when its lease ends. So a job whose
+worker died is taken again by whoever comes next, and only the holder of the lease may end it. Each attempt writes to an
+object of its own; the row that says `completed` is what makes one of them the file, so nobody ever sees half of one.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from breakwater.chassis.clock import Clock
+from breakwater.chassis.errors import (
+    BreakwaterError,
+    ConflictError,
+    FieldError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    PayloadTooLargeError,
+)
+from breakwater.chassis.identity import Actor
+from services.files.exports.domain import (
+    Artifact,
+    Failure,
+    Job,
+    Limits,
+    Progress,
+    Spec,
+    after_failure,
+    lost_too_often,
+    problems_of,
+)
+
+_SWEPT_MAX = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Claims(Protocol):
+    """Where jobs are claimed, in the transaction of whoever asks."""
+
+    async def add(self, job_id: str, actor: Actor, spec: Spec, now: datetime, failure: Failure | None) -> Job:
+        """The job of that id, new or already known. Raises RateLimitedError when the queue is full."""
+        ...
+
+
+class Jobs(Claims, Protocol):
+    """The jobs; those that end one tell whether the holder still had it."""
+
+    async def get(self, job_id: str) -> Job | None: ...
+
+    async def take(self, holder: str, now: datetime, until: datetime) -> Job | None: ...
+
+    async def extend(self, job: Job, progress: Progress, until: datetime) -> bool: ...
+
+    async def complete(self, job: Job, artifact: Artifact, now: datetime, remove_at: datetime) -> bool: ...
+
+    async def fail(self, job: Job, failure: Failure, now: datetime, remove_at: datetime) -> bool: ...
+
+    async def put_back(self, job: Job, due_at: datetime, *, failures: int, defects: int) -> bool: ...
+
+    async def take_expired(self, now: datetime, until: datetime, limit: int) -> list[str]: ...
+
+    async def remove(self, job_id: str) -> None: ...
+
+
+class Rows(Protocol):
+    """The rows of a dataset as its owner sends them: opaque chunks, the first with the columns."""
+
+    def chunks(self, actor: Actor, spec: Spec) -> AsyncGenerator[bytes, None]: ...
+
+
+class Encoder(Protocol):
+    """Turns chunks of rows into a file's bytes and keeps `progress` up to date."""
+
+    def encode(
+        self, spec: Spec, chunks: AsyncGenerator[bytes, None], progress: Progress
+    ) -> AsyncGenerator[bytes, None]: ...
+
+
+class Objects(Protocol):
+    """The object store."""
+
+    def writing(self, key: str) -> AbstractAsyncContextManager[Callable[[bytes], Awaitable[None]]]:
+        """An object that comes into being when the block ends, and not at all when it raises."""
+        ...
+
+    def read(self, key: str, offset: int, length: int) -> AsyncGenerator[bytes, None]: ...
+
+    async def delete(self, key: str) -> None: ...
+
+    async def clear(self, folder: str) -> None:
+        """Removes everything in a folder, unfinished uploads included."""
+        ...
+
+
+async def claim(claims: Claims, job_id: str, actor: Actor, spec: Spec, now: datetime) -> Job:
+    """Makes the export ours; asking again answers the same job.
+
+    One that cannot be made is claimed as failed, so that its requester hears of it whichever way it came. Raises
+    RateLimitedError when the queue is full.
+    """
+    problems = problems_of(spec)
+    failure = Failure("invalid_request", "; ".join(f"{p.field} {p.reason}" for p in problems)) if problems else None
+    return await claims.add(job_id, actor, spec, now, failure)
+
+
+class Exports:
+    """What the gateway asks for."""
+
+    def __init__(self, jobs: Jobs, objects: Objects, clock: Clock) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._clock = clock
+
+    async def start(self, job_id: str, actor: Actor, spec: Spec) -> Job:
+        """Claims an export; see `claim`."""
+        return await claim(self._jobs, job_id, actor, spec, self._clock.now())
+
+    async def get(self, job_id: str) -> Job:
+        """How far a job is. Raises NotFoundError for one that was never claimed or is past its retention."""
+        job = await self._jobs.get(job_id)
+        if job is None:
+            raise NotFoundError("There is no such export here.")
+        return job
+
+    async def read(self, job_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The finished file from `offset`, `length` bytes of it or all when 0.
+
+        Raises NotFoundError, ConflictError while there is no file, InvalidRequestError for a range outside of it.
+        """
+        job = await self.get(job_id)
+        if job.artifact is None:
+            raise ConflictError(f"The export is {job.state}.", code="export_not_ready")
+        size_bytes = job.artifact.size_bytes
+        if not 0 <= offset <= size_bytes:
+            raise InvalidRequestError(
+                "The range is not in the file.", errors=[FieldError("offset", f"is 0 to {size_bytes}")]
+            )
+        if length < 0:
+            raise InvalidRequestError("The range is not in the file.", errors=[FieldError("length", "is not negative")])
+        count = min(length or size_bytes, size_bytes - offset)
+        if count:
+            async with aclosing(self._objects.read(job.artifact.key, offset, count)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a worker spends its time."""
+
+    concurrency_max: int = 2
+    lease_s: float = 3.0
+    heartbeat_s: float = 1.0
+    poll_s: float = 1.0
+    sweep_s: float = 300.0
+
+
+class Workers:
+    """Makes the files: a bounded number at a time, each under a lease that is kept up while work goes on."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        rows: Rows,
+        encoder: Encoder,
+        objects: Objects,
+        clock: Clock,
+        *,
+        name: str,
+        limits: Limits | None = None,
+        pace: Pace | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`name` tells this process from every other one, those before a restart included."""
+        self._jobs = jobs
+        self._rows = rows
+        self._encoder = encoder
+        self._objects = objects
+        self._clock = clock
+        self._name = name
+        self._limits = limits or Limits()
+        self._pace = pace or Pace()
+        self._rng = rng or random.Random()  # noqa: S311 (spreads retries, keeps no secret)
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """A job was claimed: look at once."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Works until cancelled; what is in hand then is put back for the next."""
+        async with asyncio.TaskGroup() as slots:
+            for number in range(self._pace.concurrency_max):
+                slots.create_task(self._work(f"{self._name}-{number}"))
+
+    async def sweep(self) -> None:
+        """Removes files past their retention, until cancelled."""
+        while True:
+            try:
+                while await self._sweep_some():
+                    pass
+            except BreakwaterError as error:
+                _log.warning("sweep put off: %s", error.detail)
+            await self._clock.sleep(self._pace.sweep_s)
+
+    async def make_next(self, holder: str) -> bool:
+        """Takes the job that has been due longest and makes its file; False when none is due."""
+        now = self._clock.now()
+        job = await self._jobs.take(holder, now, self._lease_end())
+        if job is None:
+            return False
+        failure = lost_too_often(job, self._limits)
+        if failure is not None:
+            await self._jobs.fail(job, failure, now, self._remove_at())
+            return True
+        await self._make(job)
+        return True
+
+    async def _work(self, holder: str) -> None:
+        while True:
+            try:
+                busy = await self.make_next(holder)
+            except BreakwaterError as error:
+                # The job's row is out of reach: its lease ends by itself and somebody takes it again.
+                _log.warning("job left to its lease: %s", error.detail)
+                busy = False
+            if not busy:
+                woken = asyncio.create_task(self._woken.wait())
+                try:
+                    await self._first_of(woken, within_s=self._pace.poll_s)
+                finally:
+                    woken.cancel()
+                self._woken.clear()
+
+    async def _make(self, job: Job) -> None:
+        try:
+            artifact = await self._under_lease(job)
+            if not await self._jobs.complete(job, artifact, self._clock.now(), self._remove_at()):
+                await self._objects.delete(artifact.key)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(job))
+            raise
+        except _LeaseLostError:
+            _log.warning("export %s: another worker has it", job.id)
+        except BreakwaterError as error:
+            await self._failed(job, error)
+        except Exception:  # noqa: BLE001 (a defect, whatever it is: logged, counted, and the job ends after a few)
+            _log.exception("export %s met a defect", job.id)
+            await self._failed(job, InternalError("internal error"))
+
+    async def _failed(self, job: Job, error: BreakwaterError) -> None:
+        now = self._clock.now()
+        outcome = after_failure(job, error, now, self._limits, self._rng.random())
+        _log.warning("export %s: %s (%s): %s", job.id, error.detail, error.dependency or error.code, outcome)
+        if isinstance(outcome, Failure):
+            await self._jobs.fail(job, outcome, now, self._remove_at())
+        else:
+            defect = isinstance(error, InternalError)
+            await self._jobs.put_back(job, outcome, failures=job.failures + (not defect), defects=job.defects + defect)
+
+    async def _give_back(self, job: Job) -> None:
+        try:
+            await self._jobs.put_back(job, self._clock.now(), failures=job.failures, defects=job.defects)
+        except BreakwaterError as error:
+            _log.warning("export %s left to its lease: %s", job.id, error.detail)
+
+    async def _under_lease(self, job: Job) -> Artifact:
+        progress = Progress()
+        work = asyncio.create_task(self._produce(job, progress))
+        try:
+            while True:
+                await self._first_of(work, within_s=self._pace.heartbeat_s)
+                if work.done():
+                    return work.result()
+                if not await self._extend(job, progress):
+                    raise _LeaseLostError
+        finally:
+            work.cancel()
+            await asyncio.wait({work})
+
+    async def _extend(self, job: Job, progress: Progress) -> bool:
+        try:
+            return await self._jobs.extend(job, progress, self._lease_end())
+        except BreakwaterError:
+            # Unknown whether the lease still holds: the end of the job will tell, and is guarded by it.
+            return True
+
+    async def _produce(self, job: Job, progress: Progress) -> Artifact:
+        # An earlier worker may have died over it: what it left belongs to nobody.
+        await self._objects.clear(_folder(job.id))
+        key = f"{_folder(job.id)}/{job.holder}.{job.spec.format}"
+        digest, size_bytes = hashlib.sha256(), 0
+        async with (
+            self._objects.writing(key) as write,
+            aclosing(self._rows.chunks(job.actor, job.spec)) as chunks,
+            aclosing(self._encoder.encode(job.spec, chunks, progress)) as pieces,
+        ):
+            async for piece in pieces:
+                size_bytes += len(piece)
+                self._check_size(progress, size_bytes)
+                digest.update(piece)
+                await write(piece)
+        return Artifact(key, progress.rows_done, size_bytes, digest.hexdigest())
+
+    def _check_size(self, progress: Progress, size_bytes: int) -> None:
+        if max(progress.rows_done, progress.rows_total) > self._limits.rows_max:
+            raise PayloadTooLargeError(f"An export has at most {self._limits.rows_max} rows; narrow the filter.")
+        if size_bytes > self._limits.size_bytes_max:
+            raise PayloadTooLargeError(f"A file has at most {self._limits.size_bytes_max} bytes; narrow the filter.")
+
+    async def _sweep_some(self) -> bool:
+        now = self._clock.now()
+        expired = await self._jobs.take_expired(now, now + timedelta(seconds=self._pace.sweep_s), _SWEPT_MAX)
+        for job_id in expired:
+            await self._objects.clear(_folder(job_id))
+            await self._jobs.remove(job_id)
+        return len(expired) == _SWEPT_MAX
+
+    async def _first_of(self, task: asyncio.Task[Any], *, within_s: float) -> None:
+        timer = asyncio.create_task(self._clock.sleep(within_s))
+        try:
+            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+
+    def _lease_end(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self._pace.lease_s)
+
+    def _remove_at(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self._limits.retention_s)
+
+
+def _folder(job_id: str) -> str:
+    return f"exports/{job_id}"
+
+
+class _LeaseLostError(Exception):
+    """The lease ended while the work went on: the work belongs to somebody else."""

@@ -1,0 +1,81 @@
+"""Composition root of files: the only reader of its settings."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+from breakwater.chassis import lifecycle
+from breakwater.chassis.housekeeping import Housekeeping
+from breakwater.chassis.ids import uuid7
+from breakwater.chassis.inbox import Consumer
+from breakwater.chassis.outbox import Relay
+from breakwater.chassis.service import Service
+from breakwater.chassis.settings import load, read_secret
+from breakwater.files.v1.files_pb2_grpc import add_FilesServiceServicer_to_server
+from services.files.api import FilesApi
+from services.files.clients import LeadsRows
+from services.files.consumer import GatewayEvents
+from services.files.exports import objects
+from services.files.exports.domain import Limits
+from services.files.exports.encoding import ProcessEncoder
+from services.files.exports.store import CLAIMED, JobStore
+from services.files.exports.usecases import Exports, Pace, Workers
+from services.files.settings import FilesSettings
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT, then drains."""
+    lifecycle.run(serve)
+
+
+async def serve() -> None:
+    """One files process."""
+    settings = load(FilesSettings)
+    policies = Path(__file__).with_name("policies.yaml")
+    async with Service("files", settings, policies=policies, classifiers={"objects": objects.classify}) as service:
+        database = await service.open_database()
+        bus = await service.open_bus()
+        clock = service.clock
+        limits = Limits(
+            rows_max=settings.export_rows_max,
+            size_bytes_max=settings.export_size_bytes_max,
+            queued_max=settings.exports_queued_max,
+            retention_s=settings.export_retention_s,
+        )
+        jobs = JobStore(
+            database, queued_max=limits.queued_max, retention=timedelta(seconds=settings.export_retention_s)
+        )
+        store = objects.ObjectStore(
+            settings.object_store_url, service.policy("objects"), _options(settings.object_store_options_file)
+        )
+        workers = Workers(
+            jobs,
+            LeadsRows(service.channel("leads")),
+            ProcessEncoder(zone=settings.zone, memory_bytes_max=settings.encoder_memory_bytes_max),
+            store,
+            clock,
+            name=f"files-{uuid7()}",
+            limits=limits,
+            pace=Pace(concurrency_max=settings.exports_concurrency_max),
+        )
+        database.listen(CLAIMED, workers.wake)
+        exports = Exports(jobs, store, clock)
+        consumer = Consumer(
+            bus,
+            database,
+            stream="GATEWAY",
+            durable="files",
+            handlers=GatewayEvents(jobs, clock).handlers(),
+            clock=clock,
+        )
+        service.add_rpc(add_FilesServiceServicer_to_server, FilesApi(exports), callers={"gateway"})
+        service.background("outbox-relay", Relay(database, bus, clock).run)
+        service.background("housekeeping", Housekeeping(database, bus, clock).run)
+        service.background("gateway-events", consumer.run)
+        service.background("exports", workers.run)
+        service.background("retention", workers.sweep)
+        await service.run()
+
+
+def _options(file: Path | None) -> dict[str, str]:
+    return dict(json.loads(read_secret(file))) if file else {}

@@ -1,0 +1,28 @@
+"""What files is told beside what every process is told."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from breakwater.chassis.settings import ServiceSettings
+
+
+class FilesSettings(ServiceSettings):
+    """Variables of the files process."""
+
+    object_store_url: str = Field(pattern=r"^(file:///|s3://)")
+    """Where files are kept: file:///absolute/folder, or s3://bucket/prefix."""
+    object_store_options_file: Path | None = None
+    """A JSON object of the store's options, mode 0600: credentials, region, endpoint of an S3-compatible server."""
+    zone: str = "Asia/Shanghai"
+    """The time zone times in files are read in; their headers name it."""
+    exports_concurrency_max: int = Field(default=2, ge=1, le=64)
+    """Files made at a time by one process, each with an encoder process of its own."""
+    exports_queued_max: int = Field(default=10_000, ge=1)
+    """Exports waiting; one more is answered RESOURCE_EXHAUSTED."""
+    export_rows_max: int = Field(default=5_000_000, ge=1)
+    export_size_bytes_max: int = Field(default=2 * 1024**3, ge=1024)
+    export_retention_s: float = Field(default=14 * 86_400.0, gt=0)
+    """Files are removed after this; longer than events can be delivered again."""
+    encoder_memory_bytes_max: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
+    """Address space of one encoder process."""
