@@ -77,7 +77,7 @@ class Policy:
         self._clock = clock or SystemClock()
         self._monotonic = self._clock.monotonic
         self._classify = classify
-        self._listener = listener
+        self._listeners = [listener] if listener is not None else []
         rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
         now_s = self._monotonic()
         self._attempt_timeout_s = settings.attempt_timeout_s
@@ -152,6 +152,10 @@ class Policy:
             self._record(ticket, _SUCCESS, answered_at_s - admission.started_s)
         finally:
             self._bulkhead.release()
+
+    def listen(self, listener: Listener) -> None:
+        """Adds a listener of transitions and overrides; it must return at once."""
+        self._listeners.append(listener)
 
     def apply(self, override: Override | None) -> None:
         """Sets the override of this edge, or ends it; one that has expired ends it too."""
@@ -352,8 +356,6 @@ class Policy:
         self._changed(self._breaker.state, self._breaker.state, reason)
 
     def _changed(self, old: CircuitState, new: CircuitState, reason: str) -> None:
-        if self._listener is None:
-            return
         forced = self._forced(self._monotonic())
         transition = Transition(
             caller=self.settings.caller,
@@ -364,7 +366,8 @@ class Policy:
             reason=reason,
             at=self._clock.now(),
         )
-        try:
-            self._listener(transition)
-        except Exception:  # noqa: BLE001 - logged; an observer must not fail the call it observes
-            _LOG.exception("a listener of policy transitions failed")
+        for listener in self._listeners:
+            try:
+                listener(transition)
+            except Exception:  # noqa: BLE001 - logged; an observer must not fail the call it observes
+                _LOG.exception("a listener of policy transitions failed")

@@ -10,7 +10,7 @@ from breakwater.resilience._outcome import Classify, classify_by_type
 from breakwater.resilience._override import Override
 from breakwater.resilience._policy import Listener, Policy
 from breakwater.resilience._settings import PolicySettings
-from breakwater.resilience._snapshot import EdgeSnapshot, Transition
+from breakwater.resilience._snapshot import EdgeSnapshot
 
 
 class PolicyRegistry:
@@ -29,11 +29,8 @@ class PolicyRegistry:
         """`classifiers` replaces `classify` for the dependencies it names: each transport knows its own failures."""
         self.caller = caller
         own = classifiers or {}
-        self._listeners: list[Listener] = []
         self._policies = {
-            each.dependency: Policy(
-                each, clock=clock, classify=own.get(each.dependency, classify), listener=self._tell, rng=rng
-            )
+            each.dependency: Policy(each, clock=clock, classify=own.get(each.dependency, classify), rng=rng)
             for each in settings
         }
 
@@ -53,7 +50,7 @@ class PolicyRegistry:
         Raises `InvalidPolicyError` with every error of the whole document.
         """
         errors = [f"{name}: unknown section" for name in document if name not in {"defaults", "edges"}]
-        defaults, edges = document.get("defaults") or {}, document.get("edges") or {}
+        defaults, edges = ({} if document.get(name) is None else document[name] for name in ("defaults", "edges"))
         for name, section in (("defaults", defaults), ("edges", edges)):
             if not isinstance(section, Mapping):
                 errors.append(f"{name}: must be a mapping")
@@ -85,7 +82,8 @@ class PolicyRegistry:
 
     def listen(self, listener: Listener) -> None:
         """Adds a listener for all edges; it must return at once."""
-        self._listeners.append(listener)
+        for policy in self:
+            policy.listen(listener)
 
     def snapshots(self) -> tuple[EdgeSnapshot, ...]:
         """One of each edge, in the order of declaration."""
@@ -97,7 +95,3 @@ class PolicyRegistry:
             return False
         self._policies[dependency].apply(override)
         return True
-
-    def _tell(self, transition: Transition) -> None:
-        for listener in self._listeners:
-            listener(transition)

@@ -37,15 +37,16 @@ class VirtualClock:
         await woken
 
     async def advance(self, duration_s: float) -> None:
-        """Moves time on by `duration_s`, stopping at each sleeper's moment to let it run."""
+        """Moves time on by `duration_s`, stopping at each moment that wakes sleepers to let them run together."""
         end_s = self._elapsed_s + duration_s
         await settle()
         while self._sleepers and self._sleepers[0][0] <= end_s:
-            due_s, _, woken = heapq.heappop(self._sleepers)
-            if not woken.done():
-                self._elapsed_s = max(self._elapsed_s, due_s)
-                woken.set_result(None)
-                await settle()
+            self._elapsed_s = max(self._elapsed_s, self._sleepers[0][0])
+            while self._sleepers and self._sleepers[0][0] <= self._elapsed_s:
+                woken = heapq.heappop(self._sleepers)[2]
+                if not woken.done():
+                    woken.set_result(None)
+            await settle()
         self._elapsed_s = end_s
         await settle()
 
