@@ -66,22 +66,25 @@ async def store(tx: Transaction, request: KeyedRequest, response: bytes) -> None
 
 async def replay_many(tx: Transaction, requests: Sequence[KeyedRequest]) -> list[bytes | BreakwaterError | None]:
     """`replay` for a micro-batch, in one round trip: the error stands where `replay` would raise it."""
-    found: list[bytes | BreakwaterError | None] = [None] * len(requests)
-    first: dict[tuple[str, str, str], int] = {}
-    for place, request in enumerate(requests):
-        if request.key and first.setdefault(request.identity, place) != place:
-            # Its twin is in this very batch; the lock would not tell them apart.
-            found[place] = _in_flight()
-    if not first:
-        return found
+    identities = list(dict.fromkeys(request.identity for request in requests if request.key))
+    if not identities:
+        return [None] * len(requests)
     rows = await tx.fetch(
         _LOOK_UP,
-        list(first.values()),
-        [_lock(identity) for identity in first],
-        *(list(column) for column in zip(*first, strict=True)),
+        list(range(len(identities))),
+        [_lock(identity) for identity in identities],
+        *(list(column) for column in zip(*identities, strict=True)),
     )
-    for row in rows:
-        found[row["place"]] = _judged(requests[row["place"]], row)
+    kept = {identities[row["place"]]: row for row in rows}
+    new: set[tuple[str, str, str]] = set()
+    found: list[bytes | BreakwaterError | None] = []
+    for request in requests:
+        judged = _judged(request, kept[request.identity]) if request.key else None
+        if judged is None and request.key:
+            # Its twin is in this very batch; the lock would not tell them apart.
+            judged = _in_flight() if request.identity in new else None
+            new.add(request.identity)
+        found.append(judged)
     return found
 
 
