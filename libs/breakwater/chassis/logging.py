@@ -37,7 +37,7 @@ def configure(service: str, level: str = "info", *, instance: str | None = None)
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
@@ -59,6 +59,16 @@ def get_logger(name: str) -> BoundLogger:
     """A logger: `log.info("lead_assigned", lead_id=...)`, event names in snake case, data as keywords."""
     logger: BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+class _Stderr(logging.Handler):
+    """Writes to what standard error is at that moment: tests and supervisors put another one in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - logging must not fail what it logs; handleError reports it
+            self.handleError(record)
 
 
 class _Origin:

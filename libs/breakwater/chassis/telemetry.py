@@ -20,6 +20,8 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
+from breakwater.chassis.errors import InternalError
+
 AttributeValue = str | bool | int | float
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
@@ -168,9 +170,10 @@ def span(
     try:
         yield made
     except BaseException as error:
-        # The type only: texts may hold personal data.
-        made.set_attribute("error.type", type(error).__qualname__)
-        made.set_status(Status(StatusCode.ERROR))
+        # The type only, for texts may hold personal data; what the caller did wrong is no error of ours.
+        if getattr(error, "status", InternalError.status) >= InternalError.status:
+            made.set_attribute("error.type", type(error).__qualname__)
+            made.set_status(Status(StatusCode.ERROR))
         raise
     finally:
         _context.reset(token)
