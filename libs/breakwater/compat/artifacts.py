@@ -59,7 +59,8 @@ def open_release(contracts: Path, service: str, version: str, digest: str) -> Re
         raise ArtifactError(f"{service} {version} is deployed but contracts/{service}/{version} is not here")
     if _sha256(sums) != digest:
         raise ArtifactError(f"contracts/{service}/{version}/{SUMS} is not what deploy/lock.yaml names")
-    listed = dict(reversed(line.split("  ", 1)) for line in sums.read_text().splitlines())
+    lines = (line.split("  ", 1) for line in sums.read_text().splitlines())
+    listed = {name: expected for expected, name in lines}
     present = {path.name for path in directory.iterdir()} - {SUMS}
     if present != set(listed) or not {IMAGE, VECTORS} <= present:
         raise ArtifactError(f"contracts/{service}/{version} holds other files than its {SUMS} lists")
@@ -90,6 +91,14 @@ def deployed(contracts: Path, lock: Path, environment: str, service: str) -> lis
             raise ArtifactError(f"deploy/lock.yaml: {service} in {environment} needs an exact version and a digest")
         releases.append(open_release(contracts, service, version, digest.removeprefix("sha256:")))
     return releases
+
+
+def digest_of(contracts: Path, service: str, version: str) -> str:
+    """The digest of a release's `SHA256SUMS`. Raises `ArtifactError` when there is no such release."""
+    sums = contracts / service / version / SUMS
+    if not sums.is_file():
+        raise ArtifactError(f"contracts/{service}/{version} is not here")
+    return _sha256(sums)
 
 
 def _sha256(path: Path) -> str:

@@ -63,7 +63,7 @@ class EdgesView(TypedDict):
     as_of: str | None
     edges: list[EdgeView]
     incidents: list[IncidentView]
-    next_cursor: str
+    next_cursor: str | None
 
 
 class LaidView(TypedDict):
@@ -89,14 +89,14 @@ class IncidentsView(TypedDict):
     """The open ones first, then the resolved, newest first."""
 
     items: list[IncidentView]
-    next_cursor: str
+    next_cursor: str | None
 
 
 class TimelineView(TypedDict):
     """Newest first."""
 
     items: list[EntryView]
-    next_cursor: str
+    next_cursor: str | None
 
 
 class Views:
@@ -122,7 +122,7 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
             as_of=rfc3339_of(clock.now()),
             edges=[views.edge(edge) for edge in edges[start:end]],
             incidents=[incident_view(incident) for incident in console.incidents(open_only=True)],
-            next_cursor=str(end) if end < len(edges) else "",
+            next_cursor=str(end) if end < len(edges) else None,
         )
         return answer(view)
 
@@ -162,7 +162,7 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
     async def list_incidents() -> Answer:
         """Dependencies that some caller cannot use."""
         items = [incident_view(incident) for incident in console.incidents()]
-        return answer(IncidentsView(items=items, next_cursor=""))
+        return answer(IncidentsView(items=items, next_cursor=None))
 
     @api.route("POST", "/v1/incidents/{incident_id}/ack", IncidentView, tag="incidents")
     async def acknowledge_incident(incident_id: str, call: Call) -> Answer:
@@ -173,7 +173,7 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
     async def list_timeline(query: Annotated[TimelineQuery, Query()]) -> Answer:
         """What changed and who changed it, newest first."""
         items = [entry_view(entry) for entry in console.timeline(query.limit)]
-        return answer(TimelineView(items=items, next_cursor=""))
+        return answer(TimelineView(items=items, next_cursor=None))
 
 
 def snapshot(console: Console, views: Views, clock: Clock, entries_max: int) -> dict[str, Any]:

@@ -1,0 +1,201 @@
+"""The main job of README, on data that nobody here wrote."""
+
+import csv
+import json
+import subprocess
+import time
+
+import openpyxl
+import pytest
+
+from tests.support.platform import ZOHO, eventually
+
+OPEN_STAGES = {"new", "contacted", "qualified"}
+
+
+def pages(api, path, **query):
+    """Every item of a list, page by page."""
+    items, cursor = [], ""
+    for _ in range(200):
+        answer = api.get(path, params={"limit": 200, "cursor": cursor, **query})
+        assert answer.status_code == 200, answer.text
+        items += answer.json()["items"]
+        cursor = answer.json()["next_cursor"]
+        if not cursor:
+            return items
+    raise AssertionError(f"{path} does not end")
+
+
+@pytest.fixture(scope="module")
+def api(platform, zoho):
+    """An administrator's client, with the data in."""
+    return platform.api()
+
+
+@pytest.fixture(scope="module")
+def leads(api):
+    """Every lead."""
+    return pages(api, "/v1/leads")
+
+
+@pytest.mark.capability(53, 70, 124)
+def test_the_import_takes_every_lead_of_the_real_export(zoho, leads):
+    """3,900 rows become 3,900 leads, none rejected, and the report adds up."""
+    report = next(entry for entry in zoho["imports"] if entry["dataset"] == "leads")
+    assert (report["state"], report["rows"], report["rejected"]) == ("completed", 3900, 0)
+    assert report["created"] + report["merged"] == 3900
+    assert len(leads) == 3900
+    with (ZOHO / "Leads.csv").open(newline="", encoding="utf-8") as file:
+        companies = {row["Company"].strip() for row in csv.DictReader(file)}
+    assert {lead["company"] for lead in leads} == companies
+
+
+@pytest.mark.capability(3, 8, 118, 125)
+def test_every_open_lead_has_one_owner_of_the_organisation_and_an_explanation(api, leads):
+    """Open leads are routed by a rule to people of the export's Users, with candidates and reasons."""
+    with (ZOHO / "Users.csv").open(newline="", encoding="utf-8") as file:
+        users = {row["USER_ID"] for row in csv.DictReader(file)}
+    open_leads = [lead for lead in leads if lead["stage"] in OPEN_STAGES]
+    assert len(open_leads) > 200
+    assert {lead["owner_id"] for lead in open_leads} <= users
+    for lead in open_leads[:20]:
+        [decision] = api.get(f"/v1/leads/{lead['id']}/assignments").json()["items"]
+        assert decision["owner_id"] == lead["owner_id"]
+        assert decision["rule_id"]
+        assert decision["rule_version"] >= 1
+        assert decision["reason"]
+        rejected = [candidate for candidate in decision["candidates"] if not candidate["chosen"]]
+        assert all(candidate["rejected_because"] for candidate in rejected)
+
+
+@pytest.mark.capability(125)
+def test_each_assignment_notifies_its_owner_exactly_once(api, leads):
+    """As many in-app notifications as open leads, one for each."""
+    wanted = {f"lead:{lead['id']}" for lead in leads if lead["stage"] in OPEN_STAGES}
+
+    def subjects():
+        found = [item["subject"] for item in pages(api, "/v1/notifications", kind="lead_assigned")]
+        return found if wanted <= set(found) else None
+
+    found = eventually("a notification for each assignment", subjects)
+    about_these = [subject for subject in found if subject in wanted]
+    assert len(about_these) == len(wanted)
+
+
+@pytest.mark.capability(17, 18)
+def test_signals_of_the_export_become_scores_with_reasons(api, leads):
+    """Every customer has a score from 0 to 100; those with invoices say so."""
+
+    def invoiced():
+        for lead in [lead for lead in leads if lead["stage"] == "converted"][:400]:
+            health = api.get(f"/v1/customers/{lead['customer_id']}/health")
+            if health.status_code == 200 and any(
+                reason["metric"] == "contract_amount" and reason["actual"]
+                for layer in health.json()["layers"]
+                for reason in layer["reasons"]
+            ):
+                return health.json()
+        return None
+
+    health = eventually("a customer scored on its invoices", invoiced, within_s=60)
+    assert 0 <= health["score"] <= 100
+    assert health["grade"] in {"A", "B", "C", "D"}
+    for lead in leads[:50]:
+        assert api.get(f"/v1/customers/{lead['customer_id']}/health").status_code == 200
+
+
+@pytest.mark.capability(36, 37)
+def test_an_export_is_a_workbook_with_right_types_and_chinese_text(platform, api, tmp_path):
+    """The file is made by files, has every lead, text ids, real dates and the Chinese just entered."""
+    made = api.post(
+        "/v1/leads",
+        json={
+            "name": "王芳",
+            "company": "宁波海天机械有限公司",
+            "phone": "13800138000",
+            "source": "展会扫码",
+            "budget": "620000.50",
+        },
+    )
+    assert made.status_code == 201, made.text
+    target = tmp_path / "leads.xlsx"
+    report = json.loads(platform.cli("export", "leads", "--format", "xlsx", "-o", str(target), "--json").stdout)
+    assert (report["state"], report["engine"]) == ("completed", "files")
+    sheet = openpyxl.load_workbook(target, read_only=True).worksheets[0]
+    rows = list(sheet.iter_rows(values_only=True))
+    assert len(rows) - 1 == report["rows"] >= 3901
+    [row] = [row for row in rows if "王芳" in row]
+    assert "宁波海天机械有限公司" in row
+    assert any(isinstance(cell, str) and cell.endswith("13800138000") for cell in row)
+    assert any(isinstance(cell, (int, float)) and abs(cell - 620000.5) < 1e-6 for cell in row)
+    assert any(hasattr(cell, "year") for cell in row)
+    converted = subprocess.run(
+        [
+            "soffice",
+            "--headless",
+            "--convert-to",
+            "csv:Text - txt - csv (StarCalc):44,34,76",
+            "--outdir",
+            tmp_path,
+            target,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        timeout=110,
+    )
+    text = (tmp_path / "leads.csv").read_text(encoding="utf-8")
+    assert "王芳" in text, converted.stderr
+    assert len(list(csv.reader(text.splitlines()))) == len(rows)
+
+
+@pytest.mark.capability(36, 37, 39)
+def test_with_files_stopped_the_same_command_gives_a_lesser_file_and_the_full_one_follows(platform, api, tmp_path):
+    """Within 2 s a degraded file, marked as such; when files is back the full one comes by itself."""
+    platform.cli("service", "stop", "files")
+    try:
+        began = time.monotonic()
+        asked = api.post("/v1/exports", json={"dataset": "leads", "format": "xlsx"})
+        assert asked.status_code == 202, asked.text
+        export_id = asked.json()["id"]
+
+        def finished():
+            answer = api.get(f"/v1/exports/{export_id}")
+            return answer.json() if answer.json()["state"] == "completed" else None
+
+        export = eventually("a degraded file", finished, within_s=10, every_s=0.02)
+        waited_s = time.monotonic() - began
+        assert export["engine"] == "local"
+        assert export["degraded"]["dependency"] == "files"
+        assert export["degraded"]["missing"]
+        assert waited_s <= 2.0
+        target = tmp_path / "degraded.xlsx"
+        done = platform.cli("export", "leads", "--format", "xlsx", "-o", str(target))
+        assert "degraded" in (done.stdout + done.stderr).lower()
+        book = openpyxl.load_workbook(target, read_only=True)
+        assert len(book.worksheets) >= 2
+        content = api.get(f"/v1/exports/{export_id}/content")
+        assert content.headers["degraded"] == "files"
+    finally:
+        platform.cli("service", "start", "files")
+
+    def superseded():
+        full_id = api.get(f"/v1/exports/{export_id}").json().get("superseded_by")
+        full = api.get(f"/v1/exports/{full_id}").json() if full_id else {}
+        return full if full.get("state") == "completed" else None
+
+    full = eventually("the full file", superseded, within_s=60)
+    assert (full["engine"], full.get("degraded")) == ("files", None)
+    assert full["rows"] >= 3900
+
+
+def test_a_caller_sees_their_own_leads_only(platform, leads):
+    """Scope own lists what the person owns; another's lead does not exist for them."""
+    owner = next(lead["owner_id"] for lead in leads if lead["stage"] in OPEN_STAGES)
+    mine = platform.api("sales", owner, "own")
+    seen = pages(mine, "/v1/leads")
+    assert seen
+    assert {lead["owner_id"] for lead in seen} == {owner}
+    other = next(lead for lead in leads if lead["owner_id"] not in {owner, None, ""})
+    assert mine.get(f"/v1/leads/{other['id']}").status_code == 404

@@ -1,0 +1,162 @@
+"""A whole platform of its own for a test: `breakwater up` on free ports, driven only through what users have."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+
+ROOT = Path(__file__).parents[2]
+BREAKWATER = str(Path(sys.executable).with_name("breakwater"))
+ZOHO = ROOT.parent / "shared" / "data" / "zoho"
+READY_S_MAX = 90
+
+
+def eventually(what: str, probe: Callable[[], Any], within_s: float = 30, every_s: float = 0.1) -> Any:
+    """The first true answer of `probe`; fails, naming `what` and the last answer, when there is none in time."""
+    end = time.monotonic() + within_s
+    last: Any = None
+    while time.monotonic() < end:
+        try:
+            last = probe()
+        except (httpx2.TransportError, OSError) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(every_s)
+    raise AssertionError(f"not within {within_s} s: {what}; last seen: {last!r}")
+
+
+@dataclass
+class Platform:
+    """A running platform. `ready` is what `breakwater up` printed."""
+
+    state: Path
+    process: "subprocess.Popen[str]"
+    ready: dict[str, Any]
+    clients: list[httpx2.Client] = field(default_factory=list)
+
+    def cli(self, *arguments: str, check: bool = True, timeout_s: float = 120) -> "subprocess.CompletedProcess[str]":
+        """Runs `breakwater ARGUMENTS` against this platform."""
+        done = subprocess.run(
+            [BREAKWATER, *arguments],
+            env=environment(self.state),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"breakwater {' '.join(arguments)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def token(self, role: str = "admin", sub: str = "tester", scope: str = "all", ttl: str = "1h") -> str:
+        """A caller's JWT."""
+        return self.cli("token", "--role", role, "--sub", sub, "--scope", scope, "--ttl", ttl).stdout.strip()
+
+    def api(self, role: str = "admin", sub: str = "tester", scope: str = "all") -> httpx2.Client:
+        """An HTTP client of the gateway with that caller's token."""
+        return self._client(self.ready["gateway"], self.token(role, sub, scope))
+
+    def ops(self, role: str = "sre", sub: str = "tester") -> httpx2.Client:
+        """An HTTP client of the ops process."""
+        return self._client(self.ready["ops"], self.token(role, sub, "all"))
+
+    def status(self) -> dict[str, Any]:
+        """What `breakwater status --json` prints."""
+        return json.loads(self.cli("status", "--json").stdout)
+
+    def pid(self, name: str) -> int:
+        """The present process id of a service, nats or postgres."""
+        status = self.status()
+        entry = status["services"].get(name) or status[name]
+        return int(entry["pid"])
+
+    def sql(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
+        """Rows of the platform's database, read as its superuser: what is really stored."""
+        return asyncio.run(self._sql(query, arguments))
+
+    def row_counts(self) -> dict[str, int]:
+        """Rows of every table of every service, but those that fill by themselves (outbox, inbox, timeline)."""
+        tables = self.sql(
+            "SELECT schemaname || '.' || relname AS name FROM pg_stat_user_tables WHERE schemaname = ANY($1)",
+            ["leads", "notify", "files", "health", "gateway"],
+        )
+        names = [row["name"] for row in tables if row["name"].split(".")[1].split("_p")[0] not in {"outbox", "inbox"}]
+        counts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS rows FROM {name}" for name in names)
+        return {row["name"]: row["rows"] for row in self.sql(counts)}
+
+    async def _sql(self, query: str, arguments: tuple[Any, ...]) -> list[dict[str, Any]]:
+        at = self.ready["postgres"]
+        password = Path(at["password_file"]).read_text().strip()
+        connection = await asyncpg.connect(at["url"], password=password, timeout=5)
+        try:
+            return [dict(row) for row in await connection.fetch(query, *arguments)]
+        finally:
+            await connection.close()
+
+    def stop(self) -> int:
+        """Ends the platform as Ctrl-C does; its exit code."""
+        for client in self.clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=60)
+
+    def _client(self, base: str, token: str) -> httpx2.Client:
+        client = httpx2.Client(base_url=base, headers={"authorization": f"Bearer {token}"}, timeout=30)
+        self.clients.append(client)
+        return client
+
+
+def environment(state: Path) -> dict[str, str]:
+    """The environment of a command for the platform in `state`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BREAKWATER_")}
+    return kept | {"BREAKWATER_STATE": str(state), "NO_COLOR": "1"}
+
+
+def start(state: Path, *arguments: str) -> Platform:
+    """Starts a platform on free ports and waits until it says that it is ready."""
+    state.mkdir(parents=True, exist_ok=True)
+    log = (state / "launcher.log").open("a")
+    process = subprocess.Popen(
+        [BREAKWATER, "up", "--ports", "auto", "--state", str(state), *arguments],
+        env=environment(state),
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
+    log.close()
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    line = ""
+    end = time.monotonic() + READY_S_MAX
+    while "\n" not in line and time.monotonic() < end and process.poll() is None:
+        line += process.stdout.read() or ""
+        time.sleep(0.02)
+    if "\n" not in line:
+        process.kill()
+        tail = (state / "launcher.log").read_text()[-4_000:]
+        raise AssertionError(f"the platform did not become ready; its log ends:\n{tail}")
+    return Platform(state, process, json.loads(line))
+
+
+@contextmanager
+def running(state: Path, *arguments: str) -> Iterator[Platform]:
+    """A platform for the time of a block."""
+    platform = start(state, *arguments)
+    try:
+        yield platform
+    finally:
+        platform.stop()
