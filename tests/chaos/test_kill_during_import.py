@@ -72,7 +72,7 @@ def start_import(platform, path):
 def half_way(platform, source):
     """Whether some rows, and not all, are in."""
     [row] = platform.sql("SELECT count(*) AS leads FROM leads.lead WHERE source = $1", source)
-    return 0 < row["leads"]
+    return row["leads"] > 0
 
 
 @pytest.mark.timeout(240)

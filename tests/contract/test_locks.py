@@ -27,7 +27,9 @@ def pins(group: str) -> dict[str, str]:
 def test_every_group_is_locked_with_hashes_and_no_address(group):
     """Each pinned line carries a hash, and no line an index, a link or an address."""
     text = (ROOT / "locks" / f"{group}.txt").read_text()
-    entries = re.split(r"\n(?=[a-z0-9])", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")))
+    entries = re.split(
+        r"\n(?=[a-z0-9])", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    )
     entries = [entry for entry in entries if "==" in entry]
     assert entries
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []

@@ -15,7 +15,11 @@ SERVICES = ("leads", "notify", "files", "health", "gateway")
 PLANTED = [
     ("services/notify/delivery/domain.py", "import services.leads", "No service imports another"),
     ("services/leads/routing/domain.py", "import asyncpg", "Domain and use cases know no transport"),
-    ("services/leads/routing/domain.py", "import breakwater.chassis.database", "Domain and use cases know no transport"),
+    (
+        "services/leads/routing/domain.py",
+        "import breakwater.chassis.database",
+        "Domain and use cases know no transport",
+    ),
     ("services/notify/delivery/usecases.py", "import breakwater.leads.v1.leads_pb2", "Domain and use cases know no"),
     ("services/notify/delivery/domain.py", "import services.notify.delivery.usecases", "imports point inward"),
     ("services/notify/delivery/usecases.py", "import services.notify.delivery.store", "imports point inward"),

@@ -23,9 +23,16 @@ def api(platform):
 
 
 @pytest.fixture(autouse=True)
-def unchanged(platform):
+def unchanged(platform, zoho):
     """No table has other row counts after the test than before it."""
-    before = platform.row_counts()
+    seen = [platform.row_counts()]
+
+    def at_rest():
+        seen.append(platform.row_counts())
+        return seen[-1] == seen[-2]
+
+    eventually("the platform to come to rest", at_rest, within_s=60, every_s=0.5)
+    before = seen[-1]
     yield
     assert platform.row_counts() == before
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from breakwater.chassis.database import Database, PoolLimits, UniqueViolationError, classify
 from breakwater.chassis.errors import (
     DeadlineExceededError,

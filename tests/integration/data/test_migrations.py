@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+
 from breakwater.chassis.migrations import MigrationChangedError, MigrationFailedError, migrate
 
 CHASSIS = ["chassis/0001_outbox.sql", "chassis/0002_inbox.sql", "chassis/0003_idempotency.sql"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from breakwater.chassis import idempotency
 from breakwater.chassis.database import Database
 from breakwater.chassis.errors import ConflictError, IdempotencyMismatchError, NotFoundError
