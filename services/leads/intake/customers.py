@@ -1,7 +1,7 @@
 """One customer, one record: by what a customer is recognised, and finding or making one (53, 70, 124)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +62,22 @@ class CustomerStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One identity with its keys, worked out once."""
+
+    identity: Identity
+    strong: tuple[str, ...]
+    """Each of these is one customer."""
+    name: str
+    """Company and name: the same person, unless what else is known speaks against it; empty when either is unknown."""
+    proposed_id: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (*self.strong, self.name) if self.name else self.strong
+
+
 @dataclass(slots=True)
 class _Recognition:
     """The customers of one batch, entry by entry, as if each entry had come alone."""
@@ -71,26 +87,28 @@ class _Recognition:
     holders: dict[str, str] = field(default_factory=dict)
     """Customer id by key."""
 
-    def customer_of(self, identity: Identity, proposed_id: str) -> Customer:
-        customer = self._recognised(identity)
+    def customer_of(self, entry: _Entry) -> Customer:
+        identity = entry.identity
+        customer = self._recognised(entry)
         if customer is None:
             customer = Customer(
-                proposed_id, identity.name, identity.company, identity.phone, identity.email, is_new=True
+                entry.proposed_id, identity.name, identity.company, identity.phone, identity.email, is_new=True
             )
             self.known[customer.id] = customer
         else:
             _fill_blanks(customer, identity)
-        for key in (*strong_keys(identity), *name_keys(identity)):
+        for key in entry.keys:
             self.holders.setdefault(key, customer.id)
         return customer
 
-    def _recognised(self, identity: Identity) -> Customer | None:
-        for key in strong_keys(identity):
+    def _recognised(self, entry: _Entry) -> Customer | None:
+        for key in entry.strong:
             if key in self.holders:
                 return self.known[self.holders[key]]
-        for key in name_keys(identity):
-            if key in self.holders and not _contradicts(identity, self.known[self.holders[key]]):
-                return self.known[self.holders[key]]
+        if entry.name in self.holders:
+            namesake = self.known[self.holders[entry.name]]
+            if not _contradicts(entry.identity, namesake):
+                return namesake
         return None
 
 
@@ -100,42 +118,41 @@ async def recognise(store: CustomerStore, identities: Sequence[Identity]) -> lis
     External id, phone and e-mail decide, in this order; company with name does unless phone and e-mail both contradict.
     Three statements at most, and locks that make concurrent transactions agree on one customer.
     """
-    proposals = [uuid7() for _ in identities]
+    entries = [_Entry(identity, _strong_keys(identity), _name_key(identity), uuid7()) for identity in identities]
     claims: dict[str, str] = {}
-    for identity, proposed_id in zip(identities, proposals, strict=True):
-        for key in (*strong_keys(identity), *name_keys(identity)):
-            claims.setdefault(key, proposed_id)
+    for entry in entries:
+        for key in entry.keys:
+            claims.setdefault(key, entry.proposed_id)
     held = await store.claim_keys(claims) if claims else {}
     before = {key: customer_id for key, customer_id in held.items() if customer_id != claims[key]}
     locked = await store.lock_customers(sorted(set(before.values()))) if before else []
     recognition = _Recognition({customer.id: customer for customer in locked}, before)
-    customers = [recognition.customer_of(*pair) for pair in zip(identities, proposals, strict=True)]
+    customers = [recognition.customer_of(entry) for entry in entries]
     moved = {key: holder for key, holder in recognition.holders.items() if holder != held[key]}
     if moved:
         await store.move_keys(moved)
     return customers
 
 
-def strong_keys(identity: Identity) -> Iterable[str]:
-    """Keys each of which is one customer."""
-    for external_id in identity.external_ids:
-        yield f"ref:{external_id}"
+def _strong_keys(identity: Identity) -> tuple[str, ...]:
+    keys = [f"ref:{external_id}" for external_id in identity.external_ids]
     if identity.phone:
-        yield f"phone:{identity.phone}"
+        keys.append(f"phone:{identity.phone}")
     if identity.email:
-        yield f"email:{identity.email}"
+        keys.append(f"email:{identity.email}")
+    return tuple(keys)
 
 
-def name_keys(identity: Identity) -> Iterable[str]:
-    """Company and name: the same person, unless what else is known speaks against it."""
+def _name_key(identity: Identity) -> str:
     company = company_key(identity.company)
     name = "".join(identity.name.casefold().split())
-    if company and name:
-        yield f"name:{company}:{name}"
+    return f"name:{company}:{name}" if company and name else ""
 
 
 def company_key(company: str) -> str:
     """A company's name without its legal form, spaces and punctuation, so that its variants compare equal (53)."""
+    if not company:
+        return ""
     key = " ".join(clean(company).casefold().split()).rstrip(". ")
     while True:
         shorter = _COMPANY_FORMS.sub("", key).rstrip(" .,，")

@@ -5,12 +5,12 @@ Pure. Rules: the fields of api.md, `POST /v1/leads`; channel source (54); the st
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.intake.phones import normalise_phone
@@ -94,14 +94,13 @@ class LeadDraft:
 
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\\\]]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}")
-_ASCII_PRINTABLE = re.compile(r"[ -~]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def clean(text: str) -> str:
     """Trimmed, full-width letters and digits made half-width, control characters gone."""
     text = text.strip()
-    if _ASCII_PRINTABLE.fullmatch(text):
+    if text.isascii() and text.isprintable():
         return text
     return _CONTROL.sub("", unicodedata.normalize("NFKC", text)).strip()
 
@@ -131,27 +130,46 @@ def facts_of(draft: LeadDraft) -> Facts:
 def normalise(draft: LeadDraft) -> LeadDraft:
     """The draft with its fields in one form each; raises InvalidRequestError naming every field that is wrong."""
     errors: list[FieldError] = []
-    texts = {name: clean(getattr(draft, name)) for name in LENGTHS_MAX}
-    for name, text in texts.items():
-        if len(text) > LENGTHS_MAX[name]:
-            errors.append(FieldError(name, f"is longer than {LENGTHS_MAX[name]} characters"))
-    errors.extend(FieldError(name, "is mandatory") for name in ("name", "source") if not texts[name])
-    texts["email"] = texts["email"].lower()
-    if texts["email"] and not _EMAIL.fullmatch(texts["email"]):
-        errors.append(FieldError("email", "is not an e-mail address"))
-    try:
-        texts["phone"] = normalise_phone(texts["phone"], draft.phone_region)
-    except ValueError as error:
-        errors.append(FieldError("phone", str(error)))
-    texts["urgency"] = texts["urgency"].lower()
-    if texts["urgency"] not in URGENCIES:
-        errors.append(FieldError("urgency", "is none of low, normal, high, urgent"))
+    changed: dict[str, Any] = {}
+    for name, chars_max in LENGTHS_MAX.items():
+        given: str = getattr(draft, name)
+        if not given:
+            continue
+        text = clean(given)
+        if len(text) > chars_max:
+            errors.append(FieldError(name, f"is longer than {chars_max} characters"))
+        try:
+            changed[name] = _FORMS[name](text, draft) if name in _FORMS else text
+        except ValueError as error:
+            errors.append(FieldError(name, str(error)))
+    errors.extend(FieldError(name, "is mandatory") for name in ("name", "source") if not changed.get(name))
     if draft.budget is not None and not 0 <= draft.budget < BUDGET_MAX:
         errors.append(FieldError("budget", f"is not between 0 and {BUDGET_MAX:.0f}"))
-    errors.extend(_utm_errors(draft.utm))
+    if draft.utm:
+        errors.extend(_utm_errors(draft.utm))
     if errors:
         raise InvalidRequestError("The lead has fields that cannot be taken.", errors=errors)
-    return replace(draft, **cast("dict[str, Any]", texts))
+    return replace(draft, **changed)
+
+
+def _email(text: str, _draft: LeadDraft) -> str:
+    if text and not _EMAIL.fullmatch(text):
+        raise ValueError("is not an e-mail address")
+    return text.lower()
+
+
+def _phone(text: str, draft: LeadDraft) -> str:
+    return normalise_phone(text, draft.phone_region)
+
+
+def _urgency(text: str, _draft: LeadDraft) -> str:
+    if text.lower() not in URGENCIES:
+        raise ValueError("is none of low, normal, high, urgent")
+    return text.lower()
+
+
+_FORMS: Mapping[str, Callable[[str, LeadDraft], str]] = {"email": _email, "phone": _phone, "urgency": _urgency}
+"""What brings a field into its one form; each raises ValueError."""
 
 
 def merge(known: LeadDraft, newer: LeadDraft) -> LeadDraft:

@@ -4,24 +4,26 @@ Locks are taken in one order, so that no two transactions wait for each other: k
 workloads; within each by key.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from breakwater.chassis import outbox
-from breakwater.chassis.database import Transaction
+from breakwater.chassis import idempotency, outbox
+from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadCaptured, LeadStageChanged
+from services.leads.idempotence import Keyed
 from services.leads.intake.capture import CaptureBatch, KnownLead, MergedLead, NewLead
 from services.leads.intake.customers import Customer
 from services.leads.intake.domain import LeadDraft, Stage
 from services.leads.routing import store as routing
 from services.leads.routing.domain import Ledger
 from services.leads.routing.snapshot import Snapshot
-from services.leads.sla.store import stop_timers
+from services.leads.rows import jsonb
+from services.leads.sla.timers import stop_timers
+from services.leads.timestamps import timestamp
 
 
 class PostgresCaptureStore:
@@ -31,31 +33,41 @@ class PostgresCaptureStore:
         self._tx = tx
         self._snapshots = snapshots
 
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, snapshots: routing.Snapshots) -> AsyncIterator["PostgresCaptureStore"]:
+        async with database.transaction() as tx:
+            yield cls(tx, snapshots)
+
+    async def first_answers(self, requests: Sequence[Keyed]) -> list[bytes | BreakwaterError | None]:
+        return await idempotency.replay_many(self._tx, [keyed_request(request) for request in requests])
+
+    async def keep_answers(self, answers: Sequence[tuple[Keyed, bytes]]) -> None:
+        await idempotency.store_many(self._tx, [(keyed_request(request), content) for request, content in answers])
+
     async def snapshot(self) -> Snapshot:
         return await self._snapshots.current(self._tx)
 
     async def claim_keys(self, claims: Mapping[str, str]) -> dict[str, str]:
-        keys = sorted(claims)
-        # Updating a key to itself waits for, then shows, whoever claimed it first.
+        # Updating a key to itself waits for, then shows, whoever claimed it first. The order prevents deadlocks.
         rows = await self._tx.fetch(
             """
-            INSERT INTO customer_keys AS held (key, customer_id) SELECT * FROM unnest($1::text[], $2::uuid[])
+            INSERT INTO customer_keys AS held (key, customer_id)
+            SELECT key, value::uuid FROM jsonb_each_text($1::jsonb) ORDER BY key
             ON CONFLICT (key) DO UPDATE SET customer_id = held.customer_id
             RETURNING key, customer_id::text
             """,
-            keys,
-            [claims[key] for key in keys],
+            jsonb(claims),
         )
         return {key: customer_id for key, customer_id in rows}  # noqa: C416 - records are no pairs to dict()
 
     async def move_keys(self, keys: Mapping[str, str]) -> None:
         await self._tx.execute(
             """
-            UPDATE customer_keys SET customer_id = t.customer_id
-            FROM unnest($1::text[], $2::uuid[]) AS t (key, customer_id) WHERE customer_keys.key = t.key
+            UPDATE customer_keys SET customer_id = moved.value::uuid FROM jsonb_each_text($1::jsonb) AS moved
+            WHERE customer_keys.key = moved.key
             """,
-            list(keys),
-            list(keys.values()),
+            jsonb(keys),
         )
 
     async def lock_customers(self, ids: Sequence[str]) -> list[Customer]:
@@ -97,108 +109,95 @@ class PostgresCaptureStore:
         return await routing.lock_ledger(self._tx)
 
     async def write(self, batch: CaptureBatch) -> None:
-        await self._insert_customers(batch)
-        await self._update_customers(batch)
-        await self._insert_leads(batch)
-        await self._update_leads(batch)
-        leads: list[NewLead | MergedLead] = [*batch.new, *batch.merged]
-        assigned = await routing.add_assignments(self._tx, [each.assignment for each in leads if each.assignment])
-        await stop_timers(self._tx, [each.known.id for each in batch.merged if each.ends])
+        await self._insert(batch)
+        await self._update_customers([customer for customer in batch.customers if customer.changed], batch.now)
+        await self._update_leads(batch.merged, batch.snapshot.version)
+        events = [_captured(lead, batch) for lead in batch.new]
+        events.extend(_stage_changed(lead, batch.now) for lead in batch.merged if lead.ends)
         if batch.ledger is not None:
-            await routing.keep_ledger(self._tx, batch.ledger)
-        ended = [_stage_changed(each, batch) for each in batch.merged if each.ends]
-        await outbox.add(self._tx, [*(_captured(lead, batch) for lead in batch.new), *ended, *assigned])
+            leads: list[NewLead | MergedLead] = [*batch.new, *batch.merged]
+            assignments = [lead.assignment for lead in leads if lead.assignment is not None]
+            events.extend(await routing.keep_decisions(self._tx, assignments, batch.ledger))
+        await outbox.add(self._tx, events)
 
-    async def _insert_customers(self, batch: CaptureBatch) -> None:
-        new = [customer for customer in batch.customers if customer.is_new]
-        if not new:
-            return
-        await self._tx.execute(
-            """
-            INSERT INTO customers (id, name, company, phone, email, owner_id, created_at, updated_at)
-            SELECT *, $1::timestamptz, $1
-            FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-            """,
-            batch.now,
-            *_columns((each.id, each.name, each.company, each.phone, each.email, each.owner_id) for each in new),
-        )
-
-    async def _update_customers(self, batch: CaptureBatch) -> None:
-        changed = [customer for customer in batch.customers if customer.changed]
-        if not changed:
-            return
-        await self._tx.execute(
-            """
-            UPDATE customers SET company = t.company, phone = t.phone, email = t.email, owner_id = t.owner_id,
-                                 updated_at = $1
-            FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[])
-                 AS t (id, company, phone, email, owner_id)
-            WHERE customers.id = t.id
-            """,
-            batch.now,
-            *_columns((each.id, each.company, each.phone, each.email, each.owner_id) for each in changed),
-        )
-
-    async def _insert_leads(self, batch: CaptureBatch) -> None:
+    async def _insert(self, batch: CaptureBatch) -> None:
         if not batch.new:
             return
         await self._tx.execute(
             """
+            WITH new_customers AS (
+                INSERT INTO customers (id, name, company, phone, email, owner_id, created_at, updated_at)
+                SELECT (x->>0)::uuid, x->>1, x->>2, x->>3, x->>4, x->>5, $3, $3
+                FROM jsonb_array_elements($1::jsonb) AS x
+            )
             INSERT INTO leads (
-                captured_at, import_id, routed_version, id, customer_id, name, company, phone, email, website, city_code,
-                region, industry, source, budget, urgency, need, utm, anonymous_id, stage, source_status, external_id,
-                duplicate_of, owner_id, created_at, priority, waiting, assigned_at, claim_by, sequence)
-            SELECT $1::timestamptz, $2::text, $3::bigint, t.* FROM unnest(
-                $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                $12::text[], $13::text[], $14::text[], $15::numeric[], $16::text[], $17::text[], $18::jsonb[], $19::text[],
-                $20::text[], $21::text[], $22::text[], $23::uuid[], $24::text[], $25::timestamptz[], $26::text[],
-                $27::boolean[], $28::timestamptz[], $29::timestamptz[], $30::bigint[]) AS t
+                id, customer_id, name, company, phone, email, website, city_code, region, industry, source, budget,
+                urgency, need, utm, anonymous_id, stage, source_status, external_id, duplicate_of, owner_id,
+                created_at, priority, waiting, assigned_at, claim_by, sequence, captured_at, import_id, routed_version)
+            SELECT (x->>0)::uuid, (x->>1)::uuid, x->>2, x->>3, x->>4, x->>5, x->>6, x->>7, x->>8, x->>9, x->>10,
+                   (x->>11)::numeric, x->>12, x->>13, x->14, x->>15, x->>16, x->>17, x->>18, (x->>19)::uuid, x->>20,
+                   (x->>21)::timestamptz, x->>22, (x->>23)::boolean, (x->>24)::timestamptz, (x->>25)::timestamptz,
+                   (x->>26)::bigint, $3, $4, $5
+            FROM jsonb_array_elements($2::jsonb) AS x
             """,
+            jsonb(
+                (each.id, each.name, each.company, each.phone, each.email, each.owner_id)
+                for each in batch.customers
+                if each.is_new
+            ),
+            jsonb(_new_row(lead, batch.now) for lead in batch.new),
             batch.now,
             batch.import_id,
             batch.snapshot.version,
-            *_columns(_new_row(lead, batch.now) for lead in batch.new),
         )
 
-    async def _update_leads(self, batch: CaptureBatch) -> None:
+    async def _update_customers(self, changed: Sequence[Customer], now: datetime) -> None:
+        if not changed:
+            return
+        await self._tx.execute(
+            """
+            UPDATE customers SET company = x->>1, phone = x->>2, email = x->>3, owner_id = x->>4, updated_at = $2
+            FROM jsonb_array_elements($1::jsonb) AS x WHERE customers.id = (x->>0)::uuid
+            """,
+            jsonb((each.id, each.company, each.phone, each.email, each.owner_id) for each in changed),
+            now,
+        )
+
+    async def _update_leads(self, merged: Sequence[MergedLead], version: int) -> None:
         """Newer values win, blanks lose nothing (53); the owner changes with a new assignment only."""
-        if not batch.merged:
+        if not merged:
             return
         await self._tx.execute(
             """
             UPDATE leads SET
-                name = t.name,
-                source = t.source,
-                company = coalesce(nullif(t.company, ''), leads.company),
-                phone = coalesce(nullif(t.phone, ''), leads.phone),
-                email = coalesce(nullif(t.email, ''), leads.email),
-                website = coalesce(nullif(t.website, ''), leads.website),
-                city_code = coalesce(nullif(t.city_code, ''), leads.city_code),
-                region = coalesce(nullif(t.region, ''), leads.region),
-                industry = coalesce(nullif(t.industry, ''), leads.industry),
-                budget = coalesce(t.budget, leads.budget),
-                urgency = coalesce(nullif(t.urgency, ''), leads.urgency),
-                need = coalesce(nullif(t.need, ''), leads.need),
-                utm = leads.utm || t.utm,
-                source_status = coalesce(nullif(t.source_status, ''), leads.source_status),
-                stage = coalesce(t.ended, leads.stage),
-                sequence = leads.sequence + t.events
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                        $9::text[], $10::text[], $11::numeric[], $12::text[], $13::text[], $14::jsonb[], $15::text[],
-                        $16::text[], $17::bigint[])
-                 AS t (id, name, company, phone, email, website, city_code, region, industry, source, budget, urgency,
-                       need, utm, source_status, ended, events)
-            WHERE leads.id = t.id
+                name = x->>1,
+                company = coalesce(nullif(x->>2, ''), company),
+                phone = coalesce(nullif(x->>3, ''), phone),
+                email = coalesce(nullif(x->>4, ''), email),
+                website = coalesce(nullif(x->>5, ''), website),
+                city_code = coalesce(nullif(x->>6, ''), city_code),
+                region = coalesce(nullif(x->>7, ''), region),
+                industry = coalesce(nullif(x->>8, ''), industry),
+                source = x->>9,
+                budget = coalesce((x->>10)::numeric, budget),
+                urgency = coalesce(nullif(x->>11, ''), urgency),
+                need = coalesce(nullif(x->>12, ''), need),
+                utm = utm || (x->13),
+                source_status = coalesce(nullif(x->>14, ''), source_status),
+                stage = coalesce(x->>15, stage),
+                sequence = sequence + (x->>16)::bigint
+            FROM jsonb_array_elements($1::jsonb) AS x WHERE leads.id = (x->>0)::uuid
             """,
-            *_columns(_merged_row(lead) for lead in batch.merged),
+            jsonb(_merged_row(lead) for lead in merged),
         )
-        moved = [lead.assignment for lead in batch.merged if lead.assignment is not None]
-        await routing.move_leads(self._tx, moved, batch.snapshot.version)
+        await stop_timers(self._tx, [lead.known.id for lead in merged if lead.ends])
+        moved = [lead.assignment for lead in merged if lead.assignment is not None]
+        await routing.move_leads(self._tx, moved, version)
 
 
-def _columns(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    """Rows as arrays for `unnest`."""
-    return zip(*rows, strict=True)
+def keyed_request(request: Keyed) -> idempotency.KeyedRequest:
+    """The request as the chassis keeps it."""
+    return idempotency.KeyedRequest(request.actor, request.route, request.key, request.body_hmac)
 
 
 def _new_row(lead: NewLead, now: datetime) -> tuple[Any, ...]:
@@ -231,13 +230,11 @@ def _draft_row(draft: LeadDraft) -> tuple[Any, ...]:
     return (
         *(draft.name, draft.company, draft.phone, draft.email, draft.website, draft.city_code, draft.region),
         *(draft.industry, draft.source, draft.budget, draft.urgency, draft.need),
-        orjson.dumps(draft.utm).decode() if draft.utm else "{}",
+        draft.utm,
     )
 
 
 def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
-    captured_at = Timestamp()
-    captured_at.FromDatetime(batch.now)
     event = LeadCaptured(
         lead_id=lead.id,
         customer_id=lead.customer_id,
@@ -245,13 +242,13 @@ def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
         stage=lead.draft.stage,
         industry=lead.draft.industry,
         region=lead.draft.region,
-        captured_at=captured_at,
+        captured_at=timestamp(batch.now),
         import_id=batch.import_id,
     )
     return OutboxEvent.of(event, subject_id=lead.id, sequence=1, occurred_at=batch.now)
 
 
-def _stage_changed(lead: MergedLead, batch: CaptureBatch) -> OutboxEvent:
+def _stage_changed(lead: MergedLead, now: datetime) -> OutboxEvent:
     event = LeadStageChanged(
         lead_id=lead.known.id,
         customer_id=lead.known.customer_id,
@@ -259,4 +256,4 @@ def _stage_changed(lead: MergedLead, batch: CaptureBatch) -> OutboxEvent:
         to_stage=lead.draft.stage,
         reason="导入的状态",
     )
-    return OutboxEvent.of(event, subject_id=lead.known.id, sequence=lead.known.sequence + 1, occurred_at=batch.now)
+    return OutboxEvent.of(event, subject_id=lead.known.id, sequence=lead.known.sequence + 1, occurred_at=now)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from services.leads.organisation.domain import Directory, Person, reason_against
 
@@ -94,6 +95,12 @@ class Candidate:
         return not self.rejected_because
 
 
+@lru_cache(maxsize=10_000)
+def candidate(person_id: str, name: str, rejected_because: str) -> Candidate:
+    """One candidate, made once: most decisions consider the same people for the same reasons."""
+    return Candidate(person_id, name, rejected_because)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Where a lead goes. `owner_id` None: nobody could be found; the lead waits."""
@@ -156,9 +163,9 @@ def decide(
                 rule_version=rules.version,
                 priority=matching[0].priority if matching else Priority.P3,
                 reason=f"客户已由{owner.name}负责（一客一主）",
-                candidates=(Candidate(owner.id, owner.name, ""),),
+                candidates=(candidate(owner.id, owner.name, ""),),
             )
-        considered[customer_owner_id] = Candidate(
+        considered[customer_owner_id] = candidate(
             customer_owner_id,
             owner.name if owner else "",
             reason_against(owner, 0, now) if owner else "组织中没有此人",
@@ -196,7 +203,7 @@ def _ask(
         return None
     person = directory.people.get(person_id)
     if person is None:
-        considered[person_id] = Candidate(person_id, "", "组织中没有此人")
+        considered[person_id] = candidate(person_id, "", "组织中没有此人")
         return None
     if target.kind is TargetKind.DUTY_DESK:
         # The last resort takes whatever comes, at any hour and without a limit.
@@ -205,7 +212,7 @@ def _ask(
     else:
         against = reason_against(person, ledger.open_leads.get(person_id, 0), now)
         reason = f"规则「{rule.title}」：由{person.name}跟进"
-    considered[person_id] = Candidate(person_id, person.name, against)
+    considered[person_id] = candidate(person_id, person.name, against)
     if against:
         return None
     return Decision(
@@ -238,7 +245,7 @@ def _turn(
             else reason_against(person, ledger.open_leads.get(person.id, 0), now)
             or _not_covering(person, rule.target.match, facts)
         )
-        considered[person.id] = Candidate(person.id, person.name, against or "本轮未轮到")
+        considered[person.id] = candidate(person.id, person.name, against or "本轮未轮到")
         if not against:
             eligible.append(person)
     if not eligible:
@@ -247,7 +254,7 @@ def _turn(
     # Of equals the first by id: `max` keeps the order of the members.
     chosen = max(eligible, key=lambda person: turn[person.id])
     turn[chosen.id] -= sum(person.weight for person in eligible)
-    considered[chosen.id] = Candidate(chosen.id, chosen.name, "")
+    considered[chosen.id] = candidate(chosen.id, chosen.name, "")
     team = directory.teams.get(team_id)
     return Decision(
         owner_id=chosen.id,

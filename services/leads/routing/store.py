@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from breakwater.chassis.database import Transaction
+from breakwater.chassis.database import Reader, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadAssigned
 from services.leads.organisation.store import read_directory
@@ -14,8 +13,10 @@ from services.leads.routing.assignment import Assignment
 from services.leads.routing.domain import Ledger
 from services.leads.routing.rules import read_rules
 from services.leads.routing.snapshot import Snapshot
+from services.leads.rows import jsonb
+from services.leads.sla.calendars import read_first_touch
 from services.leads.sla.domain import Holidays
-from services.leads.sla.store import read_first_touch, start_timers
+from services.leads.timestamps import timestamp
 
 
 class Snapshots:
@@ -25,25 +26,25 @@ class Snapshots:
         self._holidays = holidays
         self._newest: Snapshot | None = None
 
-    async def current(self, tx: Transaction) -> Snapshot:
-        """The snapshot of the newest version `tx` sees."""
-        version = await tx.fetchval("SELECT version FROM snapshot_version")
+    async def current(self, reader: Reader) -> Snapshot:
+        """The snapshot of the newest version the reader sees."""
+        version = await reader.fetchval("SELECT version FROM snapshot_version")
         newest = self._newest
         if newest is None or newest.version != version:
-            newest = self._newest = await self._read(tx, version)
+            newest = self._newest = await self._read(reader, version)
         return newest
 
-    async def _read(self, tx: Transaction, version: int) -> Snapshot:
+    async def _read(self, reader: Reader, version: int) -> Snapshot:
         # What is read may already be newer than `version`; then the next transaction reads once more.
-        directory = await read_directory(tx)
-        row = await tx.fetchrow("SELECT version, document FROM routing_rules ORDER BY version DESC LIMIT 1")
+        directory = await read_directory(reader)
+        row = await reader.fetchrow("SELECT version, document FROM routing_rules ORDER BY version DESC LIMIT 1")
         if row is None:
             raise RuntimeError("there are no routing rules: the migrations were not applied")
         return Snapshot(
             version=version,
             directory=directory,
             rules=read_rules(orjson.loads(row["document"]), row["version"]),
-            first_touch=await read_first_touch(tx, list(directory.teams.values()), self._holidays),
+            first_touch=await read_first_touch(reader, list(directory.teams.values()), self._holidays),
         )
 
 
@@ -61,38 +62,34 @@ async def lock_ledger(tx: Transaction) -> Ledger:
     )
 
 
-async def keep_ledger(tx: Transaction, ledger: Ledger) -> None:
-    """Writes what decisions changed in a ledger locked by `tx`."""
-    people = sorted(ledger.changed)
-    if not people:
-        return
+async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], ledger: Ledger) -> list[OutboxEvent]:
+    """Writes decisions with their explanation, starts the first-touch timers, and keeps the ledger locked by `tx`.
+
+    One statement; returns the events to be added.
+    """
     await tx.execute(
         """
-        UPDATE workloads SET open_leads = t.open_leads, credit = t.credit
-        FROM unnest($1::text[], $2::integer[], $3::integer[]) AS t (person_id, open_leads, credit)
-        WHERE workloads.person_id = t.person_id
+        WITH kept AS (
+            INSERT INTO assignments (id, lead_id, owner_id, rule_id, rule_version, priority, reason, candidates, claim_by,
+                                     decided_at)
+            SELECT (x->>0)::uuid, (x->>1)::uuid, x->>2, x->>3, (x->>4)::integer, x->>5, x->>6, x->7,
+                   (x->>8)::timestamptz, (x->>9)::timestamptz
+            FROM jsonb_array_elements($1::jsonb) AS x
+        ), started AS (
+            INSERT INTO first_touch_timers (lead_id, stage, due_at, started_at)
+            SELECT (x->>1)::uuid, 1, (x->>8)::timestamptz, (x->>9)::timestamptz
+            FROM jsonb_array_elements($1::jsonb) AS x WHERE x->>8 IS NOT NULL
+            ON CONFLICT (lead_id) DO UPDATE
+            SET stage = 1, due_at = excluded.due_at, started_at = excluded.started_at
+        )
+        UPDATE workloads SET open_leads = (x->>1)::integer, credit = (x->>2)::integer
+        FROM jsonb_array_elements($2::jsonb) AS x WHERE workloads.person_id = x->>0
         """,
-        people,
-        [ledger.open_leads.get(person_id, 0) for person_id in people],
-        [ledger.credit.get(person_id, 0) for person_id in people],
-    )
-
-
-async def add_assignments(tx: Transaction, assignments: Sequence[Assignment]) -> list[OutboxEvent]:
-    """Writes decisions with their explanation and starts the timers; returns the events to be added."""
-    if not assignments:
-        return []
-    await tx.execute(
-        """
-        INSERT INTO assignments (id, lead_id, owner_id, rule_id, rule_version, priority, reason, candidates, claim_by,
-                                 decided_at)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::text[],
-                             $8::jsonb[], $9::timestamptz[], $10::timestamptz[])
-        """,
-        *zip(*(_row(each) for each in assignments), strict=True),
-    )
-    await start_timers(
-        tx, [(each.lead_id, each.claim_by, each.decided_at) for each in assignments if each.claim_by is not None]
+        jsonb(_row(each) for each in assignments),
+        jsonb(
+            (person_id, ledger.open_leads.get(person_id, 0), ledger.credit.get(person_id, 0))
+            for person_id in ledger.changed
+        ),
     )
     return [_assigned(each) for each in assignments if each.decision.owner_id is not None]
 
@@ -103,16 +100,31 @@ async def move_leads(tx: Transaction, assignments: Sequence[Assignment], version
         return
     await tx.execute(
         """
-        UPDATE leads SET owner_id = t.owner_id, priority = t.priority, waiting = t.waiting, claim_by = t.claim_by,
-                         assigned_at = t.decided_at, claimed_at = NULL, sequence = t.sequence, routed_version = $1
-        FROM unnest($2::uuid[], $3::text[], $4::text[], $5::boolean[], $6::timestamptz[], $7::timestamptz[],
-                    $8::bigint[])
-             AS t (id, owner_id, priority, waiting, claim_by, decided_at, sequence)
-        WHERE leads.id = t.id
+        UPDATE leads SET owner_id = x->>1, priority = x->>2, waiting = (x->>3)::boolean,
+                         claim_by = (x->>4)::timestamptz, assigned_at = (x->>5)::timestamptz, claimed_at = NULL,
+                         sequence = (x->>6)::bigint, routed_version = $2
+        FROM jsonb_array_elements($1::jsonb) AS x WHERE leads.id = (x->>0)::uuid
         """,
+        jsonb(_move(each) for each in assignments),
         version,
-        *zip(*(_move(each) for each in assignments), strict=True),
     )
+
+
+async def move_customers(tx: Transaction, assignments: Sequence[Assignment]) -> None:
+    """One customer, one owner (116): the customer goes with its lead, except to the duty desk."""
+    moved = {
+        each.customer_id: each.decision.owner_id
+        for each in assignments
+        if each.decision.owner_id is not None and not each.decision.waiting
+    }
+    if moved:
+        await tx.execute(
+            """
+            UPDATE customers SET owner_id = moved.value FROM jsonb_each_text($1::jsonb) AS moved
+            WHERE customers.id = moved.key::uuid
+            """,
+            jsonb(moved),
+        )
 
 
 def _row(each: Assignment) -> tuple[Any, ...]:
@@ -122,7 +134,7 @@ def _row(each: Assignment) -> tuple[Any, ...]:
     ]
     return (
         *(each.id, each.lead_id, decision.owner_id, decision.rule_id, decision.rule_version, decision.priority),
-        *(decision.reason, orjson.dumps(candidates).decode(), each.claim_by, each.decided_at),
+        *(decision.reason, candidates, each.claim_by, each.decided_at),
     )
 
 
@@ -136,10 +148,6 @@ def _move(each: Assignment) -> tuple[Any, ...]:
 
 def _assigned(assignment: Assignment) -> OutboxEvent:
     decision = assignment.decision
-    claim_by = None
-    if assignment.claim_by is not None:
-        claim_by = Timestamp()
-        claim_by.FromDatetime(assignment.claim_by)
     event = LeadAssigned(
         lead_id=assignment.lead_id,
         customer_id=assignment.customer_id,
@@ -149,7 +157,7 @@ def _assigned(assignment: Assignment) -> OutboxEvent:
         rule_version=decision.rule_version,
         priority=decision.priority,
         reason=decision.reason,
-        claim_by=claim_by,
+        claim_by=timestamp(assignment.claim_by) if assignment.claim_by else None,
         lead_name=assignment.lead_name,
         company=assignment.company,
         source=assignment.source,

@@ -1,81 +1,92 @@
-"""First-touch limits, calendars and timers in PostgreSQL; the holidays from their file."""
+"""First-touch timers in PostgreSQL: taken by one worker each, however many there are."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
 
-import yaml
-
-from breakwater.chassis.database import Transaction
-from services.leads.organisation.domain import Team
-from services.leads.sla.domain import Calendar, FirstTouch, Holidays, Limits
-
-DAYS_PER_RANGE_MAX = 60
-
-
-def load_holidays(path: Path) -> Holidays:
-    """The overlay file: `known_until`, and lists `holidays` and `workdays` of days or ranges. Raises ValueError."""
-    document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - makes texts only
-    if not isinstance(document, Mapping) or set(document) != {"known_until", "holidays", "workdays"}:
-        raise ValueError(f"{path.name} must have exactly known_until, holidays and workdays")
-    return Holidays(
-        holidays=frozenset(_days(document["holidays"])),
-        workdays=frozenset(_days(document["workdays"])),
-        known_until=date.fromisoformat(document["known_until"]),
-    )
+from breakwater.chassis import outbox
+from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.outbox import OutboxEvent
+from breakwater.leads.v1.events_pb2 import LeadOverdue
+from services.leads.routing import store as routing
+from services.leads.routing.domain import Ledger, Priority
+from services.leads.routing.snapshot import Snapshot
+from services.leads.rows import jsonb
+from services.leads.sla.timers import stop_timers
+from services.leads.sla.usecases import DueTimer, FiredTimers, Overdue
+from services.leads.timestamps import timestamp
 
 
-def _days(entries: Iterable[Any]) -> Iterator[date]:
-    for entry in entries:
-        first_text, _, last_text = str(entry).partition("..")
-        first = date.fromisoformat(first_text)
-        last = date.fromisoformat(last_text) if last_text else first
-        if not 0 <= (last - first).days < DAYS_PER_RANGE_MAX:
-            raise ValueError(f"{entry} is no range of at most {DAYS_PER_RANGE_MAX} days")
-        yield from (first + timedelta(days=day) for day in range((last - first).days + 1))
+class PostgresTimerStore:
+    """The `TimerStore` of one transaction."""
 
+    def __init__(self, tx: Transaction, snapshots: routing.Snapshots) -> None:
+        self._tx = tx
+        self._snapshots = snapshots
 
-async def read_first_touch(tx: Transaction, teams: Sequence[Team], holidays: Holidays) -> FirstTouch:
-    """The limits in force and the calendar of each team."""
-    rows = await tx.fetch("SELECT team_id, source, stage1_s, stage2_s FROM first_touch_policies")
-    limits = (
-        (
-            row["team_id"],
-            row["source"],
-            Limits(timedelta(seconds=row["stage1_s"]), timedelta(seconds=row["stage2_s"])),
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, snapshots: routing.Snapshots) -> AsyncIterator["PostgresTimerStore"]:
+        async with database.transaction() as tx:
+            yield cls(tx, snapshots)
+
+    async def snapshot(self) -> Snapshot:
+        return await self._snapshots.current(self._tx)
+
+    async def take_due(self, now: datetime, limit: int) -> list[DueTimer]:
+        # Timer, lead and customer are taken together or not at all: whoever claims or captures meanwhile goes first.
+        rows = await self._tx.fetch(
+            """
+            SELECT t.lead_id::text, t.stage, t.due_at, t.started_at, l.customer_id::text, l.owner_id, l.priority,
+                   l.sequence, l.name AS lead_name, l.company, l.source
+            FROM first_touch_timers t JOIN leads l ON l.id = t.lead_id JOIN customers c ON c.id = l.customer_id
+            WHERE t.due_at <= $1 ORDER BY t.due_at LIMIT $2
+            FOR UPDATE SKIP LOCKED
+            """,
+            now,
+            limit,
         )
-        for row in rows
+        return [DueTimer(**{**row, "priority": Priority(row["priority"])}) for row in rows]
+
+    async def oldest_due_at(self) -> datetime | None:
+        """When the next timer is, or was, due."""
+        due_at: datetime | None = await self._tx.fetchval("SELECT min(due_at) FROM first_touch_timers")
+        return due_at
+
+    async def lock_ledger(self) -> Ledger:
+        return await routing.lock_ledger(self._tx)
+
+    async def write(self, fired: FiredTimers) -> None:
+        await self._tx.execute(
+            """
+            WITH reminded AS (
+                UPDATE first_touch_timers SET stage = 2, due_at = (x->>1)::timestamptz
+                FROM jsonb_array_elements($1::jsonb) AS x
+                WHERE first_touch_timers.lead_id = (x->>0)::uuid AND x->>1 IS NOT NULL
+            )
+            UPDATE leads SET sequence = sequence + 1
+            FROM jsonb_array_elements($1::jsonb) AS x WHERE leads.id = (x->>0)::uuid
+            """,
+            jsonb((each.timer.lead_id, each.next_due_at) for each in fired.overdue),
+        )
+        await stop_timers(self._tx, [each.timer.lead_id for each in fired.overdue if each.next_due_at is None])
+        events = [_overdue(each, fired.now) for each in fired.overdue]
+        transfers = [each.transfer for each in fired.overdue if each.transfer is not None]
+        if fired.ledger is not None:
+            await routing.move_leads(self._tx, transfers, fired.snapshot.version)
+            await routing.move_customers(self._tx, transfers)
+            events.extend(await routing.keep_decisions(self._tx, transfers, fired.ledger))
+        await outbox.add(self._tx, events)
+
+
+def _overdue(each: Overdue, now: datetime) -> OutboxEvent:
+    timer = each.timer
+    event = LeadOverdue(
+        lead_id=timer.lead_id,
+        customer_id=timer.customer_id,
+        owner_id=timer.owner_id,
+        stage=timer.stage,
+        supervisor_id=each.supervisor_id,
+        due_at=timestamp(timer.due_at),
     )
-    return FirstTouch.of(limits, {team.id: _calendar(team, holidays) for team in teams})
-
-
-def _calendar(team: Team, holidays: Holidays) -> Calendar:
-    lunch = None if team.lunch_start is None or team.lunch_end is None else (team.lunch_start, team.lunch_end)
-    return Calendar(ZoneInfo(team.time_zone), holidays, team.work_start, team.work_end, lunch)
-
-
-async def start_timers(tx: Transaction, timers: Sequence[tuple[str, datetime, datetime]]) -> None:
-    """Starts the first stage of each (lead id, due at, started at) anew."""
-    if not timers:
-        return
-    lead_ids, dues, starts = zip(*timers, strict=True)
-    await tx.execute(
-        """
-        INSERT INTO first_touch_timers (lead_id, stage, due_at, started_at)
-        SELECT lead_id, 1, due_at, started_at
-        FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS t (lead_id, due_at, started_at)
-        ON CONFLICT (lead_id) DO UPDATE
-        SET stage = 1, due_at = excluded.due_at, started_at = excluded.started_at
-        """,
-        lead_ids,
-        dues,
-        starts,
-    )
-
-
-async def stop_timers(tx: Transaction, lead_ids: Sequence[str]) -> None:
-    """Nothing more becomes due for these leads."""
-    if lead_ids:
-        await tx.execute("DELETE FROM first_touch_timers WHERE lead_id = ANY($1::uuid[])", list(lead_ids))
+    return OutboxEvent.of(event, subject_id=timer.lead_id, sequence=timer.sequence + 1, occurred_at=now)

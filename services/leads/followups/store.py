@@ -1,0 +1,121 @@
+"""Work on leads in PostgreSQL."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from breakwater.chassis import idempotency, outbox
+from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.outbox import OutboxEvent
+from breakwater.leads.v1.events_pb2 import ActivityRecorded, LeadClaimed, LeadStageChanged
+from services.leads.followups.domain import FollowUp
+from services.leads.followups.usecases import Work
+from services.leads.idempotence import Keyed
+from services.leads.intake.capture import Lead
+from services.leads.intake.reads import LEAD_COLUMNS, is_id, lead_from
+from services.leads.intake.store import keyed_request
+from services.leads.routing.snapshot import Snapshot
+from services.leads.routing.store import Snapshots
+from services.leads.sla.timers import stop_timers
+from services.leads.timestamps import timestamp
+
+
+class PostgresWorkStore:
+    """The `WorkStore` of one transaction."""
+
+    def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
+        self._tx = tx
+        self._snapshots = snapshots
+
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresWorkStore"]:
+        async with database.transaction() as tx:
+            yield cls(tx, snapshots)
+
+    async def first_answer(self, request: Keyed) -> bytes | None:
+        return await idempotency.replay(self._tx, keyed_request(request))
+
+    async def keep_answer(self, request: Keyed, content: bytes) -> None:
+        await idempotency.store(self._tx, keyed_request(request), content)
+
+    async def snapshot(self) -> Snapshot:
+        return await self._snapshots.current(self._tx)
+
+    async def lock_lead(self, lead_id: str, owners: Sequence[str] | None) -> Lead | None:
+        if not is_id(lead_id):
+            return None
+        row = await self._tx.fetchrow(
+            f"""
+            SELECT {LEAD_COLUMNS} FROM leads
+            WHERE id = $1 AND ($2::text[] IS NULL OR owner_id = ANY($2)) FOR UPDATE
+            """,  # noqa: S608 - a constant
+            lead_id,
+            owners,
+        )
+        return lead_from(row) if row else None
+
+    async def write(self, work: Work) -> None:
+        sequence = await self._update_lead(work)
+        if work.claimed or work.closes:
+            await stop_timers(self._tx, [work.lead.id])
+        if work.closes and work.lead.owner_id is not None:
+            await self._tx.execute(
+                "UPDATE workloads SET open_leads = open_leads - 1 WHERE person_id = $1", work.lead.owner_id
+            )
+        if work.follow_up is not None:
+            await self._insert_follow_up(work, work.follow_up)
+        await outbox.add(self._tx, _events(work, sequence))
+
+    async def _update_lead(self, work: Work) -> int:
+        """Returns the sequence of the first event this work makes."""
+        events = int(work.claimed) + int(work.moved_from is not None)
+        last = await self._tx.fetchval(
+            "UPDATE leads SET claimed_at = $2, stage = $3, sequence = sequence + $4 WHERE id = $1 RETURNING sequence",
+            work.lead.id,
+            work.lead.claimed_at,
+            work.lead.draft.stage,
+            events,
+        )
+        return int(last) - events + 1
+
+    async def _insert_follow_up(self, work: Work, record: FollowUp) -> None:
+        await self._tx.execute(
+            """
+            INSERT INTO follow_ups (id, lead_id, customer_id, author_id, goal, customer_words, our_response,
+                                    next_action, next_action_due, blocker, objection, pain_tags, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            """,
+            *(work.follow_up_id, work.lead.id, work.lead.customer_id, work.actor_sub),
+            *(record.goal, record.customer_words, record.our_response, record.next_action, record.next_action_due),
+            *(record.blocker, record.objection, record.pain_tags, work.at),
+        )
+
+
+def _events(work: Work, sequence: int) -> list[OutboxEvent]:
+    lead, events = work.lead, []
+    at = timestamp(work.at)
+    if work.claimed:
+        claimed = LeadClaimed(
+            lead_id=lead.id, customer_id=lead.customer_id, owner_id=lead.owner_id or "", claimed_at=at
+        )
+        events.append(OutboxEvent.of(claimed, subject_id=lead.id, sequence=sequence, occurred_at=work.at))
+        sequence += 1
+    if work.moved_from is not None:
+        moved = LeadStageChanged(
+            lead_id=lead.id,
+            customer_id=lead.customer_id,
+            from_stage=work.moved_from,
+            to_stage=lead.draft.stage,
+            reason=work.reason,
+        )
+        events.append(OutboxEvent.of(moved, subject_id=lead.id, sequence=sequence, occurred_at=work.at))
+    if work.follow_up is not None:
+        recorded = ActivityRecorded(
+            activity_id=work.follow_up_id,
+            customer_id=lead.customer_id,
+            kind="follow_up",
+            occurred_at=at,
+            owner_id=work.actor_sub,
+        )
+        events.append(OutboxEvent.of(recorded, subject_id=work.follow_up_id, sequence=1, occurred_at=work.at))
+    return events

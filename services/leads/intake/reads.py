@@ -1,0 +1,140 @@
+"""Leads and customers as they are read."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import orjson
+from asyncpg import Record
+
+from breakwater.chassis.database import Database, Reader
+from services.leads.intake.capture import Lead
+from services.leads.intake.domain import LeadDraft, Stage
+from services.leads.intake.usecases import KeptAssignment, KnownCustomer, LeadFilter
+from services.leads.routing.domain import Candidate
+from services.leads.routing.snapshot import Snapshot
+from services.leads.routing.store import Snapshots
+
+LEAD_COLUMNS = """
+    id::text, customer_id::text, name, company, phone, email, website, city_code, region, industry, source, budget,
+    urgency, need, utm, anonymous_id, stage, source_status, coalesce(external_id, '') AS external_id, owner_id,
+    created_at, claim_by, claimed_at
+"""
+_DRAFT_TEXTS = (
+    *("name", "company", "phone", "email", "website", "city_code", "region", "industry", "source", "urgency", "need"),
+    *("anonymous_id", "source_status", "external_id"),
+)
+_CUSTOMER_LEADS_MAX = 200
+
+
+def lead_from(row: Record) -> Lead:
+    """A lead from a row of `LEAD_COLUMNS`."""
+    return Lead(
+        id=row["id"],
+        customer_id=row["customer_id"],
+        draft=LeadDraft(
+            **{name: row[name] for name in _DRAFT_TEXTS},
+            budget=row["budget"],
+            utm=orjson.loads(row["utm"]),
+            stage=Stage(row["stage"]),
+            created_at=row["created_at"],
+        ),
+        owner_id=row["owner_id"],
+        created_at=row["created_at"],
+        claim_by=row["claim_by"],
+        claimed_at=row["claimed_at"],
+    )
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of something of ours; any other names nothing."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+class PostgresLeadReader:
+    """The `LeadReader` of one connection."""
+
+    def __init__(self, reader: Reader, snapshots: Snapshots) -> None:
+        self._reader = reader
+        self._snapshots = snapshots
+
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresLeadReader"]:
+        async with database.read() as reader:
+            yield cls(reader, snapshots)
+
+    async def snapshot(self) -> Snapshot:
+        return await self._snapshots.current(self._reader)
+
+    async def lead(self, lead_id: str, owners: Sequence[str] | None) -> Lead | None:
+        if not is_id(lead_id):
+            return None
+        row = await self._reader.fetchrow(
+            f"SELECT {LEAD_COLUMNS} FROM leads WHERE id = $1 AND ($2::text[] IS NULL OR owner_id = ANY($2))",  # noqa: S608
+            lead_id,
+            owners,
+        )
+        return lead_from(row) if row else None
+
+    async def leads(
+        self, owners: Sequence[str] | None, criteria: LeadFilter, before: str | None, limit: int
+    ) -> list[Lead]:
+        if before is not None and not is_id(before):
+            return []
+        # Only what is asked stands in the statement, so that each combination gets a plan of its own.
+        conditions, args = ["true"], []
+        for condition, value in (
+            ("owner_id = ANY(${}::text[])", owners),
+            ("stage = ${}", criteria.stage or None),
+            ("owner_id = ${}", criteria.owner_id or None),
+            ("source = ${}", criteria.source or None),
+            ("id < ${}::uuid", before),
+        ):
+            if value is not None:
+                args.append(value)
+                conditions.append(condition.format(len(args)))
+        sql = f"SELECT {LEAD_COLUMNS} FROM leads WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT {limit:d}"  # noqa: S608
+        return [lead_from(row) for row in await self._reader.fetch(sql, *args)]
+
+    async def assignments(self, lead_id: str) -> list[KeptAssignment]:
+        rows = await self._reader.fetch(
+            """
+            SELECT id::text, lead_id::text, owner_id, rule_id, rule_version, priority, reason, candidates, claim_by,
+                   decided_at
+            FROM assignments WHERE lead_id = $1 ORDER BY id
+            """,
+            lead_id,
+        )
+        return [
+            KeptAssignment(
+                **{name: value for name, value in row.items() if name != "candidates"},
+                candidates=tuple(Candidate(*entry) for entry in orjson.loads(row["candidates"])),
+            )
+            for row in rows
+        ]
+
+    async def customer(self, customer_id: str, owners: Sequence[str] | None) -> KnownCustomer | None:
+        if not is_id(customer_id):
+            return None
+        row = await self._reader.fetchrow(
+            "SELECT id::text, name, company, phone, email, owner_id, created_at FROM customers WHERE id = $1",
+            customer_id,
+        )
+        if row is None:
+            return None
+        leads = await self._reader.fetch(
+            f"""
+            SELECT {LEAD_COLUMNS} FROM leads
+            WHERE customer_id = $1 AND ($2::text[] IS NULL OR owner_id = ANY($2))
+            ORDER BY id DESC LIMIT {_CUSTOMER_LEADS_MAX}
+            """,  # noqa: S608
+            customer_id,
+            owners,
+        )
+        if owners is not None and row["owner_id"] not in owners and not leads:
+            return None
+        return KnownCustomer(**dict(row), leads=tuple(lead_from(lead) for lead in leads))
