@@ -1,6 +1,7 @@
 """What the processes print: each line to a bounded file of its process, and prefixed to our standard error."""
 
 import asyncio
+import contextlib
 import os
 import queue
 import sys
@@ -91,6 +92,11 @@ class Console:
             self._lines.put_nowait(f"{self._prefix(name)}{safe}\n")
         except queue.Full:
             self._dropped += 1
+
+    def banner(self, text: str) -> None:
+        """Several lines as they are, after everything written so far."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(text)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Writes what is waiting, for at most `timeout_s` seconds."""

@@ -137,12 +137,13 @@ def subjects_of(user: str, row: Mapping[str, Any]) -> dict[str, Any]:
     publish += [f"breakwater.edges.{user}"]
     if row["edges"] == "watch":
         subscribe += ["breakwater.edges.*"]
-    publish += _watching_overrides()
+    # Whoever comes first makes the bucket.
+    publish += [*_owning(OVERRIDES), *_watching_overrides()]
     if row["overrides"] == "write":
-        publish += ["$KV.overrides.>", *_owning(OVERRIDES)]
+        publish += ["$KV.overrides.>"]
     publish += [f"breakwater.dead.{user}.>", *_owning(DEAD_LETTERS)]
     if row["dead"] == "replay":
-        publish += ["breakwater.*.v1.*", *_consuming(DEAD_LETTERS, user), f"$JS.API.STREAM.MSG.*.{DEAD_LETTERS}"]
+        publish += ["breakwater.*.v1.*", f"$JS.API.STREAM.MSG.*.{DEAD_LETTERS}"]
     return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
 
 

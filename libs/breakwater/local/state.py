@@ -5,6 +5,9 @@ from pathlib import Path
 
 from breakwater.local.errors import LocalPlatformError
 
+CALLER_ISSUER = "breakwater-local"
+"""Issues the callers' tokens of a local platform."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -8,7 +8,7 @@ from typing import Any
 
 from breakwater.local.ports import HOST, free_port
 from breakwater.local.programs import Program
-from breakwater.local.state import State
+from breakwater.local.state import CALLER_ISSUER, State
 
 SERVICES = ("leads", "notify", "files", "health")
 FRONTS = ("gateway", "ops")
@@ -19,7 +19,6 @@ MODULES: Mapping[str, str] = {name: f"services.{name}" for name in (*SERVICES, "
 }
 
 DATABASE = "breakwater"
-CALLER_ISSUER = "breakwater-local"
 
 
 @dataclass(frozen=True, slots=True)
