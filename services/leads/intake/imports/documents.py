@@ -24,6 +24,11 @@ def shipped_mappings() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
 
 
+def mapping_of(name: str, document: str) -> Mapping:
+    """The mapping of an import: that of the document if there is one, else the shipped one of that name."""
+    return mapping_from(name, document) if document else shipped_mapping(name)
+
+
 @cache
 def shipped_mapping(name: str) -> Mapping:
     """A shipped mapping by its name; raises InvalidRequestError naming those there are."""

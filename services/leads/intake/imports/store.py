@@ -1,7 +1,6 @@
 """Imports in PostgreSQL: files, leases, progress, refused rows."""
 
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +20,14 @@ from services.leads.intake.imports.reading import pieces_of
 from services.leads.intake.imports.runner import Job, LeaseLostError
 from services.leads.intake.imports.targets import Stores
 from services.leads.intake.imports.usecases import NewImport
+from services.leads.intake.reads import is_id
+from services.leads.intake.store import PostgresCaptureStore
+from services.leads.organisation.domain import Person
 from services.leads.pipeline.domain import Recorded
+from services.leads.pipeline.store import PipelineSql
+from services.leads.routing.store import Snapshots
+
+UpsertPeople = Callable[[Transaction, Sequence[Person]], Awaitable[None]]
 
 WAKE_TOPIC = "imports"
 """Announced when an import was added (`Database.listen`)."""
@@ -57,6 +63,19 @@ UPDATE imports SET state = CASE WHEN $3 = '' THEN 'completed' ELSE 'failed' END,
 WHERE id = $1 AND lease_id = $2
 RETURNING *
 """
+
+
+class PostgresStores:
+    """`Stores` of one transaction."""
+
+    def __init__(self, tx: Transaction, snapshots: Snapshots, upsert_people: UpsertPeople) -> None:
+        self._tx = tx
+        self._upsert_people = upsert_people
+        self.capture = PostgresCaptureStore(tx, snapshots)
+        self.pipeline = PipelineSql(tx)
+
+    async def upsert_people(self, people: Sequence[Person]) -> None:
+        await self._upsert_people(self._tx, people)
 
 
 class PostgresImportStore:
@@ -97,7 +116,7 @@ class PostgresImportStore:
         return _import_from(row), False
 
     async def get(self, import_id: str) -> Import | None:
-        if not _is_uuid(import_id):
+        if not is_id(import_id):
             return None
         async with self._database.read() as reader:
             row = await reader.fetchrow("SELECT * FROM imports WHERE id = $1", import_id)
@@ -232,13 +251,6 @@ def _as_accepted(found: Import) -> Import:
 def _check_lease(job: Job, tag: str) -> None:
     if tag != "UPDATE 1":
         raise LeaseLostError(job.id)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False
 
 
 def _import_from(row: Row | None) -> Import:

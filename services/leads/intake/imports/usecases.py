@@ -12,7 +12,6 @@ from breakwater.chassis.errors import (
     InvalidRequestError,
     NotFoundError,
     PayloadTooLargeError,
-    PermissionDeniedError,
     RateLimitedError,
 )
 from breakwater.chassis.identity import Actor, Role, Scope
@@ -21,6 +20,7 @@ from services.leads.idempotence import Keyed
 from services.leads.intake.imports.domain import FileShape, Import, ImportLimits, Rejection
 from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.mapping import Mapping
+from services.leads.intake.usecases import permit
 
 DEFAULT_MAPPING = "default"
 FILENAME_CHARS_MAX = 200
@@ -28,8 +28,8 @@ REJECTIONS_PAGE_MAX = 1_000
 REJECTIONS_PAGE = 100
 BUSY_RETRY_AFTER_S = 1.0
 
-_ADMINISTRATORS = frozenset({Role.SERVICE, Role.MANAGER, Role.ADMIN})
-_SELLERS = _ADMINISTRATORS | {Role.SALES}
+_MAY_IMPORT_ALL = frozenset({Role.SERVICE, Role.MANAGER, Role.ADMIN})
+"""Sellers bring leads; who is in the organisation and what other systems know is for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,11 @@ class Imports:
         file that is empty or cannot be read, headers that are missing. PayloadTooLargeError past `file_bytes_max`,
         PermissionDeniedError, RateLimitedError while too many files are being received.
         """
-        if actor.role not in _SELLERS:
-            raise PermissionDeniedError("This role may not import.")
+        permit(actor)
         order = _checked(order)
         mapping = self._mapping_of(order.mapping, order.mapping_document)
-        if mapping.dataset is not Dataset.LEADS and actor.role not in _ADMINISTRATORS:
-            raise PermissionDeniedError(f"This role may import leads, not {mapping.dataset.value}.")
+        if mapping.dataset is not Dataset.LEADS:
+            permit(actor, _MAY_IMPORT_ALL)
         if self._free == 0:
             raise RateLimitedError("Too many files are being received.", retry_after_s=BUSY_RETRY_AFTER_S)
         self._free -= 1
@@ -121,6 +120,7 @@ class Imports:
 
     async def get(self, actor: Actor, import_id: str) -> Import:
         """The import, for who started it or may see everything; raises NotFoundError for anybody else."""
+        permit(actor)
         found = await self._store.get(import_id)
         if found is None or (found.started_by != actor.sub and actor.scope is not Scope.ALL):
             raise NotFoundError("There is no such import.")

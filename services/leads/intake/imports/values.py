@@ -70,7 +70,7 @@ def decimal_of(cell: str, *, decimal_comma: bool = False) -> Decimal:
     plain = _CURRENCY.sub("", unicodedata.normalize("NFKC", cell))
     plain = "".join(plain.split()).lower()
     negative = plain.startswith("-") or (plain.startswith("(") and plain.endswith(")"))
-    plain = plain.strip("()") if plain.startswith("(") else plain.lstrip("+-")
+    plain = plain[1:-1] if plain.startswith("(") and plain.endswith(")") else re.sub("^[+-]", "", plain)
     if decimal_comma:
         plain = plain.translate({ord("."): ",", ord(","): "."})
     match = _NUMBER.fullmatch(plain)

@@ -1,0 +1,1 @@
+"""Datasets: what an export is made of (36-39), read from one snapshot."""

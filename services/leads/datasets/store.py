@@ -1,0 +1,115 @@
+"""Datasets from PostgreSQL: a repeatable-read snapshot, a server-side cursor, cells made text by the database."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from breakwater.chassis.database import Database, Transaction
+from services.leads.datasets.domain import ColumnType
+from services.leads.datasets.usecases import Query
+from services.leads.routing.snapshot import Snapshot
+from services.leads.routing.store import Snapshots
+
+CHUNK_ROWS = 500
+"""Fastest over gRPC (measurements.md, Export streaming)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a dataset's rows are. `special` are columns that are not simply those of `main`; `visible` tests owners."""
+
+    tables: str
+    main: str
+    visible: str
+    special: Mapping[str, str]
+
+
+_OWNER_NAME = "(SELECT name FROM people WHERE people.id = {main}.owner_id)"
+_LEAD_VISIBLE = "leads.owner_id = ANY({0}::text[])"
+_SOURCES: Mapping[str, _Source] = {
+    "leads": _Source("leads", "leads", _LEAD_VISIBLE, {"owner_name": _OWNER_NAME.format(main="leads")}),
+    "customers": _Source(
+        "customers",
+        "customers",
+        # As in GetCustomer: one's own, and those one has a lead of.
+        "(customers.owner_id = ANY({0}::text[]) OR EXISTS (SELECT FROM leads WHERE leads.customer_id = customers.id"
+        " AND leads.owner_id = ANY({0}::text[])))",
+        {
+            "owner_name": _OWNER_NAME.format(main="customers"),
+            "leads": "(SELECT count(*) FROM leads WHERE leads.customer_id = customers.id)",
+            "open_leads": "(SELECT count(*) FROM leads WHERE leads.customer_id = customers.id"
+            " AND leads.stage IN ('new', 'contacted', 'qualified'))",
+        },
+    ),
+    "assignments": _Source(
+        "assignments JOIN leads ON leads.id = assignments.lead_id",
+        "assignments",
+        # Who owns the lead now sees its history, as in ListAssignments.
+        _LEAD_VISIBLE,
+        {
+            "owner_name": _OWNER_NAME.format(main="assignments"),
+            "lead_name": "leads.name",
+            "company": "leads.company",
+        },
+    ),
+}
+
+_AS_TEXT: Mapping[ColumnType, str] = {
+    ColumnType.TEXT: "coalesce(({})::text, '')",
+    ColumnType.INTEGER: "coalesce(({})::text, '')",
+    ColumnType.DECIMAL: "coalesce(({})::text, '')",
+    ColumnType.DATETIME: """coalesce(to_char(({}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '')""",
+}
+
+
+class PostgresDatasetReader:
+    """`DatasetReader` on one snapshot."""
+
+    def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
+        self._tx = tx
+        self._snapshots = snapshots
+
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresDatasetReader"]:
+        async with database.snapshot() as tx:
+            yield cls(tx, snapshots)
+
+    async def snapshot(self) -> Snapshot:
+        return await self._snapshots.current(self._tx)
+
+    async def count(self, query: Query) -> int:
+        conditions, args = _conditions(query)
+        found: int = await self._tx.fetchval(
+            f"SELECT count(*) FROM {_SOURCES[query.dataset].tables} WHERE {conditions}",  # noqa: S608 only names of ours
+            *args,
+        )
+        return found
+
+    async def rows(self, query: Query) -> AsyncIterator[list[Sequence[str]]]:
+        source = _SOURCES[query.dataset]
+        cells = ", ".join(
+            _AS_TEXT[column.type].format(source.special.get(column.name, f"{source.main}.{column.name}"))
+            for column in query.columns
+        )
+        conditions, args = _conditions(query)
+        sql = f"SELECT ARRAY[{cells}] FROM {source.tables} WHERE {conditions} ORDER BY {source.main}.id"  # noqa: S608
+        async for chunk in self._tx.stream(sql, *args, chunk_rows=CHUNK_ROWS):
+            yield [row[0] for row in chunk]
+
+
+def _conditions(query: Query) -> tuple[str, list[Any]]:
+    source = _SOURCES[query.dataset]
+    conditions: list[str] = ["true"]
+    args: list[Any] = []
+    for condition, value in (
+        (source.visible, query.owners),
+        (f"{source.main}.owner_id = {{}}", query.criteria.owner_id or None),
+        ("leads.stage = {}", query.criteria.stage or None),
+        ("leads.source = {}", query.criteria.source or None),
+    ):
+        if value is not None:
+            args.append(value)
+            conditions.append(condition.format(f"${len(args)}"))
+    return " AND ".join(conditions), args

@@ -1,0 +1,63 @@
+"""Giving the rows of a dataset, as far as the caller may see them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from breakwater.chassis.errors import InvalidRequestError
+from breakwater.chassis.identity import Actor
+from services.leads.datasets.domain import Column, columns_of
+from services.leads.intake.usecases import LeadFilter, SnapshotReader, owners_of, permit
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Rows to give. `owners` narrows to records of these people, None does not."""
+
+    dataset: str
+    columns: Sequence[Column]
+    owners: Sequence[str] | None
+    criteria: LeadFilter
+
+
+class DatasetReader(SnapshotReader, Protocol):
+    """One moment of the database, however long it is read."""
+
+    async def count(self, query: Query) -> int: ...
+
+    def rows(self, query: Query) -> AsyncIterator[list[Sequence[str]]]:
+        """Chunks of rows; cells in the canonical text form of leads.proto, Row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What comes before the rows."""
+
+    columns: Sequence[Column]
+    rows_total: int
+
+
+async def stream_dataset(
+    begin: Callable[[], AbstractAsyncContextManager[DatasetReader]],
+    actor: Actor,
+    dataset: str,
+    fields: Sequence[str],
+    criteria: LeadFilter,
+    *,
+    base_fields_only: bool,
+) -> AsyncIterator[Head | list[Sequence[str]]]:
+    """The head, then chunks of rows, all from one snapshot.
+
+    Raises InvalidRequestError naming what is wrong with `dataset`, `fields` or `filter`, PermissionDeniedError.
+    """
+    permit(actor)
+    columns = columns_of(dataset, fields, base_fields_only=base_fields_only)
+    if dataset == "customers" and (criteria.stage or criteria.source):
+        raise InvalidRequestError("Customers have neither stage nor source; filter leads by them.")
+    async with begin() as reader:
+        query = Query(dataset, columns, await owners_of(reader, actor), criteria)
+        yield Head(columns, await reader.count(query))
+        async for chunk in reader.rows(query):
+            yield chunk
