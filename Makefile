@@ -38,6 +38,12 @@ locks: setup-dev ## compile the hashed lock files again from pyproject.toml
 	  $(BIN)/uv pip compile pyproject.toml --group $$group -c locks/dev.txt --generate-hashes --universal --no-emit-index-url --no-annotate --python-version 3.11 --custom-compile-command "make locks" -q -o locks/$$group.txt || exit 1; \
 	done
 
+# ---- run --------------------------------------------------------------------------------------------------------------
+PORTS ?= default
+.PHONY: run
+run: setup ## start the whole platform; Ctrl-C drains; SEED=1 also loads generated data, PORTS=auto takes free ports
+	@$(BIN)/breakwater up --state $(STATE) --ports $(PORTS) $(if $(SEED),--seed $(SEED))
+
 # ---- style, types, rooms ----------------------------------------------------------------------------------------------
 .PHONY: lint
 lint: setup-dev ## style, types, import rules, protos
@@ -77,6 +83,10 @@ test-chaos: setup-dev ## processes killed in the middle
 	$(PYTEST) tests/chaos
 test-simulation: setup-dev ## seeded schedules of the policy layer
 	$(PYTEST) tests/simulation
+
+.PHONY: gate
+gate: setup-dev ## may this tree replace what is deployed? protos and auth vectors of all services
+	$(BIN)/breakwater gate --env prod
 
 .PHONY: ci
 ci: lint gate test ## everything CI does

@@ -57,7 +57,7 @@ def command(options: Options, ports_choice: str, seed: int | None) -> None:
             await asyncio.to_thread(load_sample, options, seed)
         sys.stdout.write(json.dumps(platform) + "\n")
         sys.stdout.flush()
-        if sys.stderr.isatty() and not options.quiet:
+        if not options.quiet:
             argument = "" if str(options.state) == ".breakwater" else f" --state {options.state}"
             links = {"gateway": platform["gateway"], "ops": platform["ops"]}
             console.banner(BANNER.format(**links, state=argument, root=state.root))
