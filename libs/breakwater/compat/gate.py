@@ -4,6 +4,8 @@ The first version checks protos and the auth vectors of the verifier every servi
 contract-gate.md are the gate's own issue.
 """
 
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 
 from breakwater.compat import artifacts, protos, replay, vectors
@@ -22,6 +24,13 @@ def run(root: Path, service: str, environment: str) -> Report:
         finding = Finding(Verdict.GATE_FAILED, "gate", service, str(error) or type(error).__name__)
         checks = [CheckResult("artifacts", 0, (finding,))]
     return Report(service, environment, tuple(checks))
+
+
+def junit(reports: Sequence[Report]) -> str:
+    """Several reports as one JUnit XML document."""
+    suites = ET.Element("testsuites")
+    suites.extend(report.to_junit() for report in reports)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True)
 
 
 def _checks(root: Path, service: str, environment: str) -> list[CheckResult]:

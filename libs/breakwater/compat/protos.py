@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from breakwater.compat.artifacts import Release
@@ -20,11 +21,15 @@ def lint(protos: Path) -> CheckResult:
 
 
 def breaking(protos: Path, service: str, release: Release) -> CheckResult:
-    """buf breaking of the candidate's protos against one deployed release's image."""
-    arguments = ["breaking", str(protos), "--against", str(release.image)]
-    for path in package_paths(protos, service):
-        arguments += ["--path", str(path)]
-    findings = _buf(arguments, subject=f"{service} {release.version}", verdict=Verdict.BREAKING)
+    """buf breaking of the candidate's image against one deployed release's: of the same packages, so that a deleted file shows.
+
+    Raises `RuntimeError` when the candidate cannot be built.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / "candidate.binpb"
+        build_image(protos, service, candidate)
+        arguments = ["breaking", str(candidate), "--against", str(release.image), "--config", str(protos / "buf.yaml")]
+        findings = _buf(arguments, subject=f"{service} {release.version}", verdict=Verdict.BREAKING)
     return CheckResult(f"proto breaking from {release.version}", int(release.image.stat().st_size > 0), findings)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from breakwater.chassis import logging
 from breakwater.chassis.auth import KeySource, ServiceSigner, ServiceVerifier
 from breakwater.chassis.grpc_server import Server
 from breakwater.chassis.settings import Environment, ServiceSettings
@@ -107,6 +108,8 @@ def _judge(service: str, version: str, each: Outcome, expected: str) -> Finding 
 async def _play(service: str, recipes: Sequence[Recipe]) -> list[Outcome]:
     """Each recipe in a call to a real server of the chassis, with keys made for this run."""
     with tempfile.TemporaryDirectory() as folder:
+        # Hundreds of refusals are what is wanted here; each would be a warning.
+        logging.configure("gate", "error")
         keys = Keys()
         jwks = Path(folder) / "jwks.json"
         owner = CALLERS[service]

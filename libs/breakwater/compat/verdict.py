@@ -86,8 +86,8 @@ class Report:
         document = asdict(self) | {"verdict": self.verdict(), "exit_code": self.exit_code(), "line": self.first_line()}
         return json.dumps(document, ensure_ascii=False, indent=2)
 
-    def to_junit(self) -> str:
-        """The report as JUnit XML: a test case per check, failed unless it is SAFE or NARROWED."""
+    def to_junit(self) -> ET.Element:
+        """The report as a JUnit suite: a test case per check, failed unless it is SAFE or NARROWED."""
         suite = ET.Element("testsuite", name=f"gate {self.service} {self.environment}", tests=str(len(self.checks)))
         failures = 0
         for check in self.checks:
@@ -98,4 +98,4 @@ class Report:
             text = "\n".join(f"{f.verdict} {f.dimension}: {f.subject}: {f.detail}" for f in check.findings)
             ET.SubElement(case, "failure", message=str(check.verdict())).text = text or "nothing was examined"
         suite.set("failures", str(failures))
-        return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+        return suite

@@ -1,0 +1,40 @@
+"""`breakwater gate`: may the candidate in this tree replace what is deployed?"""
+
+from pathlib import Path
+
+import click
+
+from breakwater.cli.output import print_json
+
+
+@click.command
+@click.option("--candidate", "services", multiple=True, help="A service; may be repeated. Default: all of them.")
+@click.option("--env", "environment", default="prod", show_default=True, help="Environment of deploy/lock.yaml.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML here.")
+@click.option(
+    "--json", "as_json", is_flag=False, flag_value="-", help="Write the reports as JSON here; - is standard output."
+)
+@click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=".", help="The checked-out tree.")
+def command(services: tuple[str, ...], environment: str, junit: Path | None, as_json: str | None, root: Path) -> None:
+    """Check the candidate against every deployed release: protos and auth vectors.
+
+    Exit codes: 0 may be deployed, 1 may not, 2 the gate itself failed.
+    """
+    import json  # noqa: PLC0415
+
+    from breakwater.compat import gate  # noqa: PLC0415
+
+    unknown = sorted(set(services) - set(gate.SERVICES))
+    if unknown:
+        raise click.UsageError(f"There is no service {', '.join(unknown)}; there are {', '.join(gate.SERVICES)}.")
+    reports = [gate.run(root, service, environment) for service in services or gate.SERVICES]
+    for report in reports:
+        click.echo(report.first_line(), err=as_json == "-")
+    documents = [json.loads(report.to_json()) for report in reports]
+    if as_json == "-":
+        print_json(documents)
+    elif as_json:
+        Path(as_json).write_text(json.dumps(documents, ensure_ascii=False, indent=2), encoding="utf-8")
+    if junit:
+        junit.write_text(gate.junit(reports), encoding="utf-8")
+    raise SystemExit(max(report.exit_code() for report in reports))
