@@ -38,7 +38,6 @@ LENGTHS_MAX: Mapping[str, int] = {
 UTM_KEYS_MAX = 20
 UTM_VALUE_CHARS_MAX = 200
 BUDGET_MAX = Decimal(10) ** 13
-URGENCIES = frozenset({"", "low", "normal", "high", "urgent"})
 
 
 class Stage(StrEnum):
@@ -162,13 +161,7 @@ def _phone(text: str, draft: LeadDraft) -> str:
     return normalise_phone(text, draft.phone_region)
 
 
-def _urgency(text: str, _draft: LeadDraft) -> str:
-    if text.lower() not in URGENCIES:
-        raise ValueError("is none of low, normal, high, urgent")
-    return text.lower()
-
-
-_FORMS: Mapping[str, Callable[[str, LeadDraft], str]] = {"email": _email, "phone": _phone, "urgency": _urgency}
+_FORMS: Mapping[str, Callable[[str, LeadDraft], str]] = {"email": _email, "phone": _phone}
 """What brings a field into its one form; each raises ValueError."""
 
 

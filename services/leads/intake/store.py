@@ -121,7 +121,8 @@ class PostgresCaptureStore:
         await outbox.add(self._tx, events)
 
     async def _insert(self, batch: CaptureBatch) -> None:
-        if not batch.new:
+        new_customers = [customer for customer in batch.customers if customer.is_new]
+        if not batch.new and not new_customers:
             return
         await self._tx.execute(
             """
@@ -140,11 +141,7 @@ class PostgresCaptureStore:
                    (x->>26)::bigint, $3, $4, $5
             FROM jsonb_array_elements($2::jsonb) AS x
             """,
-            jsonb(
-                (each.id, each.name, each.company, each.phone, each.email, each.owner_id)
-                for each in batch.customers
-                if each.is_new
-            ),
+            jsonb((each.id, each.name, each.company, each.phone, each.email, each.owner_id) for each in new_customers),
             jsonb(_new_row(lead, batch.now) for lead in batch.new),
             batch.now,
             batch.import_id,

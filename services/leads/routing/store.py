@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+from asyncpg import Record
 
 from breakwater.chassis.database import Reader, Transaction
 from breakwater.chassis.outbox import OutboxEvent
@@ -48,15 +49,17 @@ class Snapshots:
         )
 
 
-async def move_version(tx: Transaction) -> None:
-    """Makes every process read organisation and rules again, once `tx` is committed."""
-    await tx.execute("UPDATE snapshot_version SET version = version + 1")
-    tx.announce("snapshot")
+async def read_ledger(reader: Reader) -> Ledger:
+    """Everybody's load and credit as they are, to try things on."""
+    return _ledger(await reader.fetch("SELECT person_id, open_leads, credit FROM workloads"))
 
 
 async def lock_ledger(tx: Transaction) -> Ledger:
     """Everybody's load and credit; whoever decides next waits until `tx` ends."""
-    rows = await tx.fetch("SELECT person_id, open_leads, credit FROM workloads ORDER BY person_id FOR UPDATE")
+    return _ledger(await tx.fetch("SELECT person_id, open_leads, credit FROM workloads ORDER BY person_id FOR UPDATE"))
+
+
+def _ledger(rows: Sequence[Record]) -> Ledger:
     return Ledger(
         {row["person_id"]: row["open_leads"] for row in rows}, {row["person_id"]: row["credit"] for row in rows}
     )

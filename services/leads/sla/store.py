@@ -48,11 +48,6 @@ class PostgresTimerStore:
         )
         return [DueTimer(**{**row, "priority": Priority(row["priority"])}) for row in rows]
 
-    async def oldest_due_at(self) -> datetime | None:
-        """When the next timer is, or was, due."""
-        due_at: datetime | None = await self._tx.fetchval("SELECT min(due_at) FROM first_touch_timers")
-        return due_at
-
     async def lock_ledger(self) -> Ledger:
         return await routing.lock_ledger(self._tx)
 

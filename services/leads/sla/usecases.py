@@ -69,19 +69,19 @@ class TimerStore(Protocol):
 
 async def fire_due_timers(
     begin: Callable[[], AbstractAsyncContextManager[TimerStore]], *, now: datetime, limit: int
-) -> int:
-    """Fires at most `limit` timers in one transaction; returns how many."""
+) -> list[DueTimer]:
+    """Fires at most `limit` timers in one transaction; returns them, the most overdue first."""
     async with begin() as store:
         timers = await store.take_due(now, limit)
         if not timers:
-            return 0
+            return []
         fired = FiredTimers(await store.snapshot(), now)
         if any(timer.stage == 2 for timer in timers):  # noqa: PLR2004 - the second of two stages
             fired.ledger = await store.lock_ledger()
         for timer in timers:
             fired.overdue.append(_remind(timer, fired) if timer.stage == 1 else _transfer(timer, fired))
         await store.write(fired)
-    return len(timers)
+    return timers
 
 
 def _remind(timer: DueTimer, fired: FiredTimers) -> Overdue:

@@ -1,0 +1,1 @@
+"""The gRPC face of leads: translates, and nothing else."""

@@ -1,0 +1,89 @@
+"""Composition root of leads: the only reader of its settings."""
+
+from functools import partial
+from pathlib import Path
+
+from breakwater.chassis import lifecycle
+from breakwater.chassis.housekeeping import Housekeeping
+from breakwater.chassis.outbox import Relay
+from breakwater.chassis.service import Service
+from breakwater.chassis.settings import load
+from breakwater.leads.v1.leads_pb2_grpc import (
+    add_LeadsServiceServicer_to_server,
+    add_OrganisationServiceServicer_to_server,
+    add_RoutingServiceServicer_to_server,
+)
+from services.leads.api.leads import Creations, LeadsApi, create_together
+from services.leads.api.organisation import OrganisationApi
+from services.leads.api.routing import RoutingApi
+from services.leads.datasets.store import PostgresDatasetReader
+from services.leads.followups.store import PostgresWorkStore
+from services.leads.intake.batching import BatchLimits
+from services.leads.intake.reads import PostgresLeadReader
+from services.leads.intake.store import PostgresCaptureStore
+from services.leads.organisation.store import PostgresDirectoryReader
+from services.leads.routing.rulebook import PostgresRulesStore
+from services.leads.routing.store import Snapshots
+from services.leads.routing.waiting import PostgresRerouteStore
+from services.leads.routing.worker import RerouteWorker
+from services.leads.settings import LeadsSettings
+from services.leads.sla.calendars import load_holidays
+from services.leads.sla.store import PostgresTimerStore
+from services.leads.sla.worker import FirstTouchWorker
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT, then drains."""
+    lifecycle.run(serve)
+
+
+async def serve() -> None:
+    """One leads process."""
+    settings = load(LeadsSettings)
+    async with Service("leads", settings, policies=Path(__file__).with_name("policies.yaml")) as service:
+        database = await service.open_database()
+        bus = await service.open_bus()
+        clock = service.clock
+        snapshots = Snapshots(load_holidays(settings.holidays_file))
+
+        creations = Creations(
+            partial(create_together, partial(PostgresCaptureStore.begin, database, snapshots), clock),
+            BatchLimits(settings.create_batch_size_max, settings.create_waiting_max),
+        )
+        leads = LeadsApi(
+            creations,
+            begin_reading=partial(PostgresLeadReader.begin, database, snapshots),
+            begin_work=partial(PostgresWorkStore.begin, database, snapshots),
+            begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
+            clock=clock,
+        )
+        routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
+        organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
+        service.add_rpc(
+            add_LeadsServiceServicer_to_server,
+            leads,
+            callers={"gateway"},
+            callers_of={"StreamDataset": {"gateway", "files"}},
+        )
+        service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
+        service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
+
+        timers = FirstTouchWorker(
+            partial(PostgresTimerStore.begin, database, snapshots),
+            clock,
+            poll_s=settings.timer_poll_s,
+            batch_size_max=settings.timer_batch_size_max,
+        )
+        rerouting = RerouteWorker(
+            partial(PostgresRerouteStore.begin, database, snapshots),
+            clock,
+            poll_s=settings.reroute_poll_s,
+            batch_size_max=settings.reroute_batch_size_max,
+        )
+        database.listen("snapshot", rerouting.wake)
+        service.background("lead-creations", creations.run)
+        service.background("first-touch-timers", timers.run)
+        service.background("reroute-waiting-leads", rerouting.run)
+        service.background("outbox-relay", Relay(database, bus, clock).run)
+        service.background("housekeeping", Housekeeping(database, bus, clock).run)
+        await service.run()

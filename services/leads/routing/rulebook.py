@@ -1,0 +1,70 @@
+"""Versions of the rules in PostgreSQL, and past leads to try rules on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+
+from breakwater.chassis.database import Database, Transaction
+from services.leads.intake.domain import facts_of
+from services.leads.intake.reads import LEAD_COLUMNS, lead_from
+from services.leads.organisation.store import move_version
+from services.leads.routing.domain import Ledger
+from services.leads.routing.snapshot import Snapshot
+from services.leads.routing.store import Snapshots, read_ledger
+from services.leads.routing.usecases import KeptRules, PastLead
+from services.leads.rows import jsonb
+
+
+class PostgresRulesStore:
+    """The `RulesStore` of one transaction."""
+
+    def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
+        self._tx = tx
+        self._snapshots = snapshots
+
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresRulesStore"]:
+        async with database.transaction() as tx:
+            yield cls(tx, snapshots)
+
+    async def snapshot(self) -> Snapshot:
+        return await self._snapshots.current(self._tx)
+
+    async def rules(self, version: int | None) -> KeptRules | None:
+        row = await self._tx.fetchrow(
+            """
+            SELECT version, document, author, created_at FROM routing_rules
+            WHERE $1::integer IS NULL OR version = $1 ORDER BY version DESC LIMIT 1
+            """,
+            version,
+        )
+        return KeptRules(**{**row, "document": orjson.loads(row["document"])}) if row else None
+
+    async def lock_rules(self) -> int:
+        await self._tx.execute("SELECT FROM snapshot_version FOR UPDATE")
+        return int(await self._tx.fetchval("SELECT max(version) FROM routing_rules"))
+
+    async def add_rules(self, rules: KeptRules) -> None:
+        await self._tx.execute(
+            "INSERT INTO routing_rules (version, document, author, created_at) VALUES ($1, $2::jsonb, $3, $4)",
+            rules.version,
+            jsonb(rules.document),
+            rules.author,
+            rules.created_at,
+        )
+        await move_version(self._tx)
+
+    async def past_leads(self, limit: int) -> list[PastLead]:
+        rows = await self._tx.fetch(
+            f"""
+            SELECT {LEAD_COLUMNS} FROM leads WHERE assigned_at IS NOT NULL ORDER BY id DESC LIMIT $1
+            """,  # noqa: S608 - a constant
+            limit,
+        )
+        leads = [lead_from(row) for row in rows]
+        return [PastLead(lead.id, lead.owner_id, facts_of(lead.draft)) for lead in leads]
+
+    async def ledger(self) -> Ledger:
+        return await read_ledger(self._tx)
