@@ -5,7 +5,7 @@ default.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -26,6 +26,7 @@ from breakwater.resilience import (
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 T = TypeVar("T")
+Call = TypeVar("Call")
 
 MESSAGE_SIZE_BYTES_MAX = 4 * 1024 * 1024
 METADATA_SIZE_BYTES_MAX = 16 * 1024
@@ -44,7 +45,7 @@ _CALLER_FAULTS = frozenset(
     }
 )
 _AUTH = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
-_TOO_LARGE = re.compile(r"(?:Received|Sent) message larger than max")
+_TOO_LARGE = re.compile(r"\b(?:[Rr]eceived|[Ss]ent) message larger than max")
 
 
 class CallFailedError(Exception):
@@ -124,7 +125,7 @@ class Channel:
         *,
         deadline: Deadline | None = None,
         idle_timeout_s: float | None = None,
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """Many answers. Each must come within `idle_timeout_s`, by default the edge's attempt timeout; all before the
         deadline.
 
@@ -164,7 +165,7 @@ class Channel:
         answer_s = answer_timeout_s or self._policy.settings.attempt_timeout_s
         try:
             async with self._policy.admit(deadline=deadline) as admission:
-                call = method(timeout=admission.timeout_s, metadata=self._metadata())
+                call = _with_true_status(method(timeout=admission.timeout_s, metadata=self._metadata()))
                 try:
                     async for request in requests:
                         if call.done():
@@ -222,7 +223,7 @@ class Channel:
             return errors.DependencyAuthError(
                 f"{self.dependency} does not accept this service's credential.", dependency=self.dependency
             )
-        if _TOO_LARGE.match(text):
+        if _TOO_LARGE.search(text):
             return errors.PayloadTooLargeError(f"A message for {self.dependency} is larger than its limit.")
         if outcome is Outcome.CALLER_FAULT and details.domain == wire.DOMAIN:
             return wire.class_of(code, details.reason)(
@@ -274,7 +275,7 @@ def outcome_of(error: grpc.aio.AioRpcError, details: wire.Details) -> Outcome:
         return Outcome.CALLER_FAULT
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         limited = details.domain == wire.DOMAIN and details.reason != _OVERLOADED
-        return Outcome.CALLER_FAULT if limited or _TOO_LARGE.match(error.details() or "") else Outcome.OVERLOAD
+        return Outcome.CALLER_FAULT if limited or _TOO_LARGE.search(error.details() or "") else Outcome.OVERLOAD
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Outcome.TIMEOUT
     return Outcome.FAILURE
@@ -322,6 +323,26 @@ def _error_of(error: Exception) -> errors.BreakwaterError:
     if isinstance(error, PolicyError):
         return error_of_policy(error)
     return errors.InternalError("internal error")
+
+
+class _TrueStatus:
+    """In place of gRPC's inner call: a write that fails must not invent a status."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def set_internal_error(self, _: str) -> None:
+        """Nothing: the status of the service is on its way."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+
+def _with_true_status(call: Call) -> Call:
+    # gRPC turns a write to a call that the service has ended into INTERNAL, and the service's own word is lost.
+    inner: Any = call
+    inner._cython_call = _TrueStatus(inner._cython_call)  # noqa: SLF001 - there is no public way; a test watches it
+    return call
 
 
 async def _sent(call: grpc.aio.StreamUnaryCall[Request, Any], request: Request) -> None:

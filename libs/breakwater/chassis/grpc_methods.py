@@ -11,7 +11,7 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 from google.rpc import status_pb2
@@ -28,7 +28,7 @@ from breakwater.resilience import Deadline, PolicyError, current_deadline
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 OVERLOADED_RETRY_AFTER_S = 0.5
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from breakwater.chassis import errors
@@ -96,7 +97,7 @@ def details_of(error: grpc.aio.AioRpcError) -> Details:
         return Details()
     try:
         status = status_pb2.Status.FromString(content)
-    except ValueError:  # DecodeError is one: a peer's malformed trailer must not hide its failure
+    except DecodeError:  # a peer's malformed trailer must not hide its failure
         return Details()
     info, violations, retry = (
         error_details_pb2.ErrorInfo(),

@@ -1,0 +1,148 @@
+"""Health, drain, replicas and reconnection."""
+
+import asyncio
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from breakwater.chassis.errors import BreakwaterError
+from tests.integration.rpc.conftest import NAME, Echo
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_health_is_told_to_anybody_for_the_whole_and_for_each_service(platform):
+    """Probes carry no credential."""
+    server = await platform.serve()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for service in ("", "files", NAME):
+            assert (await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)).status == SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await stub.Check(health_pb2.HealthCheckRequest(service="leads"), timeout=5)
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_drain_of_a_replica_loses_no_request(platform, eventually):
+    """Traffic goes on over two replicas while each is drained and replaced in turn: 0 errors."""
+    first, second = await platform.serve(), await platform.serve()
+    files = platform.channel(first.port, second.port)
+    answered, failed, stop = [], [], asyncio.Event()
+
+    async def client(number):
+        while not stop.is_set():
+            try:
+                answered.append(await files.unary(str(number)))
+            except BreakwaterError as error:
+                failed.append(error)
+
+    clients = [asyncio.create_task(client(number)) for number in range(8)]
+    for old in (first, second):
+        await eventually(lambda count=len(answered): len(answered) > count + 50)
+        await old.drain(5)
+        replacement = Echo()
+        await platform.serve(replacement, grpc_port=old.port)
+        # Back in rotation before the other one goes.
+        await eventually(lambda served=replacement.requests: served)
+    await eventually(lambda count=len(answered): len(answered) > count + 50)
+    stop.set()
+    await asyncio.gather(*clients)
+    assert failed == []
+
+
+async def test_a_drain_waits_for_what_is_in_flight_and_no_longer(platform, echo, eventually):
+    """A request that was let in ends well; health watchers do not hold the drain up."""
+    gate = asyncio.Event()
+
+    async def wait(text, context):
+        await gate.wait()
+        return text
+
+    echo.handle = wait
+    server = await platform.serve(echo)
+    files = platform.channel(server.port)
+    call = asyncio.create_task(files.unary())
+    await eventually(lambda: server.in_flight == 1)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert (await watch.read()).status == SERVING
+        drain = asyncio.create_task(server.drain(20))
+        assert (await watch.read()).status == NOT_SERVING
+        gate.set()
+        async with asyncio.timeout(5):
+            assert await call == "hello"
+            await drain
+
+
+async def test_a_drain_ends_at_its_grace(platform, echo, eventually):
+    """What does not end is cut off, and its client told."""
+
+    async def hang(text, context):
+        await asyncio.get_running_loop().create_future()
+
+    echo.handle = hang
+    server = await platform.serve(echo)
+    files = platform.channel(server.port)
+    call = asyncio.create_task(files.unary())
+    await eventually(lambda: server.in_flight == 1)
+    async with asyncio.timeout(3):
+        await server.drain(0.1)
+        with pytest.raises(BreakwaterError):
+            await call
+
+
+async def test_a_channel_finds_a_restarted_service_within_the_back_off(platform):
+    """Reconnect back-off is 100 ms to 1 s: gRPC's own 1 s to 120 s would prolong every outage."""
+    server = await platform.serve()
+    files = platform.channel(server.port, calls_min=10_000, calls_enough=10_000)
+    assert await files.unary() == "hello"
+    await server.drain(0)
+    with pytest.raises(BreakwaterError):
+        await files.unary()
+    await platform.serve(grpc_port=server.port)
+    async with asyncio.timeout(2.5):
+        while True:
+            try:
+                assert await files.unary() == "hello"
+                return
+            except BreakwaterError:
+                await asyncio.sleep(0)
+
+
+async def test_traffic_is_spread_over_all_replicas(platform, echo):
+    """Round robin, also for a single client."""
+    replicas = [Echo(), Echo()]
+    servers = [await platform.serve(replica) for replica in replicas]
+    files = platform.channel(*(server.port for server in servers))
+    async with asyncio.timeout(10):
+        while not all(replica.requests for replica in replicas):
+            await files.unary()
+    for _ in range(20):
+        await files.unary()
+    counts = [len(replica.requests) for replica in replicas]
+    assert min(counts) >= 10
+
+
+async def test_a_port_that_is_taken_is_an_error(platform):
+    """Two processes never share a port by accident."""
+    server = await platform.serve()
+    with pytest.raises(OSError, match="cannot listen"):
+        await platform.serve(grpc_port=server.port)
+
+
+async def test_reflection_is_for_development_only(platform):
+    """Production tells strangers nothing."""
+    listed = reflection_pb2.ServerReflectionRequest(list_services="")
+    for environment, expected in (("development", True), ("production", False)):
+        server = await platform.serve(environment=environment)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([listed]), timeout=5)
+            try:
+                names = [each.name for each in (await call.read()).list_services_response.service]
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+                names = []
+        assert (NAME in names) == expected
