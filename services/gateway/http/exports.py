@@ -199,11 +199,10 @@ def _range_of(header: str | None, size_bytes: int) -> tuple[int, int] | None:
         offset = size_bytes - length
     else:
         offset = int(found[1])
-        last = int(found[2]) if found[2] else size_bytes - 1
-        if last < offset:
+        if found[2] and int(found[2]) < offset:
             return None
-        length = min(last, size_bytes - 1) - offset + 1
-    if length <= 0 or offset >= size_bytes:
+        length = min(int(found[2] or size_bytes), size_bytes - 1) - offset + 1
+    if length <= 0:
         raise RangeNotSatisfiableError("the range lies outside of the file", size_bytes)
     return offset, length
 

@@ -130,10 +130,23 @@ def add_routes(api: Api, leads: Leads) -> None:
 def _rules_view(rules: leads_pb2.RuleSet) -> RulesView:
     return {
         "version": rules.version,
-        "document": MessageToDict(rules.document),
+        "document": _whole_numbers(MessageToDict(rules.document)),
         "author": rules.author,
         "created_at": rfc3339(rules.created_at),
     }
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The same with 2 where protobuf, which knows only floating point, says 2.0."""
+    match value:
+        case dict():
+            return {name: _whole_numbers(inner) for name, inner in value.items()}
+        case list():
+            return [_whole_numbers(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
 
 
 def _struct(document: dict[str, Any]) -> Struct:

@@ -1,0 +1,275 @@
+"""What callers get: every answer is what OpenAPI says, nothing more and nothing less."""
+
+import json
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from pydantic import ConfigDict, TypeAdapter
+
+from breakwater.chassis.errors import NotFoundError, UnavailableError
+from breakwater.health.v1 import health_pb2
+from breakwater.leads.v1 import leads_pb2
+from breakwater.notify.v1 import notify_pb2
+
+LEAD = {
+    "id": "0198",
+    "customer_id": "0199",
+    "name": "王芳",
+    "company": "恒力",
+    "phone": "13812345678",
+    "source": "website",
+    "stage": "new",
+    "owner_id": "1001",
+    "budget": "800000.00",
+    "utm": {"source": "baidu"},
+    "created_at": "2026-01-05T01:02:03.456Z",
+    "claim_by": "2026-01-05T01:17:03Z",
+}
+ASSIGNMENT = {
+    "owner_id": "1001",
+    "rule_id": "p0",
+    "rule_version": 3,
+    "claim_by": "2026-01-05T01:17:03Z",
+    "reason": "华东 + 制造业 + 预算>50万",
+    "candidates": [
+        {"person_id": "1001", "name": "李雷", "chosen": True},
+        {"person_id": "1002", "name": "韩梅", "rejected_because": "休假"},
+    ],
+}
+HEALTH = {
+    "customer_id": "0199",
+    "score": 71.5,
+    "grade": "B",
+    "signals": 4,
+    "model_version": "1",
+    "layers": [
+        {
+            "name": "base",
+            "weight": 0.4,
+            "score": 80,
+            "reasons": [
+                {"metric": "contract", "actual": "3", "target": "1", "points": 8, "points_max": 10, "text": "合同金额"}
+            ],
+        }
+    ],
+}
+RULES = {"version": 3, "document": {"rules": [{"id": "a", "weight": 2, "share": 0.5}]}, "author": "1001"}
+IMPORT = {"id": "0198", "state": "running", "dataset": "leads", "rows": 10, "rows_done": 5, "created": 4, "rejected": 1}
+PERSON = {"id": "1001", "name": "李雷", "team_id": "sales", "regions": ["华东"], "active": True, "open_leads_max": 50}
+NOTIFICATION = {
+    "id": "0198",
+    "recipient_id": "1001",
+    "kind": "lead_assigned",
+    "title": "新线索",
+    "severity": "SEVERITY_WARNING",
+    "attempts": [{"channel": "in_app", "state": "delivered", "at": "2026-01-05T01:02:03Z"}],
+}
+ANSWERS = {
+    "CreateLead": (leads_pb2.CreateLeadResponse, {"lead": LEAD, "assignment": ASSIGNMENT, "duplicate_of": "0100"}),
+    "GetLead": (leads_pb2.GetLeadResponse, {"lead": LEAD}),
+    "ListLeads": (leads_pb2.ListLeadsResponse, {"leads": [LEAD, LEAD], "next_cursor": "c"}),
+    "ListAssignments": (leads_pb2.ListAssignmentsResponse, {"assignments": [ASSIGNMENT]}),
+    "ClaimLead": (leads_pb2.ClaimLeadResponse, {"lead": LEAD}),
+    "ChangeStage": (leads_pb2.ChangeStageResponse, {"lead": LEAD}),
+    "AddFollowUp": (leads_pb2.AddFollowUpResponse, {"id": "0198"}),
+    "ListPeople": (leads_pb2.ListPeopleResponse, {"people": [PERSON]}),
+    "GetCustomer": (leads_pb2.GetCustomerResponse, {"customer": {"id": "0199", "name": "王芳", "leads": [LEAD]}}),
+    "GetRules": (leads_pb2.GetRulesResponse, {"rules": RULES}),
+    "PutRules": (leads_pb2.PutRulesResponse, {"rules": RULES}),
+    "RollBackRules": (leads_pb2.RollBackRulesResponse, {"rules": RULES}),
+    "DryRunRules": (
+        leads_pb2.DryRunRulesResponse,
+        {"leads": 2, "same": 1, "changed": 1, "differences": [{"lead_id": "1", "owner_then": "2", "rule_id": "a"}]},
+    ),
+    "GetImport": (leads_pb2.GetImportResponse, {"import": IMPORT}),
+    "ListRejections": (
+        leads_pb2.ListRejectionsResponse,
+        {"rejections": [{"row": 7, "field": "email", "reason": "is no address", "raw": "a,b"}]},
+    ),
+    "GetHealth": (health_pb2.GetHealthResponse, {"health": HEALTH}),
+    "RecordSignal": (
+        health_pb2.RecordSignalResponse,
+        {"signal": {"id": "1", "customer_id": "0199", "kind": "nps", "value": "62"}, "health": HEALTH},
+    ),
+    "ListNotifications": (notify_pb2.ListNotificationsResponse, {"notifications": [NOTIFICATION]}),
+    "MarkRead": (notify_pb2.MarkReadResponse, {"notification": NOTIFICATION}),
+}
+FOLLOW_UP = {
+    "goal": "确认型号",
+    "customer_words": "太贵",
+    "next_action": "报价",
+    "next_action_due": "2026-12-01T09:00:00+08:00",
+}
+REQUESTS = [
+    ("POST", "/v1/leads", {"name": "王芳", "source": "website", "budget": 800000.5, "utm": {"source": "baidu"}}, 201),
+    ("GET", "/v1/leads", None, 200),
+    ("GET", "/v1/leads/0198", None, 200),
+    ("GET", "/v1/leads/0198/assignments", None, 200),
+    ("POST", "/v1/leads/0198/claim", None, 200),
+    ("POST", "/v1/leads/0198/stage", {"stage": "qualified"}, 200),
+    ("POST", "/v1/leads/0198/follow-ups", FOLLOW_UP, 201),
+    ("GET", "/v1/people", None, 200),
+    ("GET", "/v1/customers/0199", None, 200),
+    ("GET", "/v1/customers/0199/health", None, 200),
+    ("POST", "/v1/customers/0199/signals", {"kind": "nps", "value": "62"}, 201),
+    ("GET", "/v1/routing/rules", None, 200),
+    ("PUT", "/v1/routing/rules", {"document": {"rules": []}}, 200),
+    ("POST", "/v1/routing/dry-runs", {"document": {"rules": []}}, 200),
+    ("POST", "/v1/routing/rollbacks", {"version": 2}, 200),
+    ("GET", "/v1/imports/0198", None, 200),
+    ("GET", "/v1/imports/0198/rejections", None, 200),
+    ("GET", "/v1/notifications", None, 200),
+    ("POST", "/v1/notifications/0198/read", None, 200),
+    ("POST", "/v1/exports", {"dataset": "leads", "format": "xlsx"}, 202),
+    ("GET", "/v1/exports/export-1", None, 200),
+    ("GET", "/healthz", None, 200),
+    ("GET", "/readyz", None, 200),
+]
+
+
+@pytest.fixture
+def answering(gateway):
+    """Every service answers."""
+    for rpc, (kind, content) in ANSWERS.items():
+        channel = {"health": gateway.health, "notify": gateway.notify}.get(kind.__module__.split(".")[1], gateway.leads)
+        channel.answers[rpc] = ParseDict(content, kind())
+    return gateway
+
+
+def view_of(gateway, method, path):
+    """The shape OpenAPI promises for a route, closed against extra keys."""
+    for route in gateway.api.routes:
+        if route.method == method and route.path_regex.fullmatch(path):
+            return TypeAdapter(_closed(route.response_model))
+    raise AssertionError(f"no route {method} {path}")
+
+
+def _closed(view):
+    """The TypedDict, and those inside, refusing keys that they do not name."""
+    for hint in list(getattr(view, "__annotations__", {}).values()):
+        for inner in (hint, *getattr(hint, "__args__", ())):
+            if hasattr(inner, "__total__"):
+                _closed(inner)
+    view.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    return view
+
+
+async def test_every_answer_is_what_openapi_says(answering):
+    """Names, types and nothing unnamed, for each route."""
+    for method, path, body, status in REQUESTS:
+        reply = await answering.ask(method, path, json=body) if body is not None else await answering.ask(method, path)
+        assert reply.status_code == status, f"{method} {path}: {reply.text}"
+        view_of(answering, method, path).validate_json(reply.content)
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_created_lead_says_where_it_went_and_why(answering):
+    """The answer of api.md, Location included."""
+    reply = await answering.ask("POST", "/v1/leads", json={"name": " 王芳 ", "source": "website", "budget": "800000.5"})
+    assert reply.json() == {
+        "id": "0198",
+        "customer_id": "0199",
+        "stage": "new",
+        "assignment": {
+            "owner_id": "1001",
+            "rule_id": "p0",
+            "rule_version": 3,
+            "claim_by": "2026-01-05T01:17:03.000Z",
+            "reason": "华东 + 制造业 + 预算>50万",
+        },
+        "duplicate_of": "0100",
+    }
+    assert reply.headers["location"] == "/v1/leads/0198"
+    (request,) = answering.leads.requests("CreateLead")
+    assert (request.name, request.budget, request.HasField("utm")) == ("王芳", "800000.5", False)
+
+
+async def test_a_lead_shows_null_for_what_is_not_known(answering):
+    """Times in UTC with milliseconds, absent values as null."""
+    lead = (await answering.ask("GET", "/v1/leads/0198")).json()
+    assert (lead["created_at"], lead["claimed_at"], lead["email"]) == ("2026-01-05T01:02:03.456Z", None, None)
+    assert (lead["utm"], lead["budget"]) == ({"source": "baidu"}, "800000.00")
+
+
+@pytest.mark.capability(40)
+async def test_rules_travel_as_they_were_written(answering):
+    """Whole numbers stay whole."""
+    rules = (await answering.ask("GET", "/v1/routing/rules")).json()
+    assert json.dumps(rules["document"], sort_keys=True) == json.dumps(RULES["document"], sort_keys=True)
+
+
+async def test_rules_too_deep_to_be_rules_are_refused(answering):
+    """Depth is bounded before it reaches a parser that recurses."""
+    document = {}
+    for _ in range(60):
+        document = {"a": document}
+    reply = await answering.ask("PUT", "/v1/routing/rules", json={"document": document})
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "document")
+
+
+@pytest.mark.capability(37)
+async def test_a_customer_is_shown_without_its_score_while_health_is_out(answering):
+    """Degraded openly: header, body field, and everything that leads knows."""
+    answering.health.answers["GetHealth"] = UnavailableError("out", dependency="health")
+    reply = await answering.ask("GET", "/v1/customers/0199")
+    body = reply.json()
+    assert (reply.status_code, reply.headers["degraded"]) == (200, "health")
+    assert body["degraded"] == {"dependency": "health", "fallback": "omitted", "missing": ["health"]}
+    assert (body["health"], len(body["leads"])) == (None, 1)
+
+
+async def test_a_customer_nobody_scored_yet_is_not_degraded(answering):
+    """Nothing known is an answer, not a failure."""
+    answering.health.answers["GetHealth"] = NotFoundError("no score")
+    reply = await answering.ask("GET", "/v1/customers/0199")
+    assert "degraded" not in reply.headers
+    assert reply.json()["health"] is None
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "health"), ("POST", "signals")])
+async def test_the_health_of_anothers_customer_is_not_found(answering, method, path):
+    """health does not know whose customer it is; leads is asked first, and nothing is stored."""
+    answering.leads.answers["GetCustomer"] = NotFoundError("there is no such customer")
+    reply = await answering.ask(
+        method,
+        f"/v1/customers/0199/{path}",
+        headers=answering.bearer("sales", scope="own"),
+        **({"json": {"kind": "nps"}} if method == "POST" else {}),
+    )
+    assert reply.status_code == 404
+    assert answering.health.asked == []
+
+
+@pytest.mark.parametrize("path", ["/v1/leads", "/v1/leads/0198/claim", "/v1/customers/0199/signals"])
+async def test_a_key_reaches_the_owning_service_with_what_was_asked(answering, path):
+    """The same request has the same HMAC, another body another one, and a replay is marked."""
+    body = {"/v1/leads": {"name": "a", "source": "b"}, "/v1/customers/0199/signals": {"kind": "nps"}}.get(path)
+    other = body and body | {"name" if "name" in body else "kind": "other"}
+    for content, key in [(body, "k1"), (body, "k1"), (other, "k1"), (body, "")]:
+        headers = {"idempotency-key": key} if key else {}
+        await answering.ask("POST", path, json=content, headers=headers)
+    asked = [
+        request for name, request in answering.leads.asked + answering.health.asked if hasattr(request, "idempotency")
+    ]
+    hmacs = [request.idempotency.body_hmac for request in asked]
+    assert hmacs[0] == hmacs[1] != b""
+    assert (hmacs[2] != hmacs[0]) == (body is not None)
+    assert (asked[3].idempotency.key, hmacs[3]) == ("", b"")
+
+
+async def test_a_replay_is_marked(answering):
+    """The header tells the caller that nothing new was made."""
+    answering.leads.answers["CreateLead"].replayed = True
+    reply = await answering.ask(
+        "POST", "/v1/leads", json={"name": "a", "source": "b"}, headers={"idempotency-key": "k"}
+    )
+    assert reply.headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize("key", ["", "with space", "中", "x" * 201, "a\tb"])
+async def test_a_key_outside_of_its_limits_is_422(answering, key):
+    """1 to 200 visible ASCII characters."""
+    reply = await answering.ask(
+        "POST", "/v1/leads", json={"name": "a", "source": "b"}, headers={"idempotency-key": key.encode()}
+    )
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "Idempotency-Key")

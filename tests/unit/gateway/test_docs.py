@@ -1,0 +1,61 @@
+"""The API's description, for machines and for people."""
+
+import json
+import re
+
+from services.gateway.http import openapi
+
+
+async def test_openapi_has_examples_roles_and_problems(gateway):
+    """A client can be generated from it, failures included."""
+    schema = (await gateway.client.get("/openapi.json")).json()
+    create = schema["paths"]["/v1/leads"]["post"]
+    assert schema["openapi"].startswith("3.1")
+    assert create["x-roles"] == ["admin", "manager", "sales", "service"]
+    assert {"401", "403", "404", "409", "413", "422", "429", "503"} <= set(create["responses"])
+    assert {"Idempotency-Key", "X-Request-Timeout", "traceparent"} == {each["name"] for each in create["parameters"]}
+    assert schema["components"]["schemas"]["NewLead"]["examples"][0]["name"] == "王芳"
+    assert schema["components"]["schemas"]["NewLead"]["additionalProperties"] is False
+    assert "HTTPValidationError" not in json.dumps(schema)
+
+
+async def test_the_page_needs_nothing_from_outside(gateway):
+    """No script, no address but its own; its policy would stop them."""
+    reply = await gateway.client.get("/docs")
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in reply.text
+    assert set(re.findall(r"(?:href|src)='?(https?:|//)", reply.text)) == set()
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+
+
+async def test_every_reference_on_the_page_leads_somewhere(gateway):
+    """Schemas and problem types are anchors that exist."""
+    page = (await gateway.client.get("/docs")).text
+    anchors = set(re.findall(r"id='([^']+)'", page))
+    assert set(re.findall(r"href='#([^']+)'", page)) - anchors == set()
+    assert "problem-not_found" in anchors
+
+
+def test_text_is_escaped():
+    """What an author writes in a description is shown, not run."""
+    schema = {
+        "info": {"description": "<b>&</b>"},
+        "paths": {},
+        "components": {"schemas": {"X": {"description": "<script>"}}},
+    }
+    page = openapi.page(schema).decode()
+    assert "<script" not in page
+    assert "&lt;b&gt;&amp;" in page
+
+
+async def test_ops_is_redirected_to_its_own_process(gateway):
+    """The gateway may be down when the page is needed, so it lives elsewhere."""
+    reply = await gateway.client.get("/ops")
+    assert (reply.status_code, reply.headers["location"]) == (307, "http://ops.test:8090/ops")
+
+
+async def test_readiness_ends_with_the_drain(gateway):
+    """A load balancer sends nothing to a process that is leaving; liveness stays."""
+    gateway.ready = False
+    assert (await gateway.client.get("/readyz")).status_code == 503
+    assert (await gateway.client.get("/healthz")).status_code == 200

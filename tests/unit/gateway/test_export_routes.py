@@ -1,0 +1,153 @@
+"""Exports over HTTP: requests, replays, degraded answers, content in ranges."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from services.gateway.exports.domain import Degradation, Engine, ExportState, File
+from tests.unit.gateway.test_problems import assert_problem
+
+pytestmark = pytest.mark.capability(36, 37, 39)
+BODY = b"0123456789"
+SHA = hashlib.sha256(BODY).hexdigest()
+WANTED = {"dataset": "leads", "format": "csv"}
+
+
+@pytest.fixture
+async def full(gateway):
+    """A finished export of files; its content is BODY."""
+    export_id = (await gateway.ask("POST", "/v1/exports", json=WANTED)).json()["id"]
+    gateway.exports.rows[export_id] = replace(
+        gateway.exports.rows[export_id], state=ExportState.COMPLETED, engine=Engine.FILES, file=File(3, len(BODY), SHA)
+    )
+    gateway.exports.bodies[export_id] = BODY
+    return f"/v1/exports/{export_id}"
+
+
+async def test_a_request_is_accepted_and_can_be_followed(gateway):
+    """202 with id, state and Location."""
+    reply = await gateway.ask("POST", "/v1/exports", json=WANTED | {"fields": ["name"], "filter": {"stage": "new"}})
+    assert (reply.status_code, reply.json()["state"]) == (202, "queued")
+    followed = await gateway.ask("GET", reply.headers["location"])
+    assert followed.json()["state"] == "queued"
+    spec = gateway.exports.rows[reply.json()["id"]].spec
+    assert (spec.fields, spec.filter) == (("name",), {"stage": "new"})
+
+
+async def test_a_replay_answers_the_first_result_and_another_body_is_refused(gateway):
+    """The gateway owns exports, so it keeps their keys itself."""
+    headers = {"idempotency-key": "k1"}
+    first = await gateway.ask("POST", "/v1/exports", json=WANTED, headers=headers)
+    replay = await gateway.ask("POST", "/v1/exports", json=WANTED, headers=headers)
+    assert replay.json() == first.json()
+    assert replay.headers["idempotent-replayed"] == "true"
+    other = await gateway.ask("POST", "/v1/exports", json=WANTED | {"dataset": "customers"}, headers=headers)
+    assert_problem(other, 422, "idempotency_key_reused")
+    assert len(gateway.exports.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"format": "pdf"}, "format"),
+        ({"password": "correct horse"}, "password"),
+        ({"format": "docx"}, "format"),
+        ({"dataset": "passwords"}, "dataset"),
+        ({"fields": ["name; DROP TABLE"]}, "fields.0"),
+        ({"filter": {"colour": "red"}}, "filter.colour"),
+    ],
+)
+async def test_what_cannot_be_made_is_refused_by_name(gateway, change, field):
+    """No file that only seems protected, no unknown dataset, no SQL in a column's name."""
+    body = assert_problem(await gateway.ask("POST", "/v1/exports", json=WANTED | change), 422, "invalid_request")
+    assert [entry["field"] for entry in body["errors"]] == [field]
+    assert "correct horse" not in str(body)
+
+
+async def test_a_degraded_export_says_so_everywhere(gateway, full):
+    """Header and body, of the record and of the content; the file itself carries a note (see the local engine)."""
+    export_id = full.rsplit("/", 1)[1]
+    gateway.exports.rows[export_id] = replace(
+        gateway.exports.rows[export_id],
+        engine=Engine.FILES,
+        degradation=Degradation("files", "files is out", ("need", "utm")),
+        follow_up="later",
+        superseded_by="later",
+    )
+    reply = await gateway.ask("GET", full)
+    assert reply.headers["degraded"] == "files"
+    assert reply.json()["degraded"] == {
+        "dependency": "files",
+        "fallback": "local",
+        "missing": ["need", "utm"],
+        "reason": "files is out",
+        "follow_up": "later",
+    }
+    assert reply.json()["superseded_by"] == "later"
+    content = await gateway.ask("GET", f"{full}/content")
+    assert content.headers["degraded"] == "files"
+    assert "-degraded.csv" in content.headers["content-disposition"]
+
+
+async def test_content_is_streamed_with_its_checksum(gateway, full):
+    """The ETag is the SHA-256 of the whole."""
+    reply = await gateway.ask("GET", f"{full}/content")
+    assert (reply.status_code, reply.content) == (200, BODY)
+    assert (reply.headers["etag"], reply.headers["content-length"]) == (f'"{SHA}"', "10")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content", "told"),
+    [
+        ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
+        ("bytes=4-", 206, b"456789", "bytes 4-9/10"),
+        ("bytes=-3", 206, b"789", "bytes 7-9/10"),
+        ("bytes=8-99", 206, b"89", "bytes 8-9/10"),
+        ("bytes=-99", 206, BODY, "bytes 0-9/10"),
+        ("bytes=0-1,3-4", 200, BODY, None),
+        ("bytes=5-2", 200, BODY, None),
+        ("rows=1-2", 200, BODY, None),
+        ("bytes=-", 200, BODY, None),
+    ],
+)
+async def test_one_range_is_answered_and_others_are_passed_over(gateway, full, asked, status, content, told):
+    """RFC 9110: a download goes on where it broke off."""
+    reply = await gateway.ask("GET", f"{full}/content", headers={"range": asked})
+    assert (reply.status_code, reply.content, reply.headers.get("content-range")) == (status, content, told)
+
+
+@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=99-100", "bytes=-0"])
+async def test_a_range_outside_of_the_file_is_416(gateway, full, asked):
+    """The size is told."""
+    reply = await gateway.ask("GET", f"{full}/content", headers={"range": asked})
+    assert_problem(reply, 416, "range_not_satisfiable")
+    assert reply.headers["content-range"] == "bytes */10"
+
+
+async def test_a_range_of_another_version_gets_the_whole(gateway, full):
+    """If-Range: a client does not glue halves of two files together."""
+    headers = {"range": "bytes=4-", "if-range": '"another"'}
+    assert (await gateway.ask("GET", f"{full}/content", headers=headers)).status_code == 200
+    headers["if-range"] = f'"{SHA}"'
+    assert (await gateway.ask("GET", f"{full}/content", headers=headers)).status_code == 206
+
+
+async def test_a_file_the_caller_has_is_not_sent_again(gateway, full):
+    """304 for the same checksum."""
+    reply = await gateway.ask("GET", f"{full}/content", headers={"if-none-match": f'"{SHA}"'})
+    assert (reply.status_code, reply.content) == (304, b"")
+
+
+async def test_a_local_file_whose_time_is_over_is_not_found(gateway, full):
+    """It was removed by its retention; the code says so."""
+    export_id = full.rsplit("/", 1)[1]
+    gateway.exports.rows[export_id] = replace(gateway.exports.rows[export_id], engine=Engine.LOCAL)
+    assert_problem(await gateway.ask("GET", f"{full}/content"), 404, "export_expired")
+
+
+async def test_anothers_export_is_not_found(gateway, full):
+    """Neither its record nor its content."""
+    headers = gateway.bearer("sales", sub="1002", scope="own")
+    for path in (full, f"{full}/content"):
+        assert_problem(await gateway.ask("GET", path, headers=headers), 404, "not_found")

@@ -1,0 +1,94 @@
+"""One step of an export at a time, over fakes of files, the local engine and the store."""
+
+from dataclasses import replace
+
+import pytest
+
+from breakwater.chassis.errors import ConflictError, NotFoundError, UnavailableError
+from breakwater.chassis.identity import Actor, Role, Scope
+from services.gateway.exports.domain import Engine, ExportState, File, Job, JobState, Spec
+from services.gateway.exports.usecases import Key
+from tests.unit.gateway.fakes import FakeExports
+
+pytestmark = pytest.mark.capability(36, 37, 39)
+ME = Actor("1001", Role.SALES, Scope.OWN)
+RUNNING, FILE = Job(JobState.RUNNING, rows_done=1), File(3, 100, "ab")
+
+
+@pytest.fixture
+def fakes(clock):
+    return FakeExports(clock)
+
+
+@pytest.fixture
+def clock():
+    from breakwater.chassis.clock import VirtualClock  # noqa: PLC0415
+
+    return VirtualClock()
+
+
+async def requested(fakes):
+    return (await fakes.use_cases.request(ME, Spec("leads", "xlsx", (), {}), Key("", b"")))[0]
+
+
+async def advanced(fakes, export):
+    await fakes.use_cases.advance(export)
+    return fakes.rows[export.id]
+
+
+async def test_an_export_that_files_makes_is_full(fakes):
+    """Claimed, looked at, completed."""
+    fakes.jobs = [RUNNING, Job(JobState.COMPLETED, file=FILE)]
+    export = await advanced(fakes, await requested(fakes))
+    export = await advanced(fakes, export)
+    assert (export.state, export.engine, export.file) == (ExportState.COMPLETED, Engine.FILES, FILE)
+    assert fakes.asked == ["claim", "look again in 0.2 s", "look"]
+
+
+async def test_while_files_is_out_the_local_engine_makes_a_marked_file(fakes):
+    """The answer says who is out, why, what is missing and which export will be full."""
+    fakes.jobs = [UnavailableError("files is out", dependency="files")]
+    export = await advanced(fakes, await requested(fakes))
+    assert (export.state, export.engine) == (ExportState.COMPLETED, Engine.LOCAL)
+    assert (export.degradation.dependency, export.degradation.reason) == ("files", "files is out")
+    assert (export.degradation.missing, export.follow_up) == (("need",), f"{export.id}-full")
+
+
+async def test_files_that_dies_in_the_middle_is_bridged_as_well(fakes):
+    """A job in progress is no reason to wait for a dead service."""
+    fakes.jobs = [RUNNING, UnavailableError("files is out")]
+    export = await advanced(fakes, await requested(fakes))
+    assert (await advanced(fakes, export)).engine is Engine.LOCAL
+
+
+async def test_a_job_that_files_lost_is_handed_over_again(fakes):
+    """files may come back from an older backup."""
+    fakes.jobs = [NotFoundError("no such job"), RUNNING]
+    running = replace(await requested(fakes), state=ExportState.RUNNING)
+    await advanced(fakes, running)
+    assert fakes.asked[:2] == ["look", "claim"]
+
+
+async def test_when_both_engines_fail_nothing_is_lost(fakes):
+    """The export stays queued and is tried again."""
+    fakes.jobs, fakes.made = [UnavailableError("out")], UnavailableError("leads is out")
+    export = await advanced(fakes, await requested(fakes))
+    assert export.state is ExportState.QUEUED
+    assert fakes.asked[-1] == "look again in 0.2 s"
+
+
+async def test_another_persons_export_is_not_found(fakes):
+    """Not even that it exists is told."""
+    export = await requested(fakes)
+    with pytest.raises(NotFoundError):
+        await fakes.use_cases.read(Actor("1002", Role.SALES, Scope.OWN), export.id)
+
+
+@pytest.mark.parametrize(("state", "code"), [(ExportState.QUEUED, "export_not_ready"), (ExportState.FAILED, "too_big")])
+async def test_content_that_is_not_there_is_a_conflict(fakes, state, code):
+    """Still being made, or failed: the code tells which."""
+    export = await requested(fakes)
+    fakes.rows[export.id] = replace(export, state=state, failure_code="too_big")
+    with pytest.raises(ConflictError) as caught:
+        await fakes.use_cases.read_finished(ME, export.id)
+    assert caught.value.code == code
