@@ -102,6 +102,7 @@ class Bus:
         self._on_connected: list[Callable[[], None]] = []
         self._first_connect = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._closing = False
 
     @classmethod
     async def connect(
@@ -219,6 +220,7 @@ class Bus:
 
     async def close(self) -> None:
         """Flushes and disconnects, bounded."""
+        self._closing = True
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
@@ -302,7 +304,8 @@ class Bus:
 
     async def _new_client(self, closed: asyncio.Event) -> Client:
         async def disconnected() -> None:
-            log.warning("nats_disconnected")
+            if not self._closing:
+                log.warning("nats_disconnected")
 
         async def reconnected() -> None:
             self._connected()
