@@ -107,7 +107,13 @@ class Platform:
         return ServiceSigner(path, service, production=False)
 
     async def serve(
-        self, echo: Echo | None = None, *, callers=frozenset({"gateway"}), callers_of=None, service="files", **settings: Any
+        self,
+        echo: Echo | None = None,
+        *,
+        callers=frozenset({"gateway"}),
+        callers_of=None,
+        service="files",
+        **settings: Any,
     ) -> Server:
         """Starts a server; stopped at the test's end."""
         own = ServiceSettings(**{"environment": "development", **settings})
@@ -117,7 +123,9 @@ class Platform:
         self.stack.push_async_callback(server.drain, 0)
         return server
 
-    def channel(self, *ports: int, signer: ServiceSigner | None = None, credential: bool = True, **policy: Any) -> Guarded:
+    def channel(
+        self, *ports: int, signer: ServiceSigner | None = None, credential: bool = True, **policy: Any
+    ) -> Guarded:
         """A channel of gateway to files at those ports; `policy` are fields of PolicySettings."""
         settings = PolicySettings(
             **{"caller": "gateway", "dependency": "files", "attempt_timer": False, "attempt_timeout_s": 5.0, **policy}

@@ -50,14 +50,32 @@ async def test_the_callers_own_fault_arrives_as_it_was_raised(platform, echo, ra
     ("raised", "kind", "code", "dependency", "counted"),
     [
         (errors.UnavailableError("x"), errors.UnavailableError, "unavailable", "files", "failed"),
-        (errors.UnavailableError("x", dependency="postgres"), errors.UnavailableError, "unavailable", "postgres", "failed"),
-        (errors.DependencyAuthError("x", dependency="objects"), errors.UnavailableError, "dependency_auth", "objects", "failed"),
+        (
+            errors.UnavailableError("x", dependency="postgres"),
+            errors.UnavailableError,
+            "unavailable",
+            "postgres",
+            "failed",
+        ),
+        (
+            errors.DependencyAuthError("x", dependency="objects"),
+            errors.UnavailableError,
+            "dependency_auth",
+            "objects",
+            "failed",
+        ),
         (errors.DeadlineExceededError("x"), errors.DeadlineExceededError, "deadline_exceeded", "files", "timeout"),
         (errors.InternalError("secret"), errors.UnavailableError, "dependency_failed", "files", "failed"),
         (KeyError("secret 13800001111"), errors.UnavailableError, "dependency_failed", "files", "failed"),
         (TimeoutError("secret"), errors.UnavailableError, "dependency_failed", "files", "failed"),
         (CircuitOpenError("files", "postgres", "x"), errors.UnavailableError, "circuit_open", "postgres", "failed"),
-        (errors.RateLimitedError("x", code="overloaded", dependency="postgres"), errors.RateLimitedError, "overloaded", "files", "overload"),
+        (
+            errors.RateLimitedError("x", code="overloaded", dependency="postgres"),
+            errors.RateLimitedError,
+            "overloaded",
+            "files",
+            "overload",
+        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -81,7 +99,9 @@ async def test_what_the_dependency_failed_to_do_names_the_deepest_dependency(
 
 
 @pytest.mark.parametrize("rpc", ["Unary", "Many", "Collect"])
-async def test_a_defect_reaches_callers_without_its_text_and_the_log_with_its_trace(platform, echo, rpc, capsys, logged):
+async def test_a_defect_reaches_callers_without_its_text_and_the_log_with_its_trace(
+    platform, echo, rpc, capsys, logged
+):
     """gRPC alone would send the exception's text as UNKNOWN."""
 
     async def fail(text, context):
@@ -134,9 +154,7 @@ async def test_a_status_without_our_details_is_understood_by_its_code(platform):
     codec = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
     server = grpc.aio.server()
     handlers = {"Unary": grpc.unary_unary_rpc_method_handler(answer, **codec)}
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("breakwater.test.v1.EchoService", handlers),)
-    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("breakwater.test.v1.EchoService", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     platform.stack.push_async_callback(server.stop, 0)
