@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import queue
 import sys
@@ -18,6 +19,9 @@ READ_SIZE_BYTES = 64 * 1024
 # Readable on light and dark backgrounds; red is left to errors.
 COLOURS = (36, 33, 32, 35, 34, 96, 92, 95)
 ERROR_COLOUR = 31
+
+# Fields of a structured line that the prefix and the moment of reading tell; the file has them.
+SAID_ALREADY = frozenset({"timestamp", "service", "instance", "logger"})
 
 
 class ProcessLog:
@@ -139,4 +143,15 @@ async def follow(stream: asyncio.StreamReader, name: str, log: ProcessLog, conso
 
 def _copy(line: bytes, name: str, log: ProcessLog, console: Console) -> None:
     log.write(line)
-    console.line(name, line.decode(errors="replace"))
+    console.line(name, readable(line))
+
+
+def readable(line: bytes) -> str:
+    """A structured line (chassis.logging) as a person reads it: event and fields; any other line as it is."""
+    if line.startswith(b"{"):
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            level, event = entry.pop("level", "info"), entry.pop("event", "")
+            fields = " ".join(f"{key}={value}" for key, value in entry.items() if key not in SAID_ALREADY)
+            return f"{level.upper() + ' ' if level != 'info' else ''}{event} {fields}".rstrip()
+    return line.decode(errors="replace")

@@ -78,6 +78,20 @@ def test_quiet_shows_errors_only(quiet, seen):
     assert [word for word in ("fine", "broken") if word in stream.getvalue()] == seen
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b'{"event": "ready", "level": "info", "pid": 7, "service": "leads", "timestamp": "t"}', "ready pid=7"),
+        (b'{"event": "broken", "level": "error", "reason": "\xe7\xa3\x81\xe7\x9b\x98"}', "ERROR broken reason=磁盘"),
+        (b'{"half of a line', '{"half of a line'),
+        (b"LOG:  plain \xff", "LOG:  plain �"),
+    ],
+)
+def test_structured_lines_are_shown_as_people_read_them(line, shown):
+    """Event and fields without braces; what is no such line is shown as it came."""
+    assert logs.readable(line) == shown
+
+
 def test_no_colour_without_a_terminal():
     """A file gets no escape sequences."""
     stream = io.StringIO()
