@@ -77,5 +77,5 @@ async def serve() -> None:
         await service.run()
 
 
-def _options(file: Path | None) -> dict[str, str]:
-    return dict(json.loads(read_secret(file))) if file else {}
+def _options(file: Path | None) -> dict[str, str] | None:
+    return dict(json.loads(read_secret(file))) if file else None

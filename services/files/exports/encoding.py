@@ -1,25 +1,27 @@
 """Files are encoded by a child process for each; this is its other end, inside the event loop."""
 
 import asyncio
-import contextlib
 import json
 import os
+import socket
+import subprocess
 import sys
 from asyncio import StreamReader, StreamWriter
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final, cast
+from typing import Final
 
 from breakwater.chassis.errors import PayloadTooLargeError
 from services.files.exports.domain import DATASETS, Progress, Spec
 from services.files.exports.frames import HEADER, PROGRESS, Kind, frame
 
-PIPE_BYTES_MAX: Final = 2 * 1024 * 1024
+READ_AHEAD_BYTES_MAX: Final = 2 * 1024 * 1024
 """Content read ahead of the object store; beyond it the encoder waits, and so does the source of the rows."""
+
+_COMMAND: Final = (sys.executable, "-m", "services.files.exports.encoder")
 
 
 class EncoderLostError(Exception):
-    """The encoder process ended before its file: killed, out of memory, or a defect; stderr has more."""
+    """The encoder process ended before its file: killed, out of memory, or a defect; its stderr has more."""
 
 
 class ProcessEncoder:
@@ -40,31 +42,40 @@ class ProcessEncoder:
             "zone": self._zone,
             "memory_bytes_max": self._memory_bytes_max,
         }
-        child = await _start()
-        target, source = cast("StreamWriter", child.stdin), cast("StreamReader", child.stdout)
-        feeding = asyncio.create_task(_feed(target, json.dumps(order).encode(), chunks))
+        process, ours = _start()
         try:
-            async for piece in _pieces(source, progress):
-                yield piece
-        except asyncio.IncompleteReadError as error:
-            # The source's failure ends the encoder, so it comes first.
-            await feeding
-            raise EncoderLostError("the encoder ended before its file") from error
+            source, target = await asyncio.open_unix_connection(sock=ours, limit=READ_AHEAD_BYTES_MAX)
+            feeding = asyncio.create_task(_feed(target, json.dumps(order).encode(), chunks))
+            try:
+                async for piece in _pieces(source, progress):
+                    yield piece
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                # A source that failed is why the encoder ended, so its failure comes first.
+                await feeding
+                raise EncoderLostError(f"the encoder ended with {process.poll()}") from error
+            finally:
+                feeding.cancel()
+                await asyncio.wait({feeding})
+                target.close()
         finally:
-            await _end(child, feeding)
+            process.kill()
+            await asyncio.to_thread(process.wait)
 
 
-async def _start() -> Process:
-    # Nothing of this process's environment: there is a secret's path in it, and nothing the encoder needs.
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.files.exports.encoder"),
-        stdin=PIPE,
-        stdout=PIPE,
-        env=environment,
-        limit=PIPE_BYTES_MAX,
-        start_new_session=True,  # a Ctrl-C is for the process that drains, not for its encoders
-    )
+def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    # Not by the event loop's own means: those fork, and gRPC's threads do not survive that; Popen uses vfork.
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603 (a fixed command)
+            _COMMAND,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            # Nothing of our own environment: it names secrets, and the encoder needs none.
+            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            # A Ctrl-C is for the process that drains, not for its encoders.
+            start_new_session=True,
+        )
+    return process, ours
 
 
 async def _feed(encoder: StreamWriter, order: bytes, chunks: AsyncIterator[bytes]) -> None:
@@ -77,11 +88,12 @@ async def _feed(encoder: StreamWriter, order: bytes, chunks: AsyncIterator[bytes
         await encoder.drain()
     except ConnectionError:
         return  # it ended first: the reading side says why
-    finally:
-        encoder.close()
+    except BaseException:
+        encoder.write_eof()  # without an end the encoder gives up
+        raise
 
 
-async def _pieces(encoder: StreamReader, progress: Progress) -> AsyncIterator[bytes]:
+async def _pieces(encoder: StreamReader, progress: Progress) -> AsyncGenerator[bytes, None]:
     while True:
         kind, length = HEADER.unpack(await encoder.readexactly(HEADER.size))
         content = await encoder.readexactly(length)
@@ -95,12 +107,3 @@ async def _pieces(encoder: StreamReader, progress: Progress) -> AsyncIterator[by
                 raise PayloadTooLargeError(refusal["detail"], code=refusal["code"])
             case _:
                 return
-
-
-async def _end(child: Process, feeding: "asyncio.Task[None]") -> None:
-    feeding.cancel()
-    await asyncio.wait({feeding})
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-    await child.wait()

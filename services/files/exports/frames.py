@@ -1,6 +1,6 @@
-"""What the files process and an encoder process say to each other over a pipe: a kind, a length, and so many bytes.
+"""What the files process and an encoder process say to each other over a socket: a kind, a length, and so many bytes.
 
-An end is always said: a pipe that just ends means that the other side died, and no file is taken for finished then.
+An end is always said: a stream that just ends means that the other side died, and no file is taken for finished then.
 """
 
 import struct

@@ -53,7 +53,7 @@ class ObjectStore:
         if url.startswith("file://"):
             self._store = LocalStore.from_url(url, mkdir=True)
         else:
-            self._store = S3Store.from_url(url, config=options or {}, retry_config=_NO_RETRIES)
+            self._store = S3Store.from_url(url, config=options, retry_config=_NO_RETRIES)
 
     @asynccontextmanager
     async def writing(self, key: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:

@@ -1,0 +1,132 @@
+"""The encoder process: right files, bounded, and no orphan."""
+
+import asyncio
+import io
+import os
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from python_calamine import CalamineWorkbook
+
+from breakwater.chassis.errors import UnavailableError
+from services.files.exports.domain import Progress, Spec
+from services.files.exports.encoding import EncoderLostError, ProcessEncoder
+from tests.integration.files.conftest import chunks_of
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.capability(36, 37)
+
+XLSX = Spec("leads", "xlsx")
+
+
+@pytest.fixture
+def encoder():
+    return ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=512 * 1024**2)
+
+
+async def messages(count, failure=None):
+    """The chunks as they come from leads."""
+    for message in chunks_of(count):
+        yield message.SerializeToString()
+    if failure is not None:
+        raise failure
+
+
+def children():
+    """Encoder processes of this process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command, stat = (path / "cmdline").read_bytes(), (path / "stat").read_text()
+        except OSError:
+            continue
+        state, parent = stat.rpartition(")")[2].split()[:2]
+        if b"services.files.exports.encoder" in command and int(parent) == os.getpid() and state != "Z":
+            found.append(int(path.name))
+    return found
+
+
+async def test_rows_become_a_workbook(encoder):
+    """Every row arrives, with its type, in a sheet named for people; progress counts them."""
+    progress = Progress()
+    content = b"".join([piece async for piece in encoder.encode(XLSX, messages(1_200), progress)])
+    sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_name("线索")
+    rows = sheet.to_python()
+    assert rows[0] == ["姓名", "电话", "预算", "创建时间（Asia/Shanghai）"]
+    assert rows[1200][:3] == ["王1199", "013800001199", 1199.5]
+    assert str(rows[1200][3]) == "2026-01-05 09:30:00.250000"
+    assert (progress.rows_done, progress.rows_total) == (1_200, 1_200)
+    assert children() == []
+
+
+async def test_rows_become_csv(encoder):
+    """The same rows as CSV."""
+    content = b"".join([piece async for piece in encoder.encode(Spec("leads", "csv"), messages(2), Progress())])
+    assert content.decode("utf-8-sig").splitlines()[2] == "王1,013800000001,1.50,2026-01-05 09:30:00.25"
+
+
+async def test_the_failure_of_the_source_is_told(encoder):
+    """What went wrong with the rows is what the job hears, and no file seems complete."""
+    failure = UnavailableError("out", dependency="leads")
+    with pytest.raises(UnavailableError, match="out"):
+        async for _ in encoder.encode(XLSX, messages(10, failure), Progress()):
+            pass
+    assert children() == []
+
+
+async def test_a_killed_encoder_is_an_error_and_no_file(encoder):
+    """An encoder that dies midway ends the attempt."""
+    gate = asyncio.Event()
+
+    async def held():
+        async for message in messages(5_000):
+            yield message
+        await gate.wait()
+
+    with pytest.raises(EncoderLostError):
+        async with aclosing(encoder.encode(XLSX, held(), Progress())) as pieces:
+            async for _ in pieces:
+                for pid in children():
+                    os.kill(pid, 9)
+
+
+async def test_leaving_early_leaves_no_process(encoder):
+    """A job that is cancelled takes its encoder along."""
+    async with aclosing(encoder.encode(XLSX, messages(50_000), Progress())) as pieces:
+        await anext(pieces)
+        assert len(children()) == 1
+    await until("the encoder is gone", lambda: not children())
+
+
+async def test_an_encoder_out_of_memory_ends_alone():
+    """Its memory has a limit: past it the encoder dies, not the service."""
+    small = ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=4 * 1024**2)
+    with pytest.raises(EncoderLostError):
+        async for _ in small.encode(XLSX, messages(5_000), Progress()):
+            pass
+
+
+async def test_the_event_loop_answers_while_files_are_encoded(encoder):
+    """Two files under way, and whoever asks meanwhile hardly waits."""
+
+    async def consume():
+        async for _ in encoder.encode(XLSX, source(), Progress()):
+            pass
+
+    prepared = [message.SerializeToString() for message in chunks_of(20_000)]
+
+    async def source():
+        for message in prepared:
+            yield message
+
+    work = asyncio.gather(consume(), consume())
+    waits_s = []
+    while not work.done():
+        started_s = time.perf_counter()
+        await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0))})
+        waits_s.append(time.perf_counter() - started_s)
+    await work
+    waits_s.sort()
+    assert waits_s[int(len(waits_s) * 0.99)] < 0.05

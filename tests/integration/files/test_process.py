@@ -1,0 +1,180 @@
+"""Whole processes of files with real PostgreSQL, NATS, gRPC and a folder of objects: what the gateway sees of them."""
+
+import hashlib
+import io
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from python_calamine import CalamineWorkbook
+
+from breakwater.chassis.bus import BusMessage, StreamSpec
+from breakwater.chassis.cloudevents import headers_of
+from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
+from breakwater.chassis.ids import uuid7
+from breakwater.files.v1.events_pb2 import ExportCompleted, ExportFailed
+from breakwater.files.v1.files_pb2 import ExportSpec
+from breakwater.gateway.v1.events_pb2 import ExportRequested
+from breakwater.identity.v1.identity_pb2 import ROLE_SALES, SCOPE_OWN, Actor
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(120)]
+
+
+async def outcomes(as_admin):
+    """What files published, by export."""
+    rows = await as_admin("SELECT type, payload FROM outbox ORDER BY position")
+    kinds = {"breakwater.files.v1.ExportCompleted": ExportCompleted, "breakwater.files.v1.ExportFailed": ExportFailed}
+    return [kinds[row["type"]].FromString(row["payload"]) for row in rows]
+
+
+def rows_of(content):
+    """The cells of the first sheet."""
+    return CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0).to_python()
+
+
+def left(tmp_path: Path):
+    """Every file of the object store, parts of uploads included."""
+    return [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+
+
+async def publish(bus, wanted):
+    """Publishes an event as the gateway's relay does."""
+    await bus.ensure_stream(StreamSpec("GATEWAY", ("breakwater.gateway.v1.>",)))
+    kind, event_id = wanted.DESCRIPTOR.full_name, uuid7()
+    headers = headers_of(
+        event_id=event_id,
+        event_type=kind,
+        source="gateway",
+        subject_id=wanted.export_id,
+        sequence=1,
+        time=wanted.requested_at.ToDatetime(UTC),
+        traceparent=None,
+    )
+    await bus.publish_batch([BusMessage(kind, wanted.SerializeToString(), headers)])
+
+
+async def test_an_export_is_made_and_read(new_process, leads, as_admin, tmp_path):
+    """Started, completed with a hash that is the content's, in the requester's scope, told once."""
+    files, export_id = new_process(), uuid7()
+    job = await files.begin(export_id, fields=["name", "phone"], filter={"stage": "new"})
+    assert job.state in {"queued", "running", "completed"}
+    assert (await files.begin(export_id)).export_id == export_id
+    job = await files.ended(export_id)
+    pieces = await files.content(export_id)
+    content = b"".join(pieces)
+    assert (job.state, job.rows_done, job.size_bytes) == ("completed", 1_200, len(content))
+    assert job.sha256 == hashlib.sha256(content).hexdigest()
+    assert len(rows_of(content)) == 1_201
+    assert b"".join(await files.content(export_id, 100, 50)) == content[100:150]
+    (request,) = leads[0].requests
+    assert (request.actor.sub, request.actor.scope, request.dataset) == ("1001", SCOPE_OWN, "leads")
+    assert (list(request.fields), request.filter.stage) == (["name", "phone"], "new")
+    assert [event.sha256 for event in await outcomes(as_admin)] == [job.sha256]
+    assert len(left(tmp_path)) == 1
+
+
+async def test_a_kill_loses_and_doubles_nothing(new_process, leads, as_admin, tmp_path):
+    """kill -9 in the middle of a file: the next process makes it whole, once, and no half of one is ever there."""
+    servicer, _ = leads
+    servicer.rows, servicer.stop_after = 30_000, 40
+    files, export_id = new_process(), uuid7()
+    await files.begin(export_id)
+    await until("rows are under way", lambda: servicer.requests)
+    with pytest.raises(ConflictError):
+        await files.content(export_id)
+    files.kill()
+    assert [path for path in left(tmp_path) if "#" not in path.name] == []
+    servicer.gate.set()
+    other = new_process()
+    job = await other.ended(export_id)
+    content = b"".join(await other.content(export_id))
+    assert (job.state, job.rows_done) == ("completed", 30_000)
+    assert len(rows_of(content)) == 30_001
+    assert len(servicer.requests) == 2
+    assert [event.export_id for event in await outcomes(as_admin)] == [export_id]
+    assert [path.stat().st_size for path in left(tmp_path)] == [job.size_bytes]
+
+
+async def test_a_living_sister_takes_over_within_seconds(new_process, leads):
+    """With two processes a kill costs the length of a lease, not a restart."""
+    servicer, _ = leads
+    servicer.stop_after = 1
+    first, export_id = new_process(EXPORTS_CONCURRENCY_MAX="1"), uuid7()
+    await first.begin(export_id)
+    await until("rows are under way", lambda: servicer.requests)
+    second = new_process()
+    await until("the sister answers", lambda: second.job(export_id), 20)
+    first.kill()
+    servicer.gate.set()
+    assert (await second.ended(export_id, within_s=8)).state == "completed"
+
+
+async def test_a_drain_hands_the_job_on(new_process, leads, as_admin):
+    """SIGTERM ends with 0 and leaves the job due at once."""
+    servicer, _ = leads
+    servicer.stop_after = 1
+    files, export_id = new_process(), uuid7()
+    await files.begin(export_id)
+    await until("rows are under way", lambda: servicer.requests)
+    assert await files.end() == 0
+    (row,) = await as_admin("SELECT state, holder, takes, due_at <= now() AS due FROM export_job")
+    assert dict(row) == {"state": "queued", "holder": None, "takes": 0, "due": True}
+
+
+async def test_an_outage_of_leads_is_waited_out(new_process, leads):
+    """While leads is out the job waits; when it is back the file comes by itself."""
+    servicer, _ = leads
+    servicer.failure = UnavailableError("out")
+    files, export_id = new_process(), uuid7()
+    await files.begin(export_id)
+    await until("files tried", lambda: len(servicer.requests) >= 2)
+    assert (await files.job(export_id)).state in {"queued", "running"}
+    servicer.failure = None
+    assert (await files.ended(export_id, within_s=30)).state == "completed"
+
+
+async def test_what_leads_refuses_fails_the_export(new_process, leads, as_admin):
+    """The requester is told the reason, and nobody tries again."""
+    servicer, _ = leads
+    servicer.failure = InvalidRequestError("no such field: shoe_size")
+    files, export_id = new_process(), uuid7()
+    await files.begin(export_id, fields=["shoe_size"])
+    job = await files.ended(export_id)
+    assert (job.state, job.failure) == ("failed", "no such field: shoe_size")
+    assert [(event.export_id, event.code) for event in await outcomes(as_admin)] == [(export_id, "invalid_request")]
+    with pytest.raises(ConflictError):
+        await files.content(export_id)
+
+
+async def test_an_event_claims_what_no_request_could(new_process, leads, gateway_bus, as_admin):
+    """ExportRequested published while files was away is made when it is there, and once though both ways lead to it."""
+    export_id, at = uuid7(), Timestamp()
+    at.GetCurrentTime()
+    wanted = ExportRequested(
+        export_id=export_id,
+        actor=Actor(sub="1001", role=ROLE_SALES, scope=SCOPE_OWN),
+        spec=ExportSpec(dataset="leads", format="csv"),
+        requested_at=at,
+    )
+    await publish(gateway_bus, wanted)
+    files = new_process()
+    await files.begin(export_id, format="csv")
+    job = await files.ended(export_id)
+    assert job.state == "completed"
+    assert b"".join(await files.content(export_id)).startswith(b"\xef\xbb\xbf")
+    await until("the event is taken", lambda: as_admin("SELECT FROM inbox"))
+    assert len(leads[0].requests) == 1
+    assert len(await outcomes(as_admin)) == 1
+
+
+async def test_what_files_does_not_have_is_not_found(new_process):
+    """Neither a job nor a content, whatever the id looks like."""
+    files = new_process()
+    await files.begin(uuid7())
+    for export_id in (uuid7(), "no id"):
+        with pytest.raises(NotFoundError):
+            await files.job(export_id)
+        with pytest.raises(NotFoundError):
+            await files.content(export_id)
