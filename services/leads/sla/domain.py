@@ -65,6 +65,8 @@ class Calendar:
     def after(self, start: datetime, working: timedelta) -> datetime:
         """The moment (UTC) at which `working` time has passed since `start`; raises NoWorkingTimeError."""
         left = working
+        # Adding to a wall time would jump with it when summer time begins.
+        start = start.astimezone(UTC)
         day = start.astimezone(self.zone).date()
         for _ in range(DAYS_AHEAD_MAX):
             for opening, end in self.spans(day):
