@@ -1,8 +1,8 @@
 """What the chassis costs on one unary hop: `python bench/hop.py`.
 
-A server process serves the same echo twice: bare grpcio aio, and behind `grpc_server`. A client process calls both, bare and through
-a guarded `Channel`, at the same concurrency, in interleaved rounds; the median of the rounds counts. The ratio is
-throughput with the chassis on both sides to bare on both sides (measurements.md: lean stack 0.61, naive 0.30).
+A server process serves the same echo twice: bare grpcio aio, and behind `grpc_server`. A client process calls both,
+bare and through a guarded `Channel`, at the same concurrency, in interleaved rounds; the median of the rounds counts.
+The ratio is throughput with the chassis on both sides to bare on both sides (measurements.md: lean 0.61, naive 0.30).
 """
 
 import argparse

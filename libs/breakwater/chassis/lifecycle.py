@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import uvloop
 
+from breakwater.chassis import metrics
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.settings import MisconfiguredError
 from breakwater.resilience import InvalidPolicyError
@@ -24,6 +25,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     """Runs a process's `main` to its end and exits: 0 after a drain, 1 after a failure, 2 for wrong settings, keys
     or policies.
     """
+    metrics.add_process_collectors()
     try:
         uvloop.run(main())
     except (MisconfiguredError, InvalidPolicyError) as error:

@@ -1,7 +1,7 @@
 """Calls from service to service: credentials, deadlines, limits and traces, over a real hop."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import grpc
 import pytest
@@ -17,7 +17,7 @@ from breakwater.chassis.errors import (
 )
 from breakwater.chassis.grpc_server import current_caller
 from breakwater.resilience import CircuitState, Deadline, current_deadline
-from tests.integration.rpc.conftest import EchoStub
+from tests.support.echo import EchoStub
 from tests.support.tokens import Key
 
 
@@ -325,12 +325,11 @@ async def test_a_dead_service_opens_the_circuit_and_a_live_one_closes_it(platfor
     await platform.serve(echo, grpc_port=port)
 
     async with asyncio.timeout(10):
-        while True:
-            try:
-                assert await files.unary() == "hello"
-                break
-            except UnavailableError:
-                await asyncio.sleep(0)
+        answer = None
+        while answer is None:
+            with suppress(UnavailableError):
+                answer = await files.unary()
+    assert answer == "hello"
     assert files.policy.snapshot().state is CircuitState.CLOSED
 
 

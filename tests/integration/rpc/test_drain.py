@@ -1,6 +1,7 @@
 """Health, drain, replicas and reconnection."""
 
 import asyncio
+from contextlib import suppress
 
 import grpc
 import pytest
@@ -8,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from breakwater.chassis.errors import BreakwaterError
-from tests.integration.rpc.conftest import NAME, Echo
+from tests.support.echo import NAME, Echo
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -39,15 +40,19 @@ async def test_a_drain_of_a_replica_loses_no_request(platform, eventually):
             except BreakwaterError as error:
                 failed.append(error)
 
+    async def fifty_more():
+        count = len(answered) + 50
+        await eventually(lambda: len(answered) > count)
+
     clients = [asyncio.create_task(client(number)) for number in range(8)]
     for old in (first, second):
-        await eventually(lambda count=len(answered): len(answered) > count + 50)
+        await fifty_more()
         await old.drain(5)
         replacement = Echo()
         await platform.serve(replacement, grpc_port=old.port)
         # Back in rotation before the other one goes.
         await eventually(lambda served=replacement.requests: served)
-    await eventually(lambda count=len(answered): len(answered) > count + 50)
+    await fifty_more()
     stop.set()
     await asyncio.gather(*clients)
     assert failed == []
@@ -104,12 +109,11 @@ async def test_a_channel_finds_a_restarted_service_within_the_back_off(platform)
         await files.unary()
     await platform.serve(grpc_port=server.port)
     async with asyncio.timeout(2.5):
-        while True:
-            try:
-                assert await files.unary() == "hello"
-                return
-            except BreakwaterError:
-                await asyncio.sleep(0)
+        answer = None
+        while answer is None:
+            with suppress(BreakwaterError):
+                answer = await files.unary()
+    assert answer == "hello"
 
 
 async def test_traffic_is_spread_over_all_replicas(platform, echo):
@@ -140,9 +144,9 @@ async def test_reflection_is_for_development_only(platform):
         server = await platform.serve(environment=environment)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([listed]), timeout=5)
-            try:
-                names = [each.name for each in (await call.read()).list_services_response.service]
-            except grpc.aio.AioRpcError as error:
-                assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-                names = []
-        assert (NAME in names) == expected
+            if expected:
+                assert NAME in [each.name for each in (await call.read()).list_services_response.service]
+            else:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await call.read()
+                assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED

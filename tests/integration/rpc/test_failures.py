@@ -9,7 +9,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from breakwater.chassis import errors, logging
 from breakwater.chassis.errors import FieldError
 from breakwater.resilience import CircuitOpenError
-from tests.integration.rpc.conftest import EchoStub
+from tests.support.echo import EchoStub
 
 FIELDS = (FieldError("utm.source", "is too long"), FieldError("phone", "不是号码"))
 # Raised by the use case, what the calling use case catches, what the edge counts.

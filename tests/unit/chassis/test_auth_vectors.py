@@ -39,11 +39,12 @@ def token_of(gate, changes):
     header, claims, key = gate.header(), gate.claims(), gate.key
     if changes.get("exp") in ("{now}-4", "{now}-5", "{now}-3600"):
         claims["iat"] = gate.now - 3590
-    for name, value in changes.items():
-        if isinstance(value, str) and value in keys:
-            key, value = keys[value], keys[value].kid
-        elif isinstance(value, str) and value.startswith("{now}"):
-            value = gate.now + int(value.removeprefix("{now}") or 0)
+    for name, change in changes.items():
+        value = change
+        if isinstance(change, str) and change in keys:
+            key, value = keys[change], keys[change].kid
+        elif isinstance(change, str) and change.startswith("{now}"):
+            value = gate.now + int(change.removeprefix("{now}") or 0)
         (header if name in HEADERS else claims)[name] = value
     return key.token(header, claims)
 

@@ -38,12 +38,11 @@ def test_a_line_says_which_service_and_trace_it_belongs_to(lines):
 
 def test_secrets_are_masked(lines):
     """By the name of the key, and tokens wherever they stand, in exceptions too."""
-    try:
-        raise ValueError(f"bad header Bearer {TOKEN}")
-    except ValueError:
-        logging.get_logger("x").exception(
-            "refused", authorization="Bearer abc", db_password="hunter2", note=f"got {TOKEN}!"
-        )
+    error = ValueError(f"bad header Bearer {TOKEN}")
+    note = f"got {TOKEN}!"
+    logging.get_logger("x").error(
+        "refused", authorization="Bearer abc", db_password="hunter2", note=note, exc_info=error
+    )
     standard.getLogger("foreign").error("token %s", TOKEN)
     own, foreign = lines()
     assert own["authorization"] == own["db_password"] == "[masked]"

@@ -1,5 +1,7 @@
 """What a process is told by its environment."""
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
@@ -14,8 +16,6 @@ class FilesSettings(ServiceSettings):
 @pytest.fixture
 def environment(monkeypatch):
     """The process's environment: only what the test sets."""
-    import os
-
     for name in list(os.environ):
         if name.upper().startswith("BREAKWATER_"):
             monkeypatch.delenv(name)
