@@ -6,7 +6,7 @@ from pathlib import Path
 
 from breakwater.chassis import lifecycle
 from breakwater.chassis.auth import CallerVerifier, KeySource
-from breakwater.chassis.bus import Bus, StreamSpec
+from breakwater.chassis.bus import Bus
 from breakwater.chassis.database import Database
 from breakwater.chassis.housekeeping import Housekeeping
 from breakwater.chassis.inbox import Consumer
@@ -50,7 +50,6 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     settings = service.settings
     database = await service.open_database()
     bus = await service.open_bus()
-    await bus.ensure_stream(StreamSpec("GATEWAY", ("breakwater.gateway.v1.>",)))
 
     leads_service = Leads.over(service.channel("leads"))
     files = FilesClient(service.channel("files"))

@@ -1,0 +1,207 @@
+"""Exports end to end on real NATS and PostgreSQL: files up, stopped, hanging, refusing us, and back again."""
+
+import csv
+import hashlib
+import io
+import time
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered, ExportRequested
+
+pytestmark = pytest.mark.capability(36, 37, 39)
+FALLBACK_S_MAX = 2.0
+
+
+@pytest.fixture
+def finished(eventually):
+    """`export = await finished(gateway, id)`: once its state is final."""
+
+    async def wait(gateway, export_id, timeout_s=10.0):
+        async def look():
+            export = await gateway.read(export_id)
+            return export if export["state"] in {"completed", "failed"} else None
+
+        return await eventually(look, timeout_s=timeout_s)
+
+    return wait
+
+
+async def test_files_makes_the_full_file(peers, start_gateway, finished, eventually):
+    """Announced in the transaction of the request, claimed, watched, delivered, downloaded with its checksum."""
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway()
+    export_id = await gateway.export(fields=["name"], filter={"stage": "new"})
+    await eventually(lambda: peers.files.claims)
+    job = peers.files.finish(export_id, b"a full file" * 20_000)
+    export = await finished(gateway, export_id)
+    assert (export["engine"], export["rows"], export["sha256"]) == ("files", 3, job.sha256)
+    assert "degraded" not in export
+    content = await gateway.client.get(f"/v1/exports/{export_id}/content")
+    assert hashlib.sha256(content.content).hexdigest() == export["sha256"]
+    part = await gateway.client.get(f"/v1/exports/{export_id}/content", headers={"range": "bytes=100000-100003"})
+    assert (part.status_code, part.content) == (206, (b"a full file" * 20_000)[100_000:100_004])
+    (requested,) = [ExportRequested.FromString(each) for each in await gateway.events("ExportRequested")]
+    assert (requested.export_id, requested.spec.dataset, list(requested.spec.fields)) == (export_id, "leads", ["name"])
+    (delivered,) = [ExportDelivered.FromString(each) for each in await gateway.events("ExportDelivered")]
+    assert (delivered.export_id, delivered.requester_id, delivered.supersedes) == (export_id, "1001", "")
+
+
+async def out_stopped(peers):
+    """Nobody listens."""
+
+
+async def out_hanging(peers):
+    await peers.start("files")
+    peers.files.hang = True
+
+
+async def out_refusing(peers):
+    await peers.start("files", trusts_us=False)
+
+
+@pytest.mark.parametrize("make_out", [out_stopped, out_hanging, out_refusing])
+async def test_a_degraded_file_is_there_in_two_seconds_and_the_full_one_follows(
+    peers, start_gateway, finished, eventually, say_completed, make_out
+):
+    """Stopped, hanging, or rejecting our credential as in the founding outage: a marked file now, the full one later."""
+    await peers.start("leads")
+    await make_out(peers)
+    gateway = await start_gateway()
+    began_s = time.monotonic()
+    export_id = await gateway.export()
+    export = await finished(gateway, export_id)
+    took_s = time.monotonic() - began_s
+    assert (export["state"], export["engine"], export["rows"]) == ("completed", "local", 1000)
+    assert (export["degraded"]["dependency"], export["degraded"]["missing"]) == ("files", ["need"])
+    assert took_s < FALLBACK_S_MAX, f"{took_s:.2f} s"
+
+    content = await gateway.client.get(f"/v1/exports/{export_id}/content")
+    assert content.headers["degraded"] == "files"
+    assert hashlib.sha256(content.content).hexdigest() == export["sha256"]
+    book = openpyxl.load_workbook(io.BytesIO(content.content))
+    data, note = book["线索"], book["说明"]
+    assert [cell.value for cell in data[1]] == ["字段 id", "字段 name", "字段 phone"]
+    assert [cell.value for cell in data[1001]] == ["999", "王芳999", "+8613800000999"]
+    told = "\n".join(str(cell.value) for row in note.iter_rows() for cell in row if cell.value)
+    assert "降级导出" in told
+    assert "need" in told
+    (degraded,) = [ExportDegraded.FromString(each) for each in await gateway.events("ExportDegraded")]
+    assert (degraded.export_id, degraded.requester_id) == (export_id, "1001")
+
+    full_id = export["degraded"]["follow_up"]
+    assert (await gateway.read(full_id))["state"] == "queued"
+    await say_completed(peers.files.finish(export_id, b"everything"))
+    full = await finished(gateway, full_id)
+    assert (full["engine"], full["supersedes"]) == ("files", export_id)
+    assert (await gateway.read(export_id))["superseded_by"] == full_id
+    (delivered,) = [ExportDelivered.FromString(each) for each in await gateway.events("ExportDelivered")]
+    assert (delivered.export_id, delivered.supersedes) == (full_id, export_id)
+
+
+async def test_the_full_file_follows_when_files_is_back_even_if_no_event_says_so(
+    peers, start_gateway, finished, eventually
+):
+    """JetStream may lose what it likes: the follow-up asks by itself, and files claims the same job."""
+    await peers.start("leads")
+    gateway = await start_gateway()
+    export = await finished(gateway, await gateway.export())
+    await peers.start("files")
+    peers.files.finish(export["id"], b"everything")
+    full = await finished(gateway, export["degraded"]["follow_up"], timeout_s=30)
+    assert full["engine"] == "files"
+    content = await gateway.client.get(f"/v1/exports/{full['id']}/content")
+    assert content.content == b"everything"
+
+
+async def test_the_circuit_to_files_opens_and_closes(peers, start_gateway, finished, eventually):
+    """What /ops shows: open after a few failures, closed once files answers, each fallback counted."""
+    await peers.start("leads")
+    gateway = await start_gateway()
+    policy = gateway.service.policy("files")
+    for _ in range(2):
+        await finished(gateway, await gateway.export())
+    assert policy.snapshot().state.value == "open"
+    assert policy.snapshot().fallbacks == 2
+    await peers.start("files")
+    await eventually(lambda: policy.snapshot().state.value == "closed", timeout_s=30)
+
+
+async def test_a_forced_fallback_does_not_ask_files_at_all(peers, start_gateway, finished):
+    """On-call may take files out of the way before it breaks."""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+    from breakwater.resilience import Override, OverrideMode  # noqa: PLC0415
+
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway()
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    gateway.service.policy("files").apply(
+        Override(mode=OverrideMode.FALLBACK, actor="oncall", reason="upgrade", expires_at=until)
+    )
+    export = await finished(gateway, await gateway.export(format="csv"))
+    assert export["engine"] == "local"
+    assert peers.files.claims == []
+    content = await gateway.client.get(f"/v1/exports/{export['id']}/content")
+    rows = list(csv.reader(io.StringIO(content.content.decode("utf-8-sig"))))
+    assert rows[0] == ["字段 id", "字段 name", "字段 phone"]
+    assert len(rows) == 1001
+
+
+async def test_when_leads_is_out_too_nothing_is_lost(peers, start_gateway, finished, eventually):
+    """The export waits and is made as soon as there are rows again."""
+    await peers.start("leads")
+    peers.leads.out = True
+    gateway = await start_gateway()
+    export_id = await gateway.export()
+    await eventually(lambda: gateway.admin.fetchval("SELECT checks > 1 FROM gateway.exports WHERE id = $1", export_id))
+    assert (await gateway.read(export_id))["state"] == "queued"
+    peers.leads.out = False
+    assert (await finished(gateway, export_id, timeout_s=20))["engine"] == "local"
+
+
+async def test_only_what_was_asked_for_is_in_the_lesser_file(peers, start_gateway, finished):
+    """In the order asked for; what is not among the base columns is listed as missing."""
+    await peers.start("leads")
+    gateway = await start_gateway()
+    export = await finished(gateway, await gateway.export(format="csv", fields=["phone", "need", "name"]))
+    assert export["degraded"]["missing"] == ["need"]
+    content = (await gateway.client.get(f"/v1/exports/{export['id']}/content")).content.decode("utf-8-sig")
+    assert content.splitlines()[0] == "字段 phone,字段 name"
+
+
+async def test_a_gateway_that_ends_in_the_middle_leaves_the_export_to_the_next(
+    peers, start_gateway, finished, eventually
+):
+    """The lease runs out and another takes the step; there is one file and one event."""
+    await peers.start("leads")
+    peers.leads.hold_rows.clear()
+    first = await start_gateway()
+    export_id = await first.export()
+    await eventually(lambda: peers.leads.streams >= 2)
+    await first.stop()
+    peers.leads.hold_rows.set()
+    second = await start_gateway()
+    export = await finished(second, export_id, timeout_s=20)
+    assert (export["engine"], export["rows"]) == ("local", 1000)
+    assert len(await second.events("ExportDegraded")) == 1
+    assert [path.suffix for path in Path(second.service.settings.export_scratch_dir, "exports").iterdir()] == [".xlsx"]
+
+
+async def test_a_replay_is_the_same_export(peers, start_gateway):
+    """The key is kept in the transaction of the request."""
+    await peers.start("leads")
+    gateway = await start_gateway()
+    wanted, headers = {"dataset": "leads", "format": "csv"}, {"idempotency-key": "k1"}
+    first = await gateway.client.post("/v1/exports", json=wanted, headers=headers)
+    replay = await gateway.client.post("/v1/exports", json=wanted, headers=headers)
+    assert (replay.status_code, replay.json()["id"]) == (202, first.json()["id"])
+    assert replay.headers["idempotent-replayed"] == "true"
+    other = await gateway.client.post("/v1/exports", json=wanted | {"format": "xlsx"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert await gateway.admin.fetchval("SELECT count(*) FROM gateway.exports WHERE supersedes IS NULL") == 1
+    assert len(await gateway.events("ExportRequested")) == 1
