@@ -135,6 +135,12 @@ def test_a_restarted_platform_is_found_on_its_new_port(tmp_path, gateways):
     timer.join()
 
 
+def test_a_platform_that_was_never_started_is_not_waited_for(tmp_path):
+    """Patience is for restarts: where there is nothing, the message comes at once."""
+    with Api(options(tmp_path)) as api, pytest.raises(UnreachableError, match="breakwater up"):
+        api.get("/v1/leads", patience_s=3_600)
+
+
 def test_the_ops_process_of_a_remote_platform_is_asked_for(tmp_path, gateways, monkeypatch):
     """The gateway's redirect of /ops tells where it is."""
     monkeypatch.delenv("BREAKWATER_OPS_URL", raising=False)
