@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Query
+from fastapi import Query
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from breakwater.chassis.clock import Clock
