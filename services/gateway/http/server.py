@@ -73,6 +73,7 @@ class _Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._head_size_bytes = 0
+        self._unparsed_size_bytes = 0
         self._head_timer: TimerHandle | None = None
         self._refusal: BreakwaterError | None = None
 
@@ -89,8 +90,15 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         # What still arrives after a refusal has nobody to read it.
-        if not self.transport.is_closing():
-            super().data_received(data)
+        if self.transport.is_closing():
+            return
+        awaited = self._head_timer
+        super().data_received(data)
+        if awaited is not None and self._head_timer is awaited:
+            # All of it belongs to a head whose unfinished header the parser keeps to itself, uncounted.
+            self._unparsed_size_bytes += len(data)
+            if self._unparsed_size_bytes > self.bounds.head_size_bytes_max:
+                self._refuse(self._head_too_large())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -116,14 +124,16 @@ class _Protocol(HttpToolsProtocol):
     def _count(self, size_bytes: int) -> None:
         self._head_size_bytes += size_bytes
         if self._head_size_bytes > self.bounds.head_size_bytes_max:
-            self._refusal = HeadTooLargeError(
-                f"request line and headers are larger than {self.bounds.head_size_bytes_max} bytes"
-            )
+            self._refusal = self._head_too_large()
             # Stops the parser, which reports it to data_received and so to send_400_response.
             raise httptools.HttpParserError(self._refusal.detail)
 
+    def _head_too_large(self) -> HeadTooLargeError:
+        return HeadTooLargeError(f"request line and headers are larger than {self.bounds.head_size_bytes_max} bytes")
+
     def _await_head(self) -> None:
         self._head_arrived()
+        self._unparsed_size_bytes = 0
         self._head_timer = self.loop.call_later(
             self.bounds.head_timeout_s, self._refuse, HeadTimeoutError("the head did not arrive in time")
         )

@@ -1,5 +1,7 @@
 """The services behind the gateway, faked at their gRPC ports: real servers, real credentials, made-up answers."""
 
+# ruff: noqa: N802 - the methods are named by the protos
+
 import asyncio
 import hashlib
 import json

@@ -1,0 +1,200 @@
+"""The local export engine as the process it is: bounded in rows, memory, size and time, and never an orphan."""
+
+import asyncio
+import io
+import os
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from breakwater.chassis.errors import DeadlineExceededError, PayloadTooLargeError, UnavailableError
+from breakwater.chassis.identity import Actor, Role, Scope
+from services.gateway.exports.domain import Column, ColumnKind, Export, ExportState, Spec
+from services.gateway.exports.engine import ChildEngine, EngineLimits
+from services.gateway.exports.scratch import Scratch
+
+pytestmark = pytest.mark.capability(37, 39)
+NOW = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
+MIB = 1024 * 1024
+COLUMNS = (
+    Column("id", "编号", ColumnKind.TEXT),
+    Column("name", "姓名", ColumnKind.TEXT),
+    Column("budget", "预算（元）", ColumnKind.DECIMAL),
+    Column("created_at", "创建时间", ColumnKind.DATETIME),
+)
+ROW = ["007", "=1+1", "800000.50", "2026-01-05T01:00:00Z"]
+
+
+class FakeRows:
+    """Chunks of rows as leads would stream them; `hold` stops before the last one, `fail` breaks off there."""
+
+    def __init__(self, rows, *, hold=False, fail=None):
+        self.rows, self.hold, self.fail = rows, hold, fail
+
+    async def columns(self, export):
+        return (*COLUMNS, Column("need", "需求", ColumnKind.TEXT))
+
+    async def base_rows(self, export):
+        yield COLUMNS
+        for start in range(0, len(self.rows), 500):
+            yield self.rows[start : start + 500]
+        if self.hold:
+            await asyncio.Event().wait()
+        if self.fail:
+            raise self.fail
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    return Scratch(tmp_path / "exports", timedelta(days=1), 10**9)
+
+
+def engine_of(rows, scratch, **changes):
+    limits = {
+        "processes_max": 2,
+        "timeout_s": 20.0,
+        "memory_bytes_max": 512 * MIB,
+        "rows_max": 100_000,
+        "file_size_bytes_max": 100 * MIB,
+    }
+    return ChildEngine(rows, scratch, EngineLimits(**(limits | changes)))
+
+
+def export_of(export_id="e1", file_format="xlsx"):
+    me = Actor("1001", Role.SALES, Scope.OWN)
+    return Export(export_id, export_id, me, Spec("leads", file_format, (), {}), ExportState.QUEUED, NOW)
+
+
+def children():
+    """Processes of the local engine that are alive."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"services.gateway.exports.local_engine" in status.read_bytes():
+                found.append(int(status.parent.name))
+    return [pid for pid in found if parent_of(pid) == os.getpid()]
+
+
+def parent_of(pid):
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
+
+
+async def test_cells_keep_their_types_and_formulas_stay_text(scratch):
+    """The same look and the same safety as the full file's, plus the note sheet."""
+    file, missing = await engine_of(FakeRows([ROW]), scratch).make(export_of(), "files is out", NOW)
+    path = scratch.path("e1", "xlsx")
+    assert (file.rows, file.size_bytes, missing) == (1, path.stat().st_size, ("need",))
+    book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()))
+    cells = book["线索"][2]
+    assert [cell.value for cell in cells[:3]] == ["007", "=1+1", 800000.5]
+    assert [cell.data_type for cell in cells[:3]] == ["s", "s", "n"]
+    assert cells[3].value == datetime(2026, 1, 5, 9, 0)  # noqa: DTZ001 - as a person in Shanghai reads it
+    note = [[cell.value for cell in row] for row in book["说明"].iter_rows()]
+    assert ["原因", "文件服务（files）不可用：files is out"] in note
+    assert ["缺少的字段", "need"] in note
+
+
+async def test_the_largest_number_of_rows_passes_and_one_more_is_refused(scratch):
+    """And nothing is left of the refused file."""
+    engine = engine_of(FakeRows([ROW] * 600), scratch, rows_max=600)
+    assert (await engine.make(export_of(), "out", NOW))[0].rows == 600
+    engine = engine_of(FakeRows([ROW] * 601), scratch, rows_max=600)
+    with pytest.raises(PayloadTooLargeError, match="600 rows"):
+        await engine.make(export_of("e2"), "out", NOW)
+    assert [path.name for path in scratch.directory.iterdir()] == ["e1.xlsx"]
+    assert children() == []
+
+
+async def test_a_file_past_its_size_is_refused(scratch):
+    """The kernel stops the child's writing, not our counting."""
+    rows = [[f"{number}", os.urandom(400).hex(), "1", ""] for number in range(4000)]
+    engine = engine_of(FakeRows(rows), scratch, file_size_bytes_max=256 * 1024)
+    with pytest.raises(UnavailableError):
+        await engine.make(export_of(), "out", NOW)
+    assert list(scratch.directory.iterdir()) == []
+
+
+async def test_memory_is_bounded_by_the_kernel(scratch):
+    """A chunk made to be huge ends the child, not the gateway."""
+    rows = [["1", "x" * (40 * MIB), "1", ""]]
+    engine = engine_of(FakeRows(rows), scratch, memory_bytes_max=96 * MIB)
+    with pytest.raises((PayloadTooLargeError, UnavailableError)):
+        await engine.make(export_of(), "out", NOW)
+    assert children() == []
+
+
+async def test_a_child_that_gets_no_more_rows_ends_at_the_deadline(scratch):
+    """leads hangs: the export is tried again later, and no process stays behind."""
+    engine = engine_of(FakeRows([ROW], hold=True), scratch, timeout_s=1.0)
+    with pytest.raises(DeadlineExceededError):
+        await engine.make(export_of(), "out", NOW)
+    assert children() == []
+    assert list(scratch.directory.glob("*.xlsx")) == []
+
+
+async def test_rows_that_break_off_leave_no_half_a_file(scratch):
+    """The failure of leads is told, with its name."""
+    out = UnavailableError("leads is out", dependency="leads")
+    with pytest.raises(UnavailableError) as caught:
+        await engine_of(FakeRows([ROW], fail=out), scratch).make(export_of(), "out", NOW)
+    assert caught.value.dependency == "leads"
+    assert children() == []
+    assert list(scratch.directory.glob("*.xlsx")) == []
+
+
+async def test_cancelling_kills_the_child(scratch, eventually):
+    """A drain leaves no orphan."""
+    task = asyncio.create_task(engine_of(FakeRows([ROW], hold=True), scratch).make(export_of(), "out", NOW))
+    await eventually(children)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert children() == []
+
+
+async def test_a_child_whose_gateway_is_gone_ends_by_itself_and_leaves_nothing(scratch, tmp_path):
+    """kill -9 of the gateway ends the child's input; without its end mark there is no file."""
+    scratch.make_room(NOW)
+    order = engine_of(FakeRows([]), scratch)._order(export_of(), COLUMNS, (), "out", NOW)
+    from services.gateway.exports.engine import _start  # noqa: PLC0415
+
+    child = await _start()
+    import msgspec  # noqa: PLC0415
+
+    child.stdin.write(msgspec.json.encode(order) + b"\n" + msgspec.json.encode([ROW]) + b"\n")
+    child.stdin.close()
+    async with asyncio.timeout(10):
+        said = await child.stdout.read()
+        assert await child.wait() == 3
+    assert b"broke off" in said
+    assert list(scratch.directory.iterdir()) == []
+
+
+async def test_only_so_many_children_run_at_a_time(scratch, eventually):
+    """Others wait for their turn; two cores are not spent on fallbacks alone."""
+    engine = engine_of(FakeRows([ROW], hold=True), scratch, timeout_s=5.0)
+    tasks = [asyncio.create_task(engine.make(export_of(f"e{number}"), "out", NOW)) for number in range(4)]
+    await eventually(lambda: len(children()) == 2)
+    assert len(children()) == 2
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert children() == []
+
+
+async def test_old_files_and_surplus_ones_make_room(tmp_path):
+    """Retention in days, and a bound for all together; the oldest go first."""
+    scratch = Scratch(tmp_path / "exports", timedelta(days=1), 250)
+    scratch.make_room(NOW)
+    for name, age_h in [("old.csv", 25), ("older.csv", 20), ("newer.csv", 2), ("newest.csv", 1), ("half.partial", 2)]:
+        path = scratch.directory / name
+        path.write_bytes(b"x" * 100)
+        os.utime(path, (NOW.timestamp() - age_h * 3600,) * 2)
+    scratch.make_room(NOW)
+    assert sorted(path.name for path in scratch.directory.iterdir()) == ["newer.csv", "newest.csv"]
