@@ -132,7 +132,8 @@ class _Protocol(HttpToolsProtocol):
         return HeadTooLargeError(f"request line and headers are larger than {self.bounds.head_size_bytes_max} bytes")
 
     def _await_head(self) -> None:
-        self._head_arrived()
+        if self._head_timer is not None:
+            return
         self._unparsed_size_bytes = 0
         self._head_timer = self.loop.call_later(
             self.bounds.head_timeout_s, self._refuse, HeadTimeoutError("the head did not arrive in time")
