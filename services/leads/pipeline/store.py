@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from asyncpg import Record as Row
 from google.protobuf.message import Message
@@ -14,9 +13,8 @@ from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import ActivityRecorded, InvoiceRecorded, OpportunityChanged
 from services.leads.pipeline.domain import Activity, Invoice, Opportunity, PipelineRecord
-
-_REF_SEPARATOR = "\x1f"
-"""unnest() flattens arrays of arrays: refs travel as one text each."""
+from services.leads.rows import jsonb
+from services.leads.timestamps import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +30,20 @@ class _Table:
     def save(self) -> str:
         """Upserts by external id; returns the rows that are new or differ."""
         columns = ", ".join(self.columns)
-        places = ", ".join(f"${place}::{type_}[]" for place, type_ in enumerate(self.columns.values(), start=5))
+        given = ", ".join(f"(x->>{place})::{type_}" for place, type_ in enumerate(self.columns.values(), start=4))
         updates = ", ".join(f"{column} = excluded.{column}" for column in self.columns)
         ours, theirs = (", ".join(f"{row}.{column}" for column in self.columns) for row in ("kept", "excluded"))
         return f"""
-        INSERT INTO {self.name} AS kept (id, customer_id, import_id, external_id, refs, {columns})
-        SELECT id, customer_id, $4, nullif(external_id, ''), string_to_array(refs, E'\\x1f'), {columns}
-        FROM unnest($1::uuid[], $2::uuid[], $3::text[], {places}, ${5 + len(self.columns)}::text[])
-             AS given (id, customer_id, external_id, {columns}, refs)
+        INSERT INTO {self.name} AS kept (import_id, id, customer_id, external_id, refs, {columns})
+        SELECT $2, (x->>0)::uuid, (x->>1)::uuid, x->>2, ARRAY(SELECT jsonb_array_elements_text(x->3)), {given}
+        FROM jsonb_array_elements($1::jsonb) AS x
         ON CONFLICT (external_id) DO UPDATE
         SET customer_id = coalesce(excluded.customer_id, kept.customer_id), refs = excluded.refs, {updates},
             sequence = kept.sequence + 1
         WHERE ({ours}, kept.refs, kept.customer_id)
               IS DISTINCT FROM ({theirs}, excluded.refs, coalesce(excluded.customer_id, kept.customer_id))
         RETURNING *
-        """  # noqa: S608 only names of ours
+        """  # noqa: S608 - only names of ours
 
 
 def _activity_event(row: Row) -> Message:
@@ -54,7 +51,7 @@ def _activity_event(row: Row) -> Message:
         activity_id=str(row["id"]),
         customer_id=str(row["customer_id"]),
         kind=row["kind"],
-        occurred_at=row["occurred_at"],
+        occurred_at=timestamp(row["occurred_at"]),
         duration_s=row["duration_s"],
         owner_id=row["owner_id"],
     )
@@ -68,7 +65,7 @@ def _opportunity_event(row: Row) -> Message:
         amount=_plain(row["amount"]),
         probability=row["probability"] or 0,
         kind=row["kind"],
-        occurred_at=row["occurred_at"],
+        occurred_at=timestamp(row["occurred_at"]),
     )
 
 
@@ -78,7 +75,7 @@ def _invoice_event(row: Row) -> Message:
         customer_id=str(row["customer_id"]),
         amount=_plain(row["amount"]),
         status=row["status"],
-        occurred_at=row["occurred_at"],
+        occurred_at=timestamp(row["occurred_at"]),
     )
 
 
@@ -152,15 +149,19 @@ class PipelineSql:
         if not records:
             return 0
         table = _TABLES[type(records[0])]
-        columns: list[list[Any]] = [[getattr(item, name) for item in records] for name in table.columns]
         rows = await self._tx.fetch(
             table.save,
-            [uuid7() for _ in records],
-            list(customers),
-            [item.external_id for item in records],
+            jsonb(
+                (
+                    uuid7(),
+                    customer,
+                    each.external_id or None,
+                    each.refs,
+                    *(getattr(each, name) for name in table.columns),
+                )
+                for each, customer in zip(records, customers, strict=True)
+            ),
             import_id,
-            *columns,
-            [_REF_SEPARATOR.join(item.refs) for item in records],
         )
         await self._publish(table, rows)
         return sum(row["sequence"] == 1 for row in rows)

@@ -1,6 +1,6 @@
 """Imports in PostgreSQL: files, leases, progress, refused rows."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -23,11 +23,11 @@ from services.leads.intake.imports.usecases import NewImport
 from services.leads.intake.reads import is_id
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.organisation.domain import Person
+from services.leads.organisation.store import upsert_people
 from services.leads.pipeline.domain import Recorded
 from services.leads.pipeline.store import PipelineSql
 from services.leads.routing.store import Snapshots
-
-UpsertPeople = Callable[[Transaction, Sequence[Person]], Awaitable[None]]
+from services.leads.rows import jsonb
 
 WAKE_TOPIC = "imports"
 """Announced when an import was added (`Database.listen`)."""
@@ -55,7 +55,7 @@ WHERE id = $1 AND lease_id = $2 AND rows_done = $3
 """
 _REJECT = """
 INSERT INTO import_rejections (import_id, row, field, reason, raw)
-SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[])
+SELECT $1, (x->>0)::bigint, x->>1, x->>2, x->>3 FROM jsonb_array_elements($2::jsonb) AS x
 """
 _FINISH = """
 UPDATE imports SET state = CASE WHEN $3 = '' THEN 'completed' ELSE 'failed' END, failure = $3, finished_at = $4,
@@ -68,14 +68,13 @@ RETURNING *
 class PostgresStores:
     """`Stores` of one transaction."""
 
-    def __init__(self, tx: Transaction, snapshots: Snapshots, upsert_people: UpsertPeople) -> None:
+    def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
         self._tx = tx
-        self._upsert_people = upsert_people
         self.capture = PostgresCaptureStore(tx, snapshots)
         self.pipeline = PipelineSql(tx)
 
     async def upsert_people(self, people: Sequence[Person]) -> None:
-        await self._upsert_people(self._tx, people)
+        await upsert_people(self._tx, people)
 
 
 class PostgresImportStore:
@@ -174,8 +173,8 @@ class PostgresJobTransaction:
 
     async def advance(self, job: Job, rows: int, recorded: Recorded, rejections: Sequence[Rejection]) -> None:
         if rejections:
-            columns = zip(*((each.row, each.field, each.reason, each.raw) for each in rejections), strict=True)
-            await self._tx.execute(_REJECT, job.id, *columns)
+            refused = jsonb((each.row, each.field, each.reason, each.raw) for each in rejections)
+            await self._tx.execute(_REJECT, job.id, refused)
         # Last, because it locks the row that the lease is kept in.
         tag = await self._tx.execute(
             _ADVANCE,

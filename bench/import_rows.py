@@ -1,0 +1,187 @@
+"""Rows a second of an import, counted when assigned: `python bench/import_rows.py [--rows 20000] [--profile]`.
+
+The import's own runner against a real PostgreSQL, durable as in production; no gateway, no relay. Generated leads, all of
+them open, so that each is routed, given a timer and two events; and the real export where it lies beside the project.
+"""
+
+import argparse
+import contextlib
+import cProfile
+import csv
+import io
+import json
+import os
+import pstats
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvloop
+
+from breakwater.chassis.clock import SystemClock
+from breakwater.chassis.database import Database
+from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.chassis.migrations import migrate
+from breakwater.local.databases import MIGRATIONS, ServiceRoles, provision_database, provision_roles, provision_schema
+from breakwater.local.postgres import PostgresServer
+from services.leads.idempotence import Keyed
+from services.leads.intake.imports import reading
+from services.leads.intake.imports.documents import mapping_of
+from services.leads.intake.imports.domain import Import, ImportLimits
+from services.leads.intake.imports.runner import ImportRunner
+from services.leads.intake.imports.store import PostgresImportStore, PostgresStores
+from services.leads.intake.imports.usecases import Imports, Order
+from services.leads.routing.store import Snapshots
+from services.leads.sla.calendars import load_holidays
+
+ROOT = Path(__file__).resolve().parents[1]
+ZOHO = ROOT.parent / "shared/data/zoho"
+HOLIDAYS = ROOT / "services/leads/sla/holidays.yaml"
+ADMIN = Actor("bench", Role.ADMIN, Scope.ALL)
+ZOHO_HEADERS = (
+    *(
+        "LEADID",
+        "Last Name",
+        "Company",
+        "Lead Owner",
+        "Email",
+        "Mobile",
+        "Website",
+        "Industry",
+        "Lead Source",
+        "Lead Status",
+    ),
+    *("Created Time", "CONVERTED"),
+)
+
+
+class Bench:
+    """A migrated database and what imports into it."""
+
+    def __init__(self, database: Database, limits: ImportLimits) -> None:
+        snapshots = Snapshots(load_holidays(HOLIDAYS))
+        store = PostgresImportStore(database, lambda tx: PostgresStores(tx, snapshots), limits)
+        clock = SystemClock()
+        self._limits = limits
+        self._imports = Imports(store, mapping_of, reading.inspect, clock, limits)
+        self._runner = ImportRunner(store, mapping_of, clock, limits)
+
+    async def run(self, content: bytes, mapping: str) -> tuple[Import, float, float]:
+        """The finished import, seconds from its acceptance to its end, and seconds of this process's CPU."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in reading.pieces_of(content, self._limits):
+                yield piece
+
+        order = Order("bench.csv", mapping, "", reassign=False)
+        accepted, _ = await self._imports.start(ADMIN, order, pieces(), Keyed("bench", "StartImport", "", b""))
+        began_s, cpu_began_s = time.perf_counter(), time.process_time()
+        await self._runner.run_one()
+        took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_began_s
+        done = await self._imports.get(ADMIN, accepted.id)
+        if done.state != "completed" or done.rejected:
+            sys.exit(f"the import went wrong: {done}")
+        return done, took_s, cpu_s
+
+
+def generated(rows: int, first: int) -> bytes:
+    """Open leads of people nobody knows yet, numbered from `first`, in the headers of the real export."""
+    rng = random.Random(first)
+    names = ["Denson", "Hall", "Anderson", "王芳", "张伟", "刘洋", "Müller", "陈静"]
+    industries = ["Education", "Pharma", "制造业", "Technology"]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(ZOHO_HEADERS)
+    for row in range(first, first + rows):
+        writer.writerow(
+            (
+                *(row, rng.choice(names), f"Company {row // 3}", "", f"Person{row}@Example.com"),
+                *(f"{200 + row // 10_000 % 800}-{200 + row // 10_000_000}-{row % 10_000:04d}", f"Site{row}.com"),
+                *(
+                    rng.choice(industries),
+                    "Cold Call",
+                    rng.choice(("Contacted", "Pre Qualified")),
+                    "15 Apr, 2021 00:03:00",
+                ),
+                "No",
+            )
+        )
+    return text.getvalue().encode()
+
+
+def people(count: int = 11) -> bytes:
+    """Somebody to give the leads to."""
+    rows = "".join(f"{2000 + n},,Person {n},p{n}@example.com\n" for n in range(count))
+    return f"USER_ID,First Name,Last Name,Email\n{rows}".encode()
+
+
+def cpu_of_children_s(pid: int) -> float:
+    """Seconds of CPU that the process, its living children and those it has waited for have used (proc(5))."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if pid in {int(stat.parent.name), int(fields[1])}:
+                ticks += sum(map(int, fields[11:15] if int(stat.parent.name) == pid else fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def figure(name: str, value: float, unit: str) -> None:
+    line = {"bench": "import_rows", "figure": name, "value": round(value, 1), "unit": unit}
+    print(json.dumps(line | {"peer": None, "peer_value": None, "ratio": None}))
+
+
+async def measure(server: PostgresServer, rows: int, *, profile: bool) -> None:
+    passwords = ServiceRoles("leads", "bench", "bench")
+    await provision_roles(server.dsn(), [passwords])
+    await provision_database(server.dsn(), "bench")
+    await provision_schema(server.dsn("bench"), "bench", "leads")
+    await migrate(server.dsn("bench", user="leads_owner", password="bench"), "leads", MIGRATIONS["leads"])  # noqa: S106
+    url = f"postgresql://leads@{server.host}:{server.port}/bench"
+    database = await Database.open(url, service="leads", password="bench")  # noqa: S106
+    bench = Bench(database, ImportLimits())
+    if ZOHO.is_dir():
+        await bench.run((ZOHO / "Users.csv").read_bytes(), "zoho-users")
+        done, took_s, _ = await bench.run((ZOHO / "Leads.csv").read_bytes(), "zoho")
+        figure("zoho_leads", done.rows / took_s, "rows/s")
+        for name in ("Contacts", "Potentials", "Calls", "Invoices"):
+            done, took_s, _ = await bench.run((ZOHO / f"{name}.csv").read_bytes(), f"zoho-{name.lower()}")
+            figure(f"zoho_{name.lower()}", done.rows / took_s, "rows/s")
+    await bench.run(people(), "zoho-users")
+    await bench.run(generated(2_000, first=100_000), "zoho")
+    profiler = cProfile.Profile()
+    database_began_s = cpu_of_children_s(server.pid)
+    if profile:
+        profiler.enable()
+    done, took_s, cpu_s = await bench.run(generated(rows, first=1_000_000), "zoho")
+    if profile:
+        profiler.disable()
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(40)
+    figure("open_leads_assigned", done.rows / took_s, "rows/s")
+    figure("open_leads_cpu_of_leads", cpu_s / done.rows * 1e6, "us/row")
+    figure("open_leads_cpu_of_postgres", (cpu_of_children_s(server.pid) - database_began_s) / done.rows * 1e6, "us/row")
+    figure("peak_memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB")
+    await database.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        server = PostgresServer(place / "server", password_file=place / "password", log_file=place / "log")
+        server.start()
+        try:
+            uvloop.run(measure(server, options.rows, profile=options.profile))
+        finally:
+            server.close()
+
+
+if __name__ == "__main__":
+    main()
