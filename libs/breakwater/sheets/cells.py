@@ -100,10 +100,9 @@ class CellEncoder:
         return self._values(f's="{STYLE_DATE}"', letters, numbers, [self._day(value) for value in values], values)
 
     def _datetimes(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
-        day_number = self._times.day_number
-        known = [value and day_number(value) for value in values]
+        known = self._times.day_numbers(values)
         if None in known:
-            values = [self._times.text(value) or value for value in values]
+            values = _or_as_they_came(self._times.texts(values), values)
         return self._values(f's="{STYLE_DATETIME}"', letters, numbers, known, values)
 
     def _booleans(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
@@ -151,6 +150,10 @@ def are_numbers(values: Sequence[str]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _or_as_they_came(texts: Sequence[str | None], values: Sequence[str]) -> list[str]:
+    return [value if text is None else text for text, value in zip(texts, values, strict=True)]
 
 
 def _is_exact(value: str) -> bool:

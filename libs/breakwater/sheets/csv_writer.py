@@ -64,9 +64,13 @@ class CsvWriter:
             case ColumnType.INTEGER | ColumnType.DECIMAL:
                 return _numbers
             case ColumnType.DATETIME:
-                return lambda values: [(self._times.text(value) or _text(value)) if value else "" for value in values]
+                return self._datetimes
             case _:
                 return _texts
+
+    def _datetimes(self, values: Sequence[str]) -> Sequence[str]:
+        texts = self._times.texts(values)
+        return [_text(value) if text is None else text for text, value in zip(texts, values, strict=True)]
 
     def _emit(self, text: str) -> None:
         data = text.encode(self._encoding, "replace")

@@ -1,9 +1,11 @@
-"""Instants as people of one zone read them: canonical UTC text to a spreadsheet's day number or to local text.
+"""Instants as people of one zone read them: canonical UTC text to a spreadsheet's day numbers or to local text.
 
 Spreadsheets keep times without zone (the header names it) as days since 1899-12-30. Days before 1900-03-01 are read
 differently by Excel and LibreOffice, so they have no number here and become text.
 """
 
+import re
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,42 +17,71 @@ _SECOND_US = {
     f":{minute:02}:{second:02}": (minute * 60 + second) * 1_000_000 for minute in range(60) for second in range(60)
 }
 
+_HOUR = 13  # characters of 2026-01-05T01
+_SECOND = 19  # characters of 2026-01-05T01:30:00
+_REST = r":[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
+_FRACTION = re.compile(r"\.[0-9]{1,6}")
+_RESTS = re.compile(f"{_REST}(?:,{_REST})*")
+
 
 class ZoneTimes:
-    """Conversions into one zone. What an hour of UTC is there is worked out once and kept, within a bound."""
+    """Conversions into one zone, a column at a time.
+
+    What an hour of UTC is there is worked out once and kept, within a bound: nearly every column needs nothing else.
+    """
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
         self._hours: dict[str, tuple[int, str]] = {}
 
-    def day_number(self, instant: str) -> str | None:
-        """`2026-01-05T01:30:00.5Z` -> `46027.39583912037`; None for what is no instant or too early."""
-        hour = self._hours.get(instant[:13]) or self._learn_hour(instant[:13])
-        second_us, fraction_us = _SECOND_US.get(instant[13:19]), _fraction_us(instant[19:])
-        if hour is not None and second_us is not None and fraction_us is not None:
-            return _as_days(hour[0] + second_us + fraction_us)
-        local = self._local(instant)
-        return None if local is None or local < _FIRST_SAFE else _as_days((local - _EPOCH) // _MICROSECOND)
+    def day_numbers(self, instants: Sequence[str]) -> list[str | None]:
+        """`2026-01-05T01:30:00.5Z` -> `46027.39583912037`; None for what is no instant or too early, empty for empty."""
+        if not self._know_hours(instants):
+            return [instant and self._exact_day_number(instant) for instant in instants]
+        hours = self._hours
+        return [
+            instant
+            and _as_days(hours[instant[:_HOUR]][0] + _SECOND_US[instant[_HOUR:_SECOND]] + _microseconds(instant))
+            for instant in instants
+        ]
 
-    def text(self, instant: str) -> str | None:
-        """`2026-01-05T01:30:00Z` -> `2026-01-05 09:30:00`; None for what is no instant."""
-        hour = self._hours.get(instant[:13]) or self._learn_hour(instant[:13])
-        if hour is not None and hour[1] and instant[13:19] in _SECOND_US and _fraction_us(instant[19:]) is not None:
-            return f"{hour[1]}{instant[13:19]}{instant[19:-1]}"
-        local = self._local(instant)
-        return None if local is None else local.isoformat(sep=" ")
+    def texts(self, instants: Sequence[str]) -> list[str | None]:
+        """`2026-01-05T01:30:00Z` -> `2026-01-05 09:30:00`; None for what is no instant, empty for empty."""
+        if not self._know_hours(instants) or not all(
+            hour[1] for hour in map(self._hours.get, _hours_of(instants)) if hour
+        ):
+            return [instant and self._exact_text(instant) for instant in instants]
+        hours = self._hours
+        return [instant and hours[instant[:_HOUR]][1] + instant[_HOUR:-1] for instant in instants]
 
-    def _learn_hour(self, hour: str) -> tuple[int, str] | None:
+    def _know_hours(self, instants: Sequence[str]) -> bool:
+        # False when any of them has to be worked out the exact way.
+        rests = ",".join([instant[_HOUR:] for instant in instants if instant])
+        if rests and _RESTS.fullmatch(rests) is None:
+            return False
+        if len(self._hours) >= _HOURS_CACHED_MAX:
+            self._hours.clear()
+        return all(hour in self._hours or self._learn(hour) for hour in _hours_of(instants))
+
+    def _learn(self, hour: str) -> bool:
         # Microseconds since the epoch and text of the local hour. An hour within which the zone's clocks change, or
         # that is none, is left to the exact way; its text is empty where the zone is off by part of an hour.
         first, last = self._local(f"{hour}:00:00Z"), self._local(f"{hour}:59:59Z")
         if first is None or last is None or last - first != timedelta(seconds=3_599) or first < _FIRST_SAFE:
-            return None
-        if len(self._hours) >= _HOURS_CACHED_MAX:
-            self._hours.clear()
+            return False
         text = first.strftime("%Y-%m-%d %H") if first.minute == first.second == 0 else ""
-        known = self._hours[hour] = (first - _EPOCH) // _MICROSECOND, text
-        return known
+        self._hours[hour] = (first - _EPOCH) // _MICROSECOND, text
+        return True
+
+    def _exact_day_number(self, instant: str) -> str | None:
+        local = self._local(instant)
+        return None if local is None or local < _FIRST_SAFE else _as_days((local - _EPOCH) // _MICROSECOND)
+
+    def _exact_text(self, instant: str) -> str | None:
+        local, fraction = self._local(instant), _FRACTION.search(instant)
+        if local is None:
+            return None
+        return local.isoformat(sep=" ", timespec="seconds") + (fraction[0] if fraction else "")
 
     def _local(self, instant: str) -> datetime | None:
         try:
@@ -60,14 +91,13 @@ class ZoneTimes:
             return None
 
 
-def _fraction_us(text: str) -> int | None:
-    # "Z" or ".123456Z"; what is below a microsecond does not count.
-    if text == "Z":
-        return 0
-    digits = text[1:-1]
-    if text[:1] != "." or text[-1] != "Z" or not digits.isdecimal() or not digits.isascii():
-        return None
-    return int(digits.ljust(6, "0")[:6])
+def _hours_of(instants: Sequence[str]) -> set[str]:
+    return {instant[:_HOUR] for instant in instants} - {""}
+
+
+def _microseconds(instant: str) -> int:
+    digits = instant[_SECOND + 1 : -1]
+    return int(digits.ljust(6, "0")) if digits else 0
 
 
 def _as_days(microseconds: int) -> str:

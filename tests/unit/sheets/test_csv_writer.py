@@ -81,10 +81,14 @@ def test_the_summary_counts_rows_and_bytes():
 def test_datetimes_of_all_shapes_are_local():
     """Fractions, early years and zones written out are understood; a broken one is kept as it came."""
     column = [Column("t", "时间", ColumnType.DATETIME)]
-    rows = [["2026-01-05T23:00:00Z"], ["2026-01-05T23:00:00+00:00"], ["1890-01-01T00:00:00Z"], ["soon"]]
-    assert [row[0] for row in read(write(column, rows)[0])[1:]] == [
-        "2026-01-06 07:00:00",
+    rows = [["2026-01-05T23:00:00.250Z"], ["2026-01-05T23:00:00+00:00"], ["1890-01-01T00:00:00Z"], ["soon"], [""]]
+    rows += [["2026-01-05T23"]]
+    assert [(*row, "")[0] for row in read(write(column, rows)[0])[1:]] == [
+        "2026-01-06 07:00:00.250",
         "2026-01-06 07:00:00",
         "1890-01-01 08:05:43",
         "soon",
+        "",
+        "2026-01-05T23",
     ]
+    assert read(write(column, rows[:1])[0])[1] == ["2026-01-06 07:00:00.250"]
