@@ -43,7 +43,7 @@ class Platform:
     """A running platform. `ready` is what `breakwater up` printed."""
 
     state: Path
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes]"
     ready: dict[str, Any]
     clients: list[httpx2.Client] = field(default_factory=list)
 
@@ -129,27 +129,28 @@ def environment(state: Path) -> dict[str, str]:
 def start(state: Path, *arguments: str) -> Platform:
     """Starts a platform on free ports and waits until it says that it is ready."""
     state.mkdir(parents=True, exist_ok=True)
-    log = (state / "launcher.log").open("a")
-    process = subprocess.Popen(
-        [BREAKWATER, "up", "--ports", "auto", "--state", str(state), *arguments],
-        env=environment(state),
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-    )
-    log.close()
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    line = ""
-    end = time.monotonic() + READY_S_MAX
-    while "\n" not in line and time.monotonic() < end and process.poll() is None:
-        line += process.stdout.read() or ""
-        time.sleep(0.02)
-    if "\n" not in line:
+    printed = state / "ready.jsonl"
+    with (state / "launcher.log").open("a") as log, printed.open("w") as out:
+        process = subprocess.Popen(
+            [BREAKWATER, "up", "--ports", "auto", "--state", str(state), *arguments],
+            env=environment(state),
+            stdout=out,
+            stderr=log,
+        )
+
+    def line() -> str | None:
+        text = printed.read_text()
+        ended = process.poll() is not None
+        return text if text.endswith("\n") or ended else None
+
+    try:
+        told = eventually("the platform to be ready", line, within_s=READY_S_MAX, every_s=0.02)
+        return Platform(state, process, json.loads(told))
+    except (AssertionError, ValueError) as error:
         process.kill()
+        process.wait()
         tail = (state / "launcher.log").read_text()[-4_000:]
-        raise AssertionError(f"the platform did not become ready; its log ends:\n{tail}")
-    return Platform(state, process, json.loads(line))
+        raise AssertionError(f"the platform did not become ready; its log ends:\n{tail}") from error
 
 
 @contextmanager
