@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -30,7 +31,7 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    # The machine's function itself: whoever reads it on a hot path pays no method, and can tell that time is real.
+    # The machine's function itself: whoever reads it on a hot path pays for no method.
     monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, duration_s: float) -> None:
@@ -59,6 +60,13 @@ class VirtualClock:
         woken = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._elapsed_s + duration_s, next(self._order), woken))
         await woken
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> asyncio.Future[None]:
+        """Calls `callback` after `delay_s` of this clock unless the answer is cancelled: policies time out by it."""
+        due = asyncio.get_running_loop().create_future()
+        due.add_done_callback(lambda done: None if done.cancelled() else callback())
+        heapq.heappush(self._sleepers, (self._elapsed_s + delay_s, next(self._order), due))
+        return due
 
     async def advance(self, duration_s: float) -> None:
         """Moves time on by `duration_s` seconds, letting each sleeper run at its own moment."""

@@ -7,7 +7,11 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall time for records, monotonic time for every rule."""
+    """Wall time for records, monotonic time for every rule.
+
+    A clock that is not the machine's also has `call_later(delay_s, callback)`, which gives something to `cancel()`:
+    timeouts then follow it instead of the event loop.
+    """
 
     def now(self) -> datetime:
         """The present moment, aware, in UTC."""

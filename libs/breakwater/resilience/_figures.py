@@ -9,7 +9,7 @@ from breakwater.resilience._outcome import ANSWERED, ERRORS, FAILED, REACHED, Ou
 from breakwater.resilience._override import Override
 from breakwater.resilience._settings import PolicySettings
 from breakwater.resilience._snapshot import BulkheadSnapshot, EdgeSnapshot, EdgeTotals
-from breakwater.resilience._window import Bucket, Window, cell_of, cumulative, percentile_ms
+from breakwater.resilience._window import Bucket, Window, cumulative, percentile_ms, slower_than
 
 
 def take_snapshot(
@@ -26,10 +26,10 @@ def take_snapshot(
     """The edge at `now_s`; every part is only read."""
     rolling = window.rolling(now_s)
     calls = sum(rolling.outcomes.values()) - rolling.retries
-    answered = _count(rolling, ANSWERED)
-    reached = _count(rolling, REACHED)
+    answered = rolling.how_many(ANSWERED)
+    reached = rolling.how_many(REACHED)
     # Whoever went away without waiting for the answer tells nothing about availability.
-    waited_for = calls - rolling.outcomes[Outcome.CANCELLED]
+    waited_for = calls - rolling.outcomes.get(Outcome.CANCELLED, 0)
     return EdgeSnapshot(
         caller=settings.caller,
         dependency=settings.dependency,
@@ -42,9 +42,9 @@ def take_snapshot(
         calls=calls,
         availability=_share(answered, waited_for),
         availability_first=_share(answered - rolling.rescued, waited_for),
-        error_rate=_share(_count(rolling, FAILED), reached),
-        slow_rate=_share(sum(rolling.cells[cell_of(settings.slow_call_s) :]), reached),
-        errors={outcome.value: rolling.outcomes[outcome] for outcome in ERRORS},
+        error_rate=_share(rolling.how_many(FAILED), reached),
+        slow_rate=_share(slower_than(rolling.cells, settings.slow_call_s), reached),
+        errors={outcome.value: rolling.outcomes.get(outcome, 0) for outcome in ERRORS},
         rate_per_s=calls / window.span_s(now_s),
         p50_ms=percentile_ms(rolling.cells, 0.5),
         p90_ms=percentile_ms(rolling.cells, 0.9),
@@ -62,17 +62,13 @@ def take_snapshot(
 
 def _totals(past: Bucket, stale: int) -> EdgeTotals:
     return EdgeTotals(
-        outcomes={outcome.value: count for outcome, count in past.outcomes.items()},
+        outcomes={outcome.value: past.outcomes.get(outcome, 0) for outcome in Outcome},
         retries=past.retries,
         fallbacks=past.fallbacks,
         stale=stale,
         latency_s_sum=past.latency_s_sum,
         latency_counts=tuple(cumulative(past.cells)),
     )
-
-
-def _count(bucket: Bucket, outcomes: frozenset[Outcome]) -> int:
-    return sum(bucket.outcomes[outcome] for outcome in outcomes)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -282,7 +282,7 @@ class Policy:
         return left_s
 
     def _refusal(self, kind: type[PolicyError], detail: str, *, retry_after_s: float | None = None) -> PolicyError:
-        self._bucket().outcomes[kind.outcome] += 1
+        self._bucket().count(kind.outcome)
         return kind(self.settings.caller, self.settings.dependency, detail, retry_after_s=retry_after_s)
 
     def _failed(
@@ -318,9 +318,10 @@ class Policy:
         now_s = self._monotonic()
         window = self._window
         bucket = window.newest if now_s < window.end_s else window.bucket(now_s)
-        bucket.outcomes[outcome] += 1
+        bucket.outcomes[outcome] = bucket.outcomes.get(outcome, 0) + 1
         if outcome in REACHED:
-            bucket.cells[cell_of(latency_s)] += 1
+            cell = cell_of(latency_s)
+            bucket.cells[cell] = bucket.cells.get(cell, 0) + 1
             bucket.latency_s_sum += latency_s
         self._breaker.settle(ticket, outcome, slow=latency_s > self._slow_call_s, now_s=now_s)
 

@@ -1,7 +1,6 @@
 """Attempt timeouts at a fraction of `asyncio.timeout`'s cost, with its rules about cancellation."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -17,19 +16,13 @@ class Timer(Protocol):
     def cancel(self) -> object: ...
 
 
-CallLater = Callable[[float, Callable[[], None]], Timer]
+CallLater = Callable[[float, Callable[[], object]], Timer]
 
 
 def call_later_on(clock: Clock) -> CallLater:
-    """The loop's own timers for the machine's clock; for any other clock a task that sleeps on it."""
-    if clock.monotonic is time.monotonic:
-        return lambda delay_s, callback: asyncio.get_running_loop().call_later(delay_s, callback)
-
-    async def sleep_and_call(delay_s: float, callback: Callable[[], None]) -> None:
-        await clock.sleep(delay_s)
-        callback()
-
-    return lambda delay_s, callback: asyncio.get_running_loop().create_task(sleep_and_call(delay_s, callback))
+    """The timers of a clock that has its own, as a virtual one must; otherwise those of the running event loop."""
+    own: CallLater | None = getattr(clock, "call_later", None)
+    return own or (lambda delay_s, callback: asyncio.get_running_loop().call_later(delay_s, callback))
 
 
 class Alarm:
@@ -68,7 +61,6 @@ class Alarms:
         self._waiting: dict[Alarm, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop our timer runs on; None while there is no timer."""
-        self._timer: Timer | None = None
 
     def set(self, now_s: float, timeout_s: float) -> Alarm:
         """An alarm for the current task, `timeout_s` from now."""
@@ -94,7 +86,7 @@ class Alarms:
 
     def _arm(self, loop: asyncio.AbstractEventLoop, delay_s: float) -> None:
         self._loop = loop
-        self._timer = self._call_later(delay_s, self._ring_due)
+        self._call_later(delay_s, self._ring_due)
 
     def _ring_due(self) -> None:
         loop, self._loop = self._loop, None

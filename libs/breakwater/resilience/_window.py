@@ -1,6 +1,6 @@
 """The rolling window: a ring of buckets, so that recording one result costs the same at any rate and window length."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import frexp, inf, ldexp
 from typing import Final
 
@@ -16,7 +16,10 @@ _LOWEST_S: Final = ldexp(1.0, _LOWEST_EXPONENT)
 _OFFSET: Final = 1 - _PER_OCTAVE - _PER_OCTAVE * (_LOWEST_EXPONENT + 1)
 _LAST: Final = 1 + _PER_OCTAVE * (_HIGHEST_EXPONENT - _LOWEST_EXPONENT)
 CELLS: Final = _LAST + 1
-_OCTAVE_ENDS: Final = frozenset({*range(_PER_OCTAVE * 5, _LAST - _PER_OCTAVE, _PER_OCTAVE), _LAST})
+_OCTAVE_ENDS: Final = (*range(_PER_OCTAVE * 5, _LAST - _PER_OCTAVE, _PER_OCTAVE), _LAST)
+
+Cells = dict[int, int]
+"""Results by cell; latencies of one edge lie close together, so few of the cells are ever used."""
 
 
 def cell_of(latency_s: float) -> int:
@@ -57,8 +60,8 @@ class Bucket:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.outcomes = dict.fromkeys(Outcome, 0)
-        self.cells = [0] * CELLS
+        self.outcomes: dict[Outcome, int] = {}
+        self.cells: Cells = {}
         self.latency_s_sum = 0.0
         self.retries = 0
         self.rescued = 0
@@ -71,12 +74,19 @@ class Bucket:
         self.failed = 0
         self.slow = 0
 
+    def count(self, outcome: Outcome) -> None:
+        """One more attempt came to `outcome`."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def how_many(self, outcomes: Iterable[Outcome]) -> int:
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
+
     def add(self, other: "Bucket") -> None:
         """Adds the figures of `other`."""
         for outcome, count in other.outcomes.items():
-            self.outcomes[outcome] += count
-        if other.latency_s_sum or any(other.cells):
-            self.cells = [mine + theirs for mine, theirs in zip(self.cells, other.cells, strict=True)]
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
+        for cell, count in other.cells.items():
+            self.cells[cell] = self.cells.get(cell, 0) + count
         self.latency_s_sum += other.latency_s_sum
         self.retries += other.retries
         self.rescued += other.rescued
@@ -157,13 +167,11 @@ class Window:
         return self.newest
 
 
-def percentile_ms(cells: list[int], share: float) -> float | None:
+def percentile_ms(cells: Cells, share: float) -> float | None:
     """The latency in milliseconds that `share` of the results stay within, interpolated inside its cell."""
-    wanted = share * sum(cells)
-    if wanted == 0:
-        return None
+    wanted = share * sum(cells.values())
     below = 0
-    for cell, count in enumerate(cells):
+    for cell, count in sorted(cells.items()):
         if below + count >= wanted:
             start_s, end_s = cell_bounds_s(cell)
             return 1000 * (start_s if end_s == inf else start_s + (end_s - start_s) * (wanted - below) / count)
@@ -171,10 +179,16 @@ def percentile_ms(cells: list[int], share: float) -> float | None:
     return None
 
 
-def cumulative(cells: list[int]) -> Iterator[tuple[float, int]]:
+def slower_than(cells: Cells, limit_s: float) -> int:
+    """Results in the cell of `limit_s` and above."""
+    first = cell_of(limit_s)
+    return sum(count for cell, count in cells.items() if cell >= first)
+
+
+def cumulative(cells: Cells) -> Iterator[tuple[float, int]]:
     """(upper bound in seconds, results within it) for each octave from half a millisecond to 64 s, then infinity."""
-    within = 0
-    for cell, count in enumerate(cells):
-        within += count
-        if cell in _OCTAVE_ENDS:
-            yield cell_bounds_s(cell)[1], within
+    within, counted = 0, 0
+    for end in _OCTAVE_ENDS:
+        within += sum(cells.get(cell, 0) for cell in range(counted, end + 1))
+        counted = end + 1
+        yield cell_bounds_s(end)[1], within
