@@ -1,6 +1,6 @@
 """What an export job is, which are refused, and what becomes of one that failed (36-39). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,9 +13,9 @@ DATASETS: Mapping[str, str] = {"leads": "线索", "customers": "客户", "assign
 FILTERS: Mapping[str, frozenset[str]] = {
     "leads": frozenset({"stage", "owner_id", "source"}),
     "customers": frozenset({"owner_id"}),
-    "assignments": frozenset({"owner_id"}),
+    "assignments": frozenset({"stage", "owner_id", "source"}),
 }
-FIELDS_MAX = 200
+FIELDS_MAX = 100
 
 
 class Format(StrEnum):
@@ -143,7 +143,12 @@ def after_failure(job: Job, error: BreakwaterError, now: datetime, limits: Limit
         if job.defects + 1 >= limits.defects_max:
             return Failure("internal", "the file could not be made")
         return now + timedelta(seconds=limits.retry_s_max)
-    return Failure(error.code, error.detail)
+    return Failure(error.code, in_words(error.detail, error.errors))
+
+
+def in_words(detail: str, problems: Sequence[FieldError]) -> str:
+    """A sentence and what is wrong with each field."""
+    return " ".join((detail, *(f"{problem.field} {problem.reason}." for problem in problems)))
 
 
 def lost_too_often(job: Job, limits: Limits) -> Failure | None:

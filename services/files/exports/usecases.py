@@ -34,6 +34,7 @@ from services.files.exports.domain import (
     Progress,
     Spec,
     after_failure,
+    in_words,
     lost_too_often,
     problems_of,
 )
@@ -108,7 +109,7 @@ async def claim(claims: Claims, job_id: str, actor: Actor, spec: Spec, now: date
     RateLimitedError when the queue is full.
     """
     problems = problems_of(spec)
-    failure = Failure("invalid_request", "; ".join(f"{p.field} {p.reason}" for p in problems)) if problems else None
+    failure = Failure("invalid_request", in_words("The export cannot be made.", problems)) if problems else None
     return await claims.add(job_id, actor, spec, now, failure)
 
 
