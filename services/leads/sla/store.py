@@ -1,8 +1,11 @@
 """First-touch timers in PostgreSQL: taken by one worker each, however many there are."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
+
+from asyncpg import Record
 
 from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Transaction
@@ -13,7 +16,7 @@ from services.leads.routing.domain import Ledger, Priority
 from services.leads.routing.snapshot import Snapshot
 from services.leads.rows import jsonb
 from services.leads.sla.timers import stop_timers
-from services.leads.sla.usecases import DueTimer, FiredTimers, Overdue
+from services.leads.sla.usecases import DueTimer, FiredTimers, Overdue, OwnedLead
 from services.leads.timestamps import timestamp
 
 
@@ -36,17 +39,29 @@ class PostgresTimerStore:
     async def take_due(self, now: datetime, limit: int) -> list[DueTimer]:
         # Timer, lead and customer are taken together or not at all: whoever claims or captures meanwhile goes first.
         rows = await self._tx.fetch(
-            """
-            SELECT t.lead_id::text, t.stage, t.due_at, t.started_at, l.customer_id::text, l.owner_id, l.priority,
-                   l.sequence, l.name AS lead_name, l.company, l.source
+            f"""
+            SELECT {_OWNED_LEAD}, t.stage, t.due_at, t.started_at
             FROM first_touch_timers t JOIN leads l ON l.id = t.lead_id JOIN customers c ON c.id = l.customer_id
             WHERE t.due_at <= $1 ORDER BY t.due_at LIMIT $2
             FOR UPDATE SKIP LOCKED
-            """,
+            """,  # noqa: S608 - a constant
             now,
             limit,
         )
-        return [DueTimer(**{**row, "priority": Priority(row["priority"])}) for row in rows]
+        return [DueTimer(_owned(row), row["stage"], row["due_at"], row["started_at"]) for row in rows]
+
+    async def lock_siblings(self, leads: Sequence[OwnedLead]) -> list[OwnedLead]:
+        rows = await self._tx.fetch(
+            f"""
+            SELECT {_OWNED_LEAD} FROM leads l
+            WHERE l.customer_id = ANY($1::uuid[]) AND l.id <> ALL($2::uuid[]) AND l.owner_id IS NOT NULL
+                  AND l.stage IN ('new', 'contacted', 'qualified')
+            ORDER BY l.id FOR UPDATE
+            """,  # noqa: S608 - a constant
+            [lead.customer_id for lead in leads],
+            [lead.id for lead in leads],
+        )
+        return [_owned(row) for row in rows]
 
     async def lock_ledger(self) -> Ledger:
         return await routing.lock_ledger(self._tx)
@@ -62,26 +77,34 @@ class PostgresTimerStore:
             UPDATE leads SET sequence = sequence + 1
             FROM jsonb_array_elements($1::jsonb) AS x WHERE leads.id = (x->>0)::uuid
             """,
-            jsonb((each.timer.lead_id, each.next_due_at) for each in fired.overdue),
+            jsonb((each.timer.lead.id, each.next_due_at) for each in fired.overdue),
         )
-        await stop_timers(self._tx, [each.timer.lead_id for each in fired.overdue if each.next_due_at is None])
+        over = [each.timer.lead.id for each in fired.overdue if each.next_due_at is None]
+        await stop_timers(self._tx, [*over, *(each.lead_id for each in fired.transfers)])
         events = [_overdue(each, fired.now) for each in fired.overdue]
-        transfers = [each.transfer for each in fired.overdue if each.transfer is not None]
         if fired.ledger is not None:
-            await routing.move_leads(self._tx, transfers, fired.snapshot.version)
-            await routing.move_customers(self._tx, transfers)
-            events.extend(await routing.keep_decisions(self._tx, transfers, fired.ledger))
+            await routing.move_leads(self._tx, fired.transfers, fired.snapshot.version)
+            await routing.move_customers(self._tx, fired.transfers)
+            events.extend(await routing.keep_decisions(self._tx, fired.transfers, fired.ledger))
         await outbox.add(self._tx, events)
 
 
+_OWNED_LEAD = "l.id::text, l.customer_id::text, l.owner_id, l.priority, l.sequence, l.name, l.company, l.source"
+
+
+def _owned(row: Record) -> OwnedLead:
+    values: dict[str, Any] = {**row, "priority": Priority(row["priority"])}
+    return OwnedLead(**{name: values[name] for name in OwnedLead.__slots__})
+
+
 def _overdue(each: Overdue, now: datetime) -> OutboxEvent:
-    timer = each.timer
+    timer, lead = each.timer, each.timer.lead
     event = LeadOverdue(
-        lead_id=timer.lead_id,
-        customer_id=timer.customer_id,
-        owner_id=timer.owner_id,
+        lead_id=lead.id,
+        customer_id=lead.customer_id,
+        owner_id=lead.owner_id,
         stage=timer.stage,
         supervisor_id=each.supervisor_id,
         due_at=timestamp(timer.due_at),
     )
-    return OutboxEvent.of(event, subject_id=timer.lead_id, sequence=timer.sequence + 1, occurred_at=now)
+    return OutboxEvent.of(event, subject_id=lead.id, sequence=lead.sequence + 1, occurred_at=now)

@@ -1,8 +1,8 @@
 """A database of leads, with what its stores need."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,63 +11,115 @@ import asyncpg
 import pytest
 
 from breakwater.chassis.clock import VirtualClock
-from breakwater.chassis.database import Database
+from breakwater.chassis.database import Database, PoolLimits
+from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.capture import Captured, capture_leads
 from services.leads.intake.domain import LeadDraft, normalise
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
+from services.leads.organisation.domain import Person
+from services.leads.organisation.store import PostgresDirectoryReader, upsert_people
+from services.leads.routing.rulebook import PostgresRulesStore
 from services.leads.routing.store import Snapshots
+from services.leads.routing.waiting import PostgresRerouteStore
 from services.leads.sla.calendars import load_holidays
+from services.leads.sla.store import PostgresTimerStore
 
 HOLIDAYS = Path(__file__).parents[3] / "services/leads/sla/holidays.yaml"
 
+Begin = Callable[[], AbstractAsyncContextManager[Any]]
 
-@dataclass(frozen=True, slots=True)
-class Leads:
-    """The service's stores on a database of the test's own."""
+
+@dataclass
+class Replica:
+    """What one leads process has: a pool and a snapshot of its own."""
 
     database: Database
-    snapshots: Snapshots
     clock: VirtualClock
-    admin: asyncpg.Connection
-    """The superuser: looks at tables."""
+    snapshots: Snapshots = field(default_factory=lambda: Snapshots(load_holidays(HOLIDAYS)))
+
+    def begin(self, store: Any) -> Begin:
+        return partial(store.begin, self.database, self.snapshots)
 
     @property
-    def begin_capture(self) -> Callable[[], AbstractAsyncContextManager[PostgresCaptureStore]]:
-        return partial(PostgresCaptureStore.begin, self.database, self.snapshots)
+    def begin_capture(self) -> Begin:
+        return self.begin(PostgresCaptureStore)
 
     @property
-    def begin_reading(self) -> Callable[[], AbstractAsyncContextManager[PostgresLeadReader]]:
-        return partial(PostgresLeadReader.begin, self.database, self.snapshots)
+    def begin_reading(self) -> Begin:
+        return self.begin(PostgresLeadReader)
+
+    @property
+    def begin_work(self) -> Begin:
+        return self.begin(PostgresWorkStore)
+
+    @property
+    def begin_rules(self) -> Begin:
+        return self.begin(PostgresRulesStore)
+
+    @property
+    def begin_timers(self) -> Begin:
+        return self.begin(PostgresTimerStore)
+
+    @property
+    def begin_rerouting(self) -> Begin:
+        return self.begin(PostgresRerouteStore)
+
+    @property
+    def begin_people(self) -> Begin:
+        return partial(PostgresDirectoryReader.begin, self.database)
 
     async def capture(self, *drafts: LeadDraft, **options: Any) -> list[Captured]:
+        """Captures drafts in one transaction."""
         async with self.begin_capture() as store:
-            return await capture_leads(store, [normalise(draft) for draft in drafts], now=self.clock.now(), **options)
+            normalised = [normalise(draft) for draft in drafts]
+            return await capture_leads(store, normalised, now=self.clock.now(), **options)
 
-    async def add_people(self, *ids: str, **columns: Any) -> None:
-        names = ", ".join(columns)
-        values = "".join(f", ${place}" for place in range(2, len(columns) + 2))
-        for person_id in ids:
-            await self.admin.execute(
-                f"INSERT INTO leads.people (id, name, team_id{', ' if names else ''}{names}) "
-                f"VALUES ($1, 'Name of ' || $1, 'sales'{values})",
-                person_id,
-                *columns.values(),
-            )
-            await self.admin.execute("INSERT INTO leads.workloads (person_id) VALUES ($1)", person_id)
-        await self.admin.execute("UPDATE leads.snapshot_version SET version = version + 1")
+    async def people(self, *people: Person) -> None:
+        """Adds or changes people."""
+        async with self.database.transaction() as tx:
+            await upsert_people(tx, people)
 
-    async def count(self, sql: str, *args: Any) -> Any:
+
+@dataclass
+class Leads(Replica):
+    """The first replica, and the tables behind it."""
+
+    admin: asyncpg.Connection = field(kw_only=True)
+    another: Callable[[], Any] = field(kw_only=True)
+    """`await leads.another()` is a second replica on the same database."""
+
+    async def value(self, sql: str, *args: Any) -> Any:
         return await self.admin.fetchval(sql, *args)
+
+    async def rows(self, sql: str, *args: Any) -> Sequence[asyncpg.Record]:
+        return await self.admin.fetch(sql, *args)
+
+    async def events(self, lead_id: str) -> list[tuple[str, int]]:
+        """Type and sequence of a subject's events, in the order they are published."""
+        rows = await self.rows("SELECT type, sequence FROM outbox WHERE subject_id = $1 ORDER BY position", lead_id)
+        return [(row["type"].rpartition(".")[2], row["sequence"]) for row in rows]
 
 
 @pytest.fixture
 async def leads(fresh_database: Any) -> AsyncIterator[Leads]:
-    """A migrated, empty leads database with the default organisation and rules."""
+    """A migrated, empty leads database with the default organisation and rules; it is Monday 10:00 in Shanghai."""
     where = await fresh_database("leads")
-    database = await Database.open(where.url, service="leads", password=where.password)
+    opened: list[Database] = []
+
+    async def open_database() -> Database:
+        limits = PoolLimits(size_max=8, acquire_timeout_s=20)
+        opened.append(await Database.open(where.url, service="leads", password=where.password, limits=limits))
+        return opened[-1]
+
+    async def another() -> Replica:
+        return Replica(await open_database(), clock)
+
     admin = await asyncpg.connect(where.admin_dsn)
     await admin.execute("SET search_path = leads, public")
-    yield Leads(database, Snapshots(load_holidays(HOLIDAYS)), VirtualClock(), admin)
+    clock = VirtualClock()
+    await clock.advance(3600)
+    yield Leads(await open_database(), clock, admin=admin, another=another)
     await admin.close()
-    await database.close()
+    for database in opened:
+        await database.close()
