@@ -4,13 +4,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import Any, Final, Self, TypeVar
-from uuid import uuid4
 
 import nats.errors
 import nats.js.errors
 import orjson
-from nats.aio.client import Client, Server
+from nats.aio.client import Server
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
@@ -18,6 +18,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from breakwater.chassis.buserrors import DEPENDENCY, DRIVER_ERRORS, StreamMissingError, classify, translated
 from breakwater.chassis.errors import UnavailableError
 from breakwater.chassis.logging import get_logger
+from breakwater.chassis.natsclient import EventClient
 from breakwater.chassis.policies import error_of_policy
 from breakwater.resilience import Policy, PolicyError
 
@@ -97,7 +98,7 @@ class Bus:
         self._options = dict(options)
         self._policy = policy
         self._limits = limits
-        self._client: Client | None = None
+        self._client: EventClient | None = None
         self._subscriptions: list[_Subscription] = []
         self._on_connected: list[Callable[[], None]] = []
         self._first_connect = asyncio.Event()
@@ -152,7 +153,7 @@ class Bus:
         return self._client is not None and self._client.is_connected
 
     @property
-    def client(self) -> Client:
+    def client(self) -> EventClient:
         """nats-py's connection, while there is one; a later one may replace it. Raises `UnavailableError`."""
         if self._client is None or not self._client.is_connected:
             raise UnavailableError("NATS cannot be reached.", dependency=DEPENDENCY)
@@ -255,13 +256,14 @@ class Bus:
                 raise outcome
 
     async def _publish_atomically(self, messages: Sequence[BusMessage], timeout_s: float) -> None:
-        client, batch_id = self.client, uuid4().hex
-        *body, last = messages
-        for position, message in enumerate(body, 1):
-            headers = {**message.headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(position)}
-            await client.publish(message.subject, message.payload, headers=headers)
-        headers = {**last.headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(len(messages))}
-        await self._publish_one(last, headers | {"Nats-Batch-Commit": "1"}, timeout_s)
+        batch_id = token_hex(8)
+        batch = [
+            {**message.headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(position)}
+            for position, message in enumerate(messages, 1)
+        ]
+        body = zip(messages[:-1], batch[:-1], strict=True)
+        await self.client.publish_many([(message.subject, message.payload, headers) for message, headers in body])
+        await self._publish_one(messages[-1], batch[-1] | {"Nats-Batch-Commit": "1"}, timeout_s)
 
     async def _publish_one(self, message: BusMessage, headers: dict[str, str], timeout_s: float) -> None:
         answer = await self.client.request(message.subject, message.payload, timeout=timeout_s, headers=headers)
@@ -302,7 +304,7 @@ class Bus:
                 log.warning("nats_connect_failed", error=type(error).__name__)
             await asyncio.sleep(random.uniform(_RECONNECT_MIN_S, _RECONNECT_MAX_S))  # noqa: S311 - a jitter
 
-    async def _new_client(self, closed: asyncio.Event) -> Client:
+    async def _new_client(self, closed: asyncio.Event) -> EventClient:
         async def disconnected() -> None:
             if not self._closing:
                 log.warning("nats_disconnected")
@@ -322,7 +324,7 @@ class Bus:
             )
             level("nats_error", error=str(error) or type(error).__name__)
 
-        client = Client()
+        client = EventClient()
         await client.connect(
             **self._options, disconnected_cb=disconnected, reconnected_cb=reconnected, closed_cb=ended, error_cb=failed
         )
@@ -334,7 +336,7 @@ class Bus:
         for callback in self._on_connected:
             callback()
 
-    async def _attach(self, client: Client, subscription: _Subscription) -> None:
+    async def _attach(self, client: EventClient, subscription: _Subscription) -> None:
         await client.subscribe(subscription.subject, queue=subscription.queue, cb=subscription.handler)
 
 

@@ -1,11 +1,11 @@
 """How an event looks on NATS: CloudEvents 1.0 attributes as `ce-` headers, a protobuf body. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, unquote
-from uuid import UUID
 
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/protobuf"
@@ -14,6 +14,7 @@ MESSAGE_ID: Final = "Nats-Msg-Id"
 # CloudEvents HTTP binding, 3.1.3.2: printable ASCII but space, double quote and percent stands for itself.
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _PLAIN_SET: Final = frozenset(_PLAIN)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def received(headers: Mapping[str, str] | None, data: bytes) -> Received:
     attribute = ""
     try:
         attribute = "ce-id"
-        event_id = str(UUID(headers["ce-id"]))
+        event_id = _uuid(headers["ce-id"])
         attribute = "ce-type"
         event_type = headers["ce-type"]
         attribute = "ce-subject"
@@ -88,3 +89,9 @@ def encoded(value: str) -> str:
 def decoded(value: str) -> str:
     """What `encoded` was given."""
     return unquote(value) if "%" in value else value
+
+
+def _uuid(text: str) -> str:
+    if not _UUID.fullmatch(text):
+        raise ValueError(text)
+    return text
