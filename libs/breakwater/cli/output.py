@@ -46,9 +46,9 @@ def use_colour() -> bool:
 def _line(row: Sequence[str], widths: Sequence[int], *, bold: bool = False) -> str:
     parts = []
     for text, width in zip(row, widths, strict=True):
-        padded = text + " " * (width - _width(text))
         colour = STATE_COLOURS.get(text)
-        parts.append(click.style(padded, fg=colour, bold=bold) if use_colour() and (colour or bold) else padded)
+        shown = click.style(text, fg=colour, bold=bold) if use_colour() and (colour or bold) else text
+        parts.append(shown + " " * (width - _width(text)))
     return "  ".join(parts).rstrip()
 
 
