@@ -18,6 +18,21 @@ class LeadsSettings(ServiceSettings):
     create_waiting_max: int = Field(default=1_000, ge=1)
     """Creations that may wait for a transaction; one more is answered 429."""
 
+    import_file_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
+    """Of a file to import."""
+    import_unpacked_bytes_max: int = Field(default=512 * 1024 * 1024, ge=1)
+    """Of an XLSX file unpacked; more is taken for a zip bomb."""
+    import_rows_max: int = Field(default=1_000_000, ge=1)
+    """Of a file to import."""
+    import_chunk_rows: int = Field(default=500, ge=1, le=2_000)
+    """Rows imported in one transaction."""
+    import_files_received_max: int = Field(default=4, ge=1)
+    """Files received at once; each is in memory. One more is answered 429."""
+    import_lease_s: float = Field(default=3.0, gt=0)
+    """How long a process that went silent keeps the import it works on."""
+    import_poll_s: float = Field(default=1.0, gt=0)
+    """How often imports are looked for whose process died."""
+
     timer_poll_s: float = Field(default=1.0, gt=0)
     """How often due first-touch timers are looked for."""
     timer_batch_size_max: int = Field(default=200, ge=1, le=1_000)

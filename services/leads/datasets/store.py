@@ -1,6 +1,6 @@
 """Datasets from PostgreSQL: a repeatable-read snapshot, a server-side cursor, cells made text by the database."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +87,7 @@ class PostgresDatasetReader:
         )
         return found
 
-    async def rows(self, query: Query) -> AsyncIterator[list[Sequence[str]]]:
+    async def rows(self, query: Query) -> AsyncGenerator[list[Sequence[str]], None]:
         source = _SOURCES[query.dataset]
         cells = ", ".join(
             _AS_TEXT[column.type].format(source.special.get(column.name, f"{source.main}.{column.name}"))

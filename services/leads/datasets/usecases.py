@@ -1,7 +1,7 @@
 """Giving the rows of a dataset, as far as the caller may see them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class DatasetReader(SnapshotReader, Protocol):
 
     async def count(self, query: Query) -> int: ...
 
-    def rows(self, query: Query) -> AsyncIterator[list[Sequence[str]]]:
+    def rows(self, query: Query) -> AsyncGenerator[list[Sequence[str]], None]:
         """Chunks of rows; cells in the canonical text form of leads.proto, Row."""
         ...
 
@@ -47,7 +47,7 @@ async def stream_dataset(
     criteria: LeadFilter,
     *,
     base_fields_only: bool,
-) -> AsyncIterator[Head | list[Sequence[str]]]:
+) -> AsyncGenerator[Head | list[Sequence[str]], None]:
     """The head, then chunks of rows, all from one snapshot.
 
     Raises InvalidRequestError naming what is wrong with `dataset`, `fields` or `filter`, PermissionDeniedError.
@@ -59,5 +59,7 @@ async def stream_dataset(
     async with begin() as reader:
         query = Query(dataset, columns, await owners_of(reader, actor), criteria)
         yield Head(columns, await reader.count(query))
-        async for chunk in reader.rows(query):
-            yield chunk
+        # Closed at once when the caller goes away: the snapshot holds a connection.
+        async with aclosing(reader.rows(query)) as chunks:
+            async for chunk in chunks:
+                yield chunk

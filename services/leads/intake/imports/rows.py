@@ -49,8 +49,13 @@ class _FilledTemplate:
         return " ".join(text.split())
 
     def reference(self, cells: Sequence[str]) -> str:
-        """As `text`, but an id with a blank part names nothing."""
-        return self.text(cells) if all(cells[index] for index in self.cells) else ""
+        """The id the template names; one with a blank part names nothing."""
+        text = self.pieces[0]
+        for index, piece in zip(self.cells, self.pieces[1:], strict=True):
+            if not cells[index]:
+                return ""
+            text += cells[index] + piece
+        return text
 
 
 @dataclass(frozen=True, slots=True)

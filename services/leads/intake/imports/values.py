@@ -150,13 +150,13 @@ def converter_of(mapping: Mapping, field: Field, column: Column | None) -> Conve
     otherwise = column.otherwise if column else None
     plain = _plain_converter(mapping, field, column.formats if column else ())
     if not words and otherwise is None:
-        return plain if field.type is FieldType.TEXT else _remembering(plain)
+        return plain if field.type is FieldType.TEXT else _Remembered(plain).__getitem__
 
     def by_word(cell: str) -> Value:
         target = words.get(fold(cell), otherwise)
         return plain(cell if target is None else target)
 
-    return _remembering(by_word)
+    return _Remembered(by_word).__getitem__
 
 
 def _plain_converter(  # noqa: PLR0911 one answer for each type
@@ -199,16 +199,15 @@ def _text_converter(chars_max: int) -> Converter:
     return bounded
 
 
-def _remembering(convert: Converter) -> Converter:
-    values: dict[str, Value] = {}
+class _Remembered(dict[str, Value]):
+    """Values by cell, converted when first asked for."""
 
-    def remembered(cell: str) -> Value:
-        value = values.get(cell)
-        if value is None:
-            value = convert(cell)
-            if len(values) >= REMEMBERED_MAX:
-                values.clear()
-            values[cell] = value
+    def __init__(self, convert: Converter) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, cell: str) -> Value:
+        if len(self) >= REMEMBERED_MAX:
+            self.clear()
+        value = self[cell] = self._convert(cell)
         return value
-
-    return remembered
