@@ -10,13 +10,11 @@ from breakwater.chassis.service import Service
 from breakwater.chassis.settings import load
 from breakwater.leads.v1.leads_pb2_grpc import (
     add_ImportServiceServicer_to_server,
-    add_ImportServiceServicer_to_server,
     add_LeadsServiceServicer_to_server,
     add_OrganisationServiceServicer_to_server,
     add_RoutingServiceServicer_to_server,
 )
 from services.leads.api.imports import ImportsApi
-from services.leads.api.imports import ImportApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import OrganisationApi
 from services.leads.api.routing import RoutingApi
@@ -26,11 +24,6 @@ from services.leads.intake.batching import BatchLimits
 from services.leads.intake.imports import reading
 from services.leads.intake.imports.documents import mapping_of
 from services.leads.intake.imports.domain import ImportLimits
-from services.leads.intake.imports.runner import ImportRunner
-from services.leads.intake.imports.store import WAKE_TOPIC, PostgresImportStore, PostgresStores
-from services.leads.intake.imports.usecases import Imports
-from services.leads.intake.imports import reading
-from services.leads.intake.imports.documents import mapping_of
 from services.leads.intake.imports.runner import ImportRunner
 from services.leads.intake.imports.store import WAKE_TOPIC, PostgresImportStore, PostgresStores
 from services.leads.intake.imports.usecases import Imports
@@ -72,10 +65,6 @@ async def serve() -> None:
             begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
             clock=clock,
         )
-        limits = settings.import_limits
-        imports = PostgresImportStore(database, lambda tx: PostgresStores(tx, snapshots), limits)
-        importing = ImportRunner(imports, mapping_of, clock, limits)
-        database.listen(WAKE_TOPIC, importing.wake)
         routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
         organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
         service.add_rpc(
@@ -83,11 +72,6 @@ async def serve() -> None:
             leads,
             callers={"gateway"},
             callers_of={"StreamDataset": {"gateway", "files"}},
-        )
-        service.add_rpc(
-            add_ImportServiceServicer_to_server,
-            ImportApi(Imports(imports, mapping_of, reading.inspect, clock, limits)),
-            callers={"gateway"},
         )
         service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
         service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
@@ -122,7 +106,6 @@ async def serve() -> None:
         )
         database.listen("snapshot", rerouting.wake)
         service.background("lead-creations", creations.run)
-        service.background("imports", importing.run)
         service.background("first-touch-timers", timers.run)
         service.background("reroute-waiting-leads", rerouting.run)
         service.background("outbox-relay", Relay(database, bus, clock).run)

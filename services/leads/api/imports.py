@@ -13,15 +13,13 @@ from services.leads.intake.imports.usecases import Imports, Order
 from services.leads.timestamps import timestamp
 
 
-class ImportApi(ImportServiceServicer):
+class ImportsApi(ImportServiceServicer):
     """Imports of files by mapping."""
 
     def __init__(self, imports: Imports) -> None:
         self._imports = imports
 
-    async def StartImport(
-        self, request: AsyncIterator[pb.StartImportRequest], context: Any
-    ) -> pb.StartImportResponse:
+    async def StartImport(self, request: AsyncIterator[pb.StartImportRequest], context: Any) -> pb.StartImportResponse:
         head = await _head(request)
         started, replayed = await self._imports.start(
             wire.actor_from(head.actor),

@@ -72,7 +72,7 @@ class Platform:
             "SELECT relname FROM pg_class WHERE relnamespace = 'leads'::regnamespace AND relkind IN ('r', 'p')"
         )
         return {
-            row["relname"]: await self.leads.count(f'SELECT count(*) FROM leads."{row["relname"]}"') for row in tables
+            row["relname"]: await self.leads.value(f'SELECT count(*) FROM leads."{row["relname"]}"') for row in tables
         }
 
 
