@@ -10,7 +10,8 @@ from typing import Any
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
-from services.gateway.http.problems import NEXT_STEPS, Problem
+from breakwater.chassis.next_steps import NEXT_STEPS
+from services.gateway.http.problems import Problem
 from services.gateway.http.routes import Route
 
 _VERSION = "1.0.0"

@@ -72,7 +72,6 @@ class _Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_size_bytes = 0
         self._unparsed_size_bytes = 0
         self._head_timer: TimerHandle | None = None
         self._refusal: BreakwaterError | None = None
@@ -95,38 +94,29 @@ class _Protocol(HttpToolsProtocol):
         awaited = self._head_timer
         super().data_received(data)
         if awaited is not None and self._head_timer is awaited:
-            # All of it belongs to a head whose unfinished header the parser keeps to itself, uncounted.
+            # All of it belongs to a head that is not complete yet; a head that came in one piece is counted when it is.
             self._unparsed_size_bytes += len(data)
             if self._unparsed_size_bytes > self.bounds.head_size_bytes_max:
                 self._refuse(self._head_too_large())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_size_bytes = 0
         self._await_head()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._head_arrived()
+        if (
+            len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            > self.bounds.head_size_bytes_max
+        ):
+            self._refusal = self._head_too_large()
+            # Stops the parser, which reports it to data_received and so to send_400_response.
+            raise httptools.HttpParserError(self._refusal.detail)
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
         del msg
         self._refuse(self._refusal or MalformedRequestError("the request is not valid HTTP/1.1"))
-
-    def _count(self, size_bytes: int) -> None:
-        self._head_size_bytes += size_bytes
-        if self._head_size_bytes > self.bounds.head_size_bytes_max:
-            self._refusal = self._head_too_large()
-            # Stops the parser, which reports it to data_received and so to send_400_response.
-            raise httptools.HttpParserError(self._refusal.detail)
 
     def _head_too_large(self) -> HeadTooLargeError:
         return HeadTooLargeError(f"request line and headers are larger than {self.bounds.head_size_bytes_max} bytes")
