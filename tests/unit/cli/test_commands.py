@@ -156,3 +156,11 @@ def test_sample_data_is_chinese_and_belongs_to_nobody():
     addresses = [word for word in leads.content.replace("\n", ",").split(",") if "@" in word]
     assert len(addresses) == 50
     assert all(address.endswith(".example.com") for address in addresses)
+
+
+def test_an_error_code_is_explained_without_a_platform(cli):
+    """The next step; a near miss is guessed."""
+    assert "Idempotency-Key" in cli("explain", "deadline_exceeded").stdout
+    guess = cli("explain", "dead_line_exceeded")
+    assert guess.exit_code == 1
+    assert "Did you mean deadline_exceeded?" in guess.stderr

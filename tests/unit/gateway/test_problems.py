@@ -8,7 +8,7 @@ import pytest
 
 from breakwater.chassis import errors
 from breakwater.chassis.errors import DeadlineExceededError, DependencyAuthError, FieldError, NotFoundError
-from services.gateway.http.problems import NEXT_STEPS
+from breakwater.chassis.next_steps import NEXT_STEPS
 
 LEAD = {"name": "王芳", "source": "website"}
 
