@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from types import MappingProxyType
 
 from services.leads.organisation.domain import Directory, Person, reason_against
 
@@ -152,119 +153,119 @@ def decide(
     customer_owner_id: str | None = None,
 ) -> Decision:
     """Who gets a lead: the customer's owner while they may own leads (116), else whom the first rule finds."""
-    considered: dict[str, Candidate] = {}
     matching = [rule for rule in rules.rules if rule.matches(facts)]
-    if customer_owner_id:
-        owner = directory.people.get(customer_owner_id)
-        if owner is not None and owner.may_own:
-            return Decision(
-                owner_id=owner.id,
-                rule_id=ONE_CUSTOMER_ONE_OWNER,
-                rule_version=rules.version,
-                priority=matching[0].priority if matching else Priority.P3,
-                reason=f"客户已由{owner.name}负责（一客一主）",
-                candidates=(candidate(owner.id, owner.name, ""),),
-            )
-        considered[customer_owner_id] = candidate(
-            customer_owner_id,
-            owner.name if owner else "",
-            reason_against(owner, 0, now) if owner else "组织中没有此人",
-        )
+    # A lead matters as much as any rule says, whoever is free to take it in the end.
+    priority = min((rule.priority for rule in matching), default=Priority.P3)
+    search = _Search(rules.version, facts, directory, ledger, now, priority)
+    if customer_owner_id and (decision := search.keep_with(customer_owner_id)):
+        return decision
     for rule in matching:
-        decision = _ask(rule, rules.version, facts, directory, ledger, now, considered)
-        if decision is not None:
+        if decision := search.ask(rule):
             return decision
-    return Decision(
-        owner_id=None,
-        rule_id=NOBODY,
-        rule_version=rules.version,
-        priority=matching[0].priority if matching else Priority.P3,
-        reason="没有合适人选，线索待分配",
-        candidates=tuple(considered.values()),
-        waiting=True,
-    )
+    return search.decision(None, NOBODY, "没有合适人选，线索待分配", waiting=True)
 
 
-def _ask(
-    rule: Rule,
-    version: int,
-    facts: Facts,
-    directory: Directory,
-    ledger: Ledger,
-    now: datetime,
-    considered: dict[str, Candidate],
-) -> Decision | None:
-    """The decision of one rule, or None when it has nobody eligible; adds whom it considered to `considered`."""
-    target = rule.target
-    if target.kind is TargetKind.TEAM:
-        return _turn(rule, version, facts, directory, ledger, now, considered)
-    person_id = str(facts.get("owner_id") or "") if target.kind is TargetKind.IMPORTED_OWNER else target.id
-    if not person_id:
-        return None
-    person = directory.people.get(person_id)
-    if person is None:
-        considered[person_id] = candidate(person_id, "", "组织中没有此人")
-        return None
-    if target.kind is TargetKind.DUTY_DESK:
-        # The last resort takes whatever comes, at any hour and without a limit.
-        against = "" if person.active else "不在职"
-        reason = f"规则「{rule.title}」：没有其他合适人选，由{person.name}承接"
-    else:
-        against = reason_against(person, ledger.open_leads.get(person_id, 0), now)
-        reason = f"规则「{rule.title}」：由{person.name}跟进"
-    considered[person_id] = candidate(person_id, person.name, against)
-    if against:
-        return None
-    return Decision(
-        owner_id=person_id,
-        rule_id=rule.id,
-        rule_version=version,
-        priority=rule.priority,
-        reason=reason,
-        candidates=tuple(considered.values()),
-        waiting=target.kind is TargetKind.DUTY_DESK,
-    )
+@dataclass(slots=True)
+class _Search:
+    """The search for one lead's owner, rule by rule; remembers whom it considered and why they were rejected."""
 
+    version: int
+    facts: Facts
+    directory: Directory
+    ledger: Ledger
+    now: datetime
+    priority: Priority
+    considered: dict[str, Candidate] = field(default_factory=dict)
 
-def _turn(
-    rule: Rule,
-    version: int,
-    facts: Facts,
-    directory: Directory,
-    ledger: Ledger,
-    now: datetime,
-    considered: dict[str, Candidate],
-) -> Decision | None:
-    """One turn of the team's smooth weighted round robin: each credit grows by its weight, the richest pays for all."""
-    team_id = rule.target.id
-    eligible: list[Person] = []
-    for person in directory.members.get(team_id, ()):
-        against = (
-            "不参与轮转"
-            if person.weight == 0
-            else reason_against(person, ledger.open_leads.get(person.id, 0), now)
-            or _not_covering(person, rule.target.match, facts)
+    def keep_with(self, owner_id: str) -> Decision | None:
+        """One customer, one owner (116); being off duty or full is no reason to change hands."""
+        owner = self.directory.people.get(owner_id)
+        if owner is None:
+            self._consider(owner_id, "", "组织中没有此人")
+            return None
+        if not owner.may_own:
+            self._consider(owner.id, owner.name, self._against(owner))
+            return None
+        self._consider(owner.id, owner.name, "")
+        return self.decision(owner.id, ONE_CUSTOMER_ONE_OWNER, f"客户已由{owner.name}负责（一客一主）")
+
+    def ask(self, rule: Rule) -> Decision | None:
+        """The decision of one rule, or None when it has nobody eligible."""
+        kind = rule.target.kind
+        if kind is TargetKind.TEAM:
+            return self._turn(rule)
+        person_id = str(self.facts.get("owner_id") or "") if kind is TargetKind.IMPORTED_OWNER else rule.target.id
+        if not person_id:
+            return None
+        person = self.directory.people.get(person_id)
+        if person is None:
+            self._consider(person_id, "", "组织中没有此人")
+            return None
+        if kind is TargetKind.DUTY_DESK:
+            # The last resort takes whatever comes, at any hour and without a limit.
+            against = "" if person.active else "不在职"
+            reason = f"规则「{rule.title}」：没有其他合适人选，由{person.name}承接"
+        else:
+            against = self._against(person)
+            reason = f"规则「{rule.title}」：由{person.name}跟进"
+        self._consider(person.id, person.name, against)
+        if against:
+            return None
+        return self.decision(person.id, rule.id, reason, waiting=kind is TargetKind.DUTY_DESK)
+
+    def _turn(self, rule: Rule) -> Decision | None:
+        """One turn of the team's smooth weighted round robin: each credit grows by its weight, the richest pays all."""
+        team_id, credit = rule.target.id, self.ledger.credit
+        turn: dict[str, int] = {}
+        total = 0
+        chosen: Person | None = None
+        for person in self.directory.members.get(team_id, ()):
+            against = (
+                "不参与轮转"
+                if person.weight == 0
+                else self._against(person) or _not_covering(person, rule.target.match, self.facts)
+            )
+            self._consider(person.id, person.name, against or "本轮未轮到")
+            if against:
+                continue
+            total += person.weight
+            turn[person.id] = credit.get(person.id, 0) + person.weight
+            # Of equals the first by id: members come in that order.
+            if chosen is None or turn[person.id] > turn[chosen.id]:
+                chosen = person
+        if chosen is None:
+            return None
+        turn[chosen.id] -= total
+        self._consider(chosen.id, chosen.name, "")
+        team = self.directory.teams.get(team_id)
+        reason = f"规则「{rule.title}」：{team.name if team else team_id}轮到{chosen.name}"
+        return self.decision(chosen.id, rule.id, reason, turn=turn)
+
+    def decision(
+        self,
+        owner_id: str | None,
+        rule_id: str,
+        reason: str,
+        *,
+        waiting: bool = False,
+        turn: Mapping[str, int] = MappingProxyType({}),
+    ) -> Decision:
+        return Decision(
+            owner_id=owner_id,
+            rule_id=rule_id,
+            rule_version=self.version,
+            priority=self.priority,
+            reason=reason,
+            candidates=tuple(self.considered.values()),
+            waiting=waiting,
+            turn=turn,
         )
-        considered[person.id] = candidate(person.id, person.name, against or "本轮未轮到")
-        if not against:
-            eligible.append(person)
-    if not eligible:
-        return None
-    turn = {person.id: ledger.credit.get(person.id, 0) + person.weight for person in eligible}
-    # Of equals the first by id: `max` keeps the order of the members.
-    chosen = max(eligible, key=lambda person: turn[person.id])
-    turn[chosen.id] -= sum(person.weight for person in eligible)
-    considered[chosen.id] = candidate(chosen.id, chosen.name, "")
-    team = directory.teams.get(team_id)
-    return Decision(
-        owner_id=chosen.id,
-        rule_id=rule.id,
-        rule_version=version,
-        priority=rule.priority,
-        reason=f"规则「{rule.title}」：{team.name if team else team_id}轮到{chosen.name}",
-        candidates=tuple(considered.values()),
-        turn=turn,
-    )
+
+    def _against(self, person: Person) -> str:
+        return reason_against(person, self.ledger.open_leads.get(person.id, 0), self.now)
+
+    def _consider(self, person_id: str, name: str, rejected_because: str) -> None:
+        self.considered[person_id] = candidate(person_id, name, rejected_because)
 
 
 def _not_covering(person: Person, match: Sequence[str], facts: Facts) -> str:

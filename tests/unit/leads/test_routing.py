@@ -119,6 +119,14 @@ def test_a_customer_with_an_owner_stays_with_them() -> None:
     assert (decision.owner_id, decision.rule_id, decision.priority) == ("1", ONE_CUSTOMER_ONE_OWNER, "P1")
 
 
+@pytest.mark.capability(3)
+def test_a_lead_matters_as_much_as_any_rule_says() -> None:
+    """A P0 lead whose expert is away stays P0, also at the duty desk."""
+    facts = {"region": "华东", "industry": "制造业", "budget": Decimal(900_000)}
+    decision = decide(rules(P0, ROTATION), facts, directory(Person("ace", "王牌", on_duty=False)), ledger(), NOW)
+    assert (decision.owner_id, decision.priority, why(decision)["ace"]) == (DUTY_DESK, "P0", "不在岗")
+
+
 @pytest.mark.capability(116)
 def test_a_customer_of_somebody_who_left_gets_a_new_owner() -> None:
     """The owner who left stands in the explanation."""
