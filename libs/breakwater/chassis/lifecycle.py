@@ -3,6 +3,7 @@ it went.
 """
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,8 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
     or policies.
     """
     metrics.add_process_collectors()
+    # gRPC's core writes lines of its own format to standard error, among them every GOAWAY of a drain.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         uvloop.run(main())
     except (MisconfiguredError, InvalidPolicyError) as error:

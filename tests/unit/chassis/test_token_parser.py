@@ -79,3 +79,17 @@ def test_a_time_is_a_plain_number(value):
     """NumericDate (RFC 7519 2): no booleans, no texts, nothing negative or absurd."""
     with pytest.raises(TokenRefusedError):
         preparse.time({"exp": value}, "exp")
+
+
+@pytest.mark.parametrize("value", ["", "x" * 201, "gate\nway", "a\tb", "\x00", "\ud800", "\u202egateway", 7, None, ["x"]])
+def test_a_text_is_short_and_printable(value):
+    """Names end up in logs and metrics: no control characters, no reversed writing, no lone surrogates, no numbers."""
+    assert not preparse.is_text(value)
+    assert preparse.is_text("值班席 duty-desk")
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_is_refused(constant):
+    """Python reads these constants; JSON has none of them."""
+    payload = b64(b'{"extra": ' + constant.encode() + b"}")
+    assert outcome(f"{b64(json.dumps(HEADER).encode())}.{payload}.{SIGNATURE}") is None

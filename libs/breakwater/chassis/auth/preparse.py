@@ -8,7 +8,6 @@ doubtful is refused.
 import base64
 import binascii
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeGuard
@@ -129,7 +128,6 @@ def _json_object(content: bytes) -> dict[str, Any]:
             content.decode("utf-8"),
             object_pairs_hook=_without_duplicates,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:
         raise TokenRefusedError(Reason.MALFORMED) from error
@@ -147,10 +145,3 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise TokenRefusedError(Reason.MALFORMED)
-
-
-def _finite(literal: str) -> float:
-    value = float(literal)
-    if not math.isfinite(value):
-        raise TokenRefusedError(Reason.MALFORMED)
-    return value
