@@ -81,12 +81,15 @@ async def _replay(options: Options, seqs: tuple[int, ...]) -> "list[DeadLetter]"
 
 @asynccontextmanager
 async def _bus(options: Options) -> "AsyncIterator[Bus]":
+    from breakwater.chassis import logging  # noqa: PLC0415
     from breakwater.chassis.bus import Bus  # noqa: PLC0415
     from breakwater.chassis.errors import UnavailableError  # noqa: PLC0415
     from breakwater.local.secret_files import secret_text  # noqa: PLC0415
 
     if options.gateway is not None:
         raise CommandError("Dead letters are read from NATS itself, which --gateway does not name: use --state.")
+    # What the bus logs is for services; a person gets the error.
+    logging.configure("cli", "error")
     state = State.at(options.state)
     nats = control.ask(state.control_socket, "status")["nats"]
     password = secret_text(state.secrets / f"nats-{nats['user']}.password")

@@ -39,6 +39,7 @@ def command(options: Options, ports_choice: str, seed: int | None) -> None:
     # Imported here: the launcher brings asyncpg and the chassis with it.
     import asyncio  # noqa: PLC0415
 
+    from breakwater.chassis import logging  # noqa: PLC0415
     from breakwater.local import topology  # noqa: PLC0415
     from breakwater.local.launcher import Launcher  # noqa: PLC0415
     from breakwater.local.logs import Console  # noqa: PLC0415
@@ -46,6 +47,8 @@ def command(options: Options, ports_choice: str, seed: int | None) -> None:
 
     if options.gateway is not None:
         raise click.UsageError("`up` starts a local platform; --gateway names a remote one.")
+    # To standard error: standard output has one line and no more.
+    logging.configure("launcher", "warning")
     state = State.at(options.state)
     ports = topology.automatic_ports() if ports_choice == "auto" else topology.default_ports()
     console = Console(quiet=options.quiet)
