@@ -1,6 +1,6 @@
 """The services behind the gateway: each one's stubs over its one guarded channel, and what exports ask of them."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -117,7 +117,7 @@ class FilesClient:
         bridge.raise_failure()
         return _job(reply.job)
 
-    async def content(self, job_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def content(self, job_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """Part of a finished file. Raises `BreakwaterError`."""
         request = files_pb2.ReadContentRequest(export_id=job_id, offset=offset, length=length)
         async with aclosing(

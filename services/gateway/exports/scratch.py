@@ -1,6 +1,6 @@
 """The files of the local engine on disk: one for each export, bounded in age and in size together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ class Scratch:
                 path.unlink(missing_ok=True)
                 kept_bytes -= status.st_size
 
-    async def read(self, path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def read(self, path: Path, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """Part of a file in chunks. Raises `FileNotFoundError` before the first one when its time is over."""
         # Read on the loop: a chunk comes from the page cache in tens of microseconds, a thread's hop costs more.
         with path.open("rb") as file:

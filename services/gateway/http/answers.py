@@ -4,7 +4,7 @@ Views are plain dictionaries typed as TypedDicts, which FastAPI shows in OpenAPI
 (measurements.md: a model per answer costs half of the throughput).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -41,7 +41,7 @@ class StreamAnswer:
     """An answer sent piece by piece, each when the client has room for it. `size_bytes` is the length promised."""
 
     status: int
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
     size_bytes: int
     media_type: bytes
     headers: list[Header] = field(default_factory=list)

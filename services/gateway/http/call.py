@@ -40,9 +40,27 @@ class Call(Request):
         """A body is being waited for: a time-out now is the client's."""
         self.content = b""
         """The JSON body as it came, once it was read."""
+        self.route = ""
+        """The path's pattern, once it is known."""
+        self.answer_headers: list[tuple[bytes, bytes]] = []
+        """What is told with whatever the answer will be."""
         self._hmac_key = hmac_key
-        if len(self.raw_headers) != len(scope["headers"]):
-            _refuse_doubles(scope["headers"])
+
+    def refuse_doubled_headers(self) -> None:
+        """Raises `InvalidRequestError` when a header that decides came twice: two parties might read two requests."""
+        if len(self.raw_headers) == len(self.scope["headers"]):
+            return
+        names = [name for name, _ in self.scope["headers"]]
+        doubled = [name.decode() for name in _SINGLE if names.count(name) > 1]
+        if doubled:
+            raise InvalidRequestError(
+                "a header was sent twice", errors=tuple(FieldError(name, "must be sent once") for name in doubled)
+            )
+
+    async def gone(self) -> None:
+        """Returns when the client has left; only for a request whose body was read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     def header(self, name: str) -> str | None:
         """The value of a header, given in lower case."""
@@ -100,12 +118,3 @@ class Call(Request):
 
 def _too_large(size_bytes_max: int) -> PayloadTooLargeError:
     return PayloadTooLargeError(f"the body is larger than {size_bytes_max} bytes")
-
-
-def _refuse_doubles(headers: list[tuple[bytes, bytes]]) -> None:
-    names = [name for name, _ in headers]
-    doubled = [name.decode() for name in _SINGLE if names.count(name) > 1]
-    if doubled:
-        raise InvalidRequestError(
-            "a header was sent twice", errors=tuple(FieldError(name, "must be sent once") for name in doubled)
-        )

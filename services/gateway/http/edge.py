@@ -8,8 +8,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
+from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
@@ -88,38 +90,49 @@ class Edge:
         self._clock = clock
         self._in_flight = 0
         self._durations: dict[tuple[str, str, int], Histogram] = {}
+        IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise TypeError(f"the gateway speaks HTTP, not {scope['type']}")
         started_s = time.perf_counter()
-        request_id = secrets.token_hex(12)
-        headers: list[Header] = [(b"x-request-id", request_id.encode())]
-        route: Route | None = None
-        reply: Answer | StreamAnswer
+        call = Call(scope, receive, secrets.token_hex(12), self._hmac_key)
+        telemetry.join(call.header("traceparent"))
         self._in_flight += 1
-        IN_FLIGHT.set(self._in_flight)
         try:
-            self._require_room()
-            call = Call(scope, receive, request_id, self._hmac_key)
-            telemetry.join(call.header("traceparent"))
-            route, path_parameters = self._resolve(scope)
-            reply = await self._answer(route, path_parameters, call, headers)
-        except BreakwaterError as error:
-            reply = problem(error, request_id)
-            if error.status >= 500:  # noqa: PLR2004
-                _log.warning("request_failed", request_id=request_id, code=error.code, dependency=error.dependency)
+            with telemetry.span(scope["method"], SpanKind.SERVER) as span:
+                reply = await self._reply(call)
+                if span is not None:
+                    span.set_attributes(_attributes(call, reply))
+            await self._send(call, reply, send)
         except ClientGoneError:
             return
-        except Exception:  # noqa: BLE001 - whatever escapes is a defect: logged with its trace, told without its text
-            _log.exception("request_crashed", request_id=request_id, route=route.path if route else None)
-            reply = problem(InternalError("Something went wrong on our side."), request_id)
         finally:
             self._in_flight -= 1
+        self._observe(call, reply.status, time.perf_counter() - started_s)
+
+    async def _reply(self, call: Call) -> Answer | StreamAnswer:
         try:
-            await self._send(reply, headers, send)
-        finally:
-            self._observe(scope["method"], route, reply.status, time.perf_counter() - started_s)
+            self._require_room()
+            call.refuse_doubled_headers()
+            route, path_parameters = self._resolve(call.scope)
+            call.route = route.path
+            return await self._answer(route, path_parameters, call)
+        except BreakwaterError as error:
+            if error.status >= 500:  # noqa: PLR2004
+                _log.warning(
+                    "request_failed",
+                    request_id=call.request_id,
+                    route=call.route,
+                    code=error.code,
+                    dependency=error.dependency,
+                )
+            return problem(error, call.request_id)
+        except ClientGoneError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever escapes is a defect: logged with its trace, told without its text
+            _log.exception("request_crashed", request_id=call.request_id, route=call.route)
+            return problem(InternalError("Something went wrong on our side."), call.request_id)
 
     def _require_room(self) -> None:
         if self._in_flight > self._limits.concurrency_max:
@@ -142,14 +155,12 @@ class Edge:
             raise MethodNotAllowedError(f"{path} does not take this method", tuple(sorted(allowed)))
         raise NotFoundError("there is no such route")
 
-    async def _answer(
-        self, route: Route, path_parameters: dict[str, str], call: Call, headers: list[Header]
-    ) -> Answer | StreamAnswer:
+    async def _answer(self, route: Route, path_parameters: dict[str, str], call: Call) -> Answer | StreamAnswer:
         if not route.access.open:
             call.actor = await self._verifier.verify(bearer(call.header("authorization")))
             if call.actor.role not in route.access.roles:
                 raise PermissionDeniedError(f"the role {call.actor.role} may not do this")
-            self._take_token(call, headers)
+            self._take_token(call)
         deadline_s = requested_timeout_s(call, route.access.deadline_max_s)
         deadline = Deadline.after(deadline_s, clock=self._clock)
         current_deadline.set(deadline)
@@ -161,7 +172,8 @@ class Edge:
                 raise BodyTimeoutError("the body did not arrive in time") from None
             raise DeadlineExceededError("the answer was not there in time") from None
 
-    def _take_token(self, call: Call, headers: list[Header]) -> None:
+    def _take_token(self, call: Call) -> None:
+        headers = call.answer_headers
         headers.append((b"ratelimit-policy", self._rate_limiter.policy_header))
         try:
             headers.append((b"ratelimit", self._rate_limiter.take(call.actor.sub)))
@@ -170,35 +182,52 @@ class Edge:
             headers.append((b"ratelimit", self._rate_limiter.refusal_header(error)))
             raise
 
-    async def _send(self, reply: Answer | StreamAnswer, headers: list[Header], send: Send) -> None:
-        size_bytes = len(reply.body) if isinstance(reply, Answer) else reply.size_bytes
-        if reply.body if isinstance(reply, Answer) else True:
-            headers.append((b"content-type", reply.media_type))
-        headers += (
-            (b"content-length", str(size_bytes).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            *reply.headers,
-        )
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    async def _send(self, call: Call, reply: Answer | StreamAnswer, send: Send) -> None:
+        headers: list[Header] = [(b"x-request-id", call.request_id.encode()), *call.answer_headers, *reply.headers]
+        headers.append((b"x-content-type-options", b"nosniff"))
+        if not any(name == b"cache-control" for name, _ in reply.headers):
+            headers.append((b"cache-control", b"no-store"))
         if isinstance(reply, Answer):
+            if reply.body:
+                headers.append((b"content-type", reply.media_type))
+            headers.append((b"content-length", str(len(reply.body)).encode()))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
             return
+        headers += ((b"content-type", reply.media_type), (b"content-length", str(reply.size_bytes).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        # The server says nothing to one who sends on to a client that left: only `receive` tells.
+        leaving = asyncio.ensure_future(call.gone())
         try:
-            async for chunk in reply.chunks:
-                async with asyncio.timeout(self._limits.send_timeout_s):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with aclosing(reply.chunks) as chunks:
+                async for chunk in chunks:
+                    if leaving.done():
+                        raise ClientGoneError
+                    async with asyncio.timeout(self._limits.send_timeout_s):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (BreakwaterError, TimeoutError) as error:
             # The status is out: only a connection that ends short of its Content-Length can still tell.
-            _log.warning("stream_cut", error=type(error).__name__, detail=getattr(error, "detail", ""))
+            _log.warning("stream_cut", request_id=call.request_id, error=type(error).__name__)
             raise ConnectionAbortedError("the stream was cut") from None
+        finally:
+            leaving.cancel()
         await send({"type": "http.response.body", "body": b""})
 
-    def _observe(self, method: str, route: Route | None, status: int, duration_s: float) -> None:
-        key = (method if route else "_OTHER", route.path if route else "_OTHER", status)
+    def _observe(self, call: Call, status: int, duration_s: float) -> None:
+        # Methods and paths that nobody declared are one label: a scanner must not make metrics grow.
+        key = (call.scope["method"] if call.route else "_OTHER", call.route or "_OTHER", status)
         child = self._durations.get(key)
         if child is None:
             child = self._durations[key] = REQUEST_DURATION.labels(key[0], key[1], str(status))
         child.observe(duration_s)
+
+
+def _attributes(call: Call, reply: Answer | StreamAnswer) -> dict[str, str | int]:
+    return {
+        "http.request.method": call.scope["method"],
+        "http.route": call.route,
+        "http.response.status_code": reply.status,
+    }
 
 
 def requested_timeout_s(call: Call, deadline_max_s: float) -> float:

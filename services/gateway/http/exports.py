@@ -1,7 +1,8 @@
 """Exports and their content (36-39): `/v1/exports`."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Literal, NotRequired, Protocol
 
 from pydantic import ConfigDict, Field
@@ -99,7 +100,7 @@ class ExportView(TypedDict):
 class Content(Protocol):
     """Where full files are read. Raises `BreakwaterError`."""
 
-    def content(self, job_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+    def content(self, job_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """Part of a file."""
         ...
 
@@ -155,7 +156,7 @@ def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> 
         media_type = _MEDIA_TYPES[export.spec.format]
         return StreamAnswer(206 if part else 200, chunks, length, media_type, headers)
 
-    def _chunks(export: Export, offset: int, length: int) -> AsyncIterator[bytes]:
+    def _chunks(export: Export, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         if export.engine is Engine.LOCAL:
             return scratch.read(scratch.path(export.id, export.spec.format), offset, length)
         return files.content(export.job_id, offset, length)
@@ -171,17 +172,18 @@ def _refuse_what_is_not_there(body: NewExport) -> None:
         raise InvalidRequestError("this kind of file is not made yet", errors=refused)
 
 
-async def _begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _begun(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """The same chunks, the first one already read: what fails before it can still be told by the status."""
     try:
         first = await anext(chunks, b"")
     except FileNotFoundError:
         raise NotFoundError("the file's retention is over", code="export_expired") from None
 
-    async def with_the_first() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
+    async def with_the_first() -> AsyncGenerator[bytes, None]:
+        async with aclosing(chunks):
+            yield first
+            async for chunk in chunks:
+                yield chunk
 
     return with_the_first()
 

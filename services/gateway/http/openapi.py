@@ -82,7 +82,7 @@ def _complete(operation: dict[str, Any], route: Route) -> None:
         parameters.append(
             _header(
                 "Idempotency-Key",
-                "A replay answers the first result, marked Idempotent-Replayed: true.",
+                "A replay within 48 h answers the first result, marked Idempotent-Replayed: true.",
                 {"type": "string", "minLength": 1, "maxLength": 200},
             )
         )
