@@ -84,6 +84,10 @@ test-chaos: setup-dev ## processes killed in the middle
 test-simulation: setup-dev ## seeded schedules of the policy layer
 	$(PYTEST) tests/simulation
 
+.PHONY: capabilities
+capabilities: setup-dev ## write the tests' column of docs/capabilities.md
+	$(BIN)/python -m tests.support.capabilities
+
 .PHONY: gate
 gate: setup-dev ## may this tree replace what is deployed? protos and auth vectors of all services
 	$(BIN)/breakwater gate --env prod

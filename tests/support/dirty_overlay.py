@@ -80,7 +80,12 @@ def dirty_overlay(seed: int, rows: int = 600) -> Overlay:
             cells = _disguised(rng, people[index])
             seen_before = True
         amount, budget = rng.choice(_AMOUNTS)
-        cells |= {"来源": rng.choice(_SOURCES), "预算": amount, "创建时间": rng.choice(_TIMES), "状态": rng.choice(_STATES)}
+        cells |= {
+            "来源": rng.choice(_SOURCES),
+            "预算": amount,
+            "创建时间": rng.choice(_TIMES),
+            "状态": rng.choice(_STATES),
+        }
         refused = None
         if rng.random() < 1 / 6:
             refused = rng.choice(list(_FAULTS))
@@ -101,7 +106,9 @@ def _new_person(rng: random.Random, index: int) -> _Person:
     # Numbered, so that two people never share a key by accident: the answer stays known.
     name = rng.choice(_SURNAMES) + "".join(rng.sample(_GIVEN, 2))
     company = f"{rng.choice(_TOWNS)}{rng.choice(_TRADES)}{_chinese(index)}有限公司"
-    return _Person(name, company, f"1{rng.choice('3578')}{rng.randrange(10)}{index:08d}", f"p{index}@example{index % 7}.cn")
+    return _Person(
+        name, company, f"1{rng.choice('3578')}{rng.randrange(10)}{index:08d}", f"p{index}@example{index % 7}.cn"
+    )
 
 
 def _chinese(number: int) -> str:
