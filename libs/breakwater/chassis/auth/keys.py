@@ -7,10 +7,12 @@ use and says so by a metric and the log.
 
 import asyncio
 import json
-import urllib.error
+import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from breakwater.chassis.settings import MisconfiguredError
 JWKS_SIZE_BYTES_MAX = 256 * 1024
 KEYS_MAX = 64
 FETCH_TIMEOUT_S = 3.0
+FIND_WAIT_S = 0.5
+"""How long a request with an unknown key id waits for a look at the source."""
 
 _DEVELOPMENT = "development"
 _log = get_logger(__name__)
@@ -136,8 +140,8 @@ class KeySource:
         self._retry_s = retry_s
         self._keys: dict[str, PublicKey] = {}
         self._content = b""
-        self._looked_at = -unknown_key_refresh_s
-        self._loading = asyncio.Lock()
+        self._looked_at_s = -unknown_key_refresh_s
+        self._looking: asyncio.Task[None] | None = None
         self._stale_gauge = metrics.JWKS_STALE.labels(source)
         self.stale = False
         """Whether the source could not be used when it was last tried."""
@@ -150,7 +154,7 @@ class KeySource:
         Raises `DevelopmentKeyError` in production: such a process must not start.
         """
         try:
-            await self._reload()
+            await self._load()
         except DevelopmentKeyError:
             raise
         except KeySetError:
@@ -163,30 +167,36 @@ class KeySource:
             await self._look_again()
 
     async def find(self, kid: str) -> PublicKey | None:
-        """The key of that name; looks at the source again when it is new, at most every `unknown_key_refresh_s`."""
+        """The key of that name. A new name makes the source look again, at most every `unknown_key_refresh_s`.
+
+        Waits `FIND_WAIT_S` at most: made-up names must not tie requests to a source that hangs.
+        """
         key = self._keys.get(kid)
-        if key is not None:
-            return key
-        async with self._loading:
-            if kid not in self._keys and self._clock.monotonic() - self._looked_at >= self._unknown_key_refresh_s:
-                await self._look_again(locked=True)
-        return self._keys.get(kid)
+        if key is None and (self._is_looking or self._may_look):
+            await asyncio.wait({self._look_again()}, timeout=FIND_WAIT_S)
+            key = self._keys.get(kid)
+        return key
 
-    def _alarm(self, *, stale: bool) -> None:
-        self.stale = stale
-        self._stale_gauge.set(stale)
+    @property
+    def _is_looking(self) -> bool:
+        return self._looking is not None and not self._looking.done()
 
-    async def _look_again(self, *, locked: bool = False) -> None:
-        try:
-            await self._reload(locked=locked)
-        except KeySetError:
-            return  # the last good set stays; _reload raised the alarm
+    @property
+    def _may_look(self) -> bool:
+        return self._clock.monotonic() - self._looked_at_s >= self._unknown_key_refresh_s
 
-    async def _reload(self, *, locked: bool = False) -> None:
-        if not locked:
-            async with self._loading:
-                return await self._reload(locked=True)
-        self._looked_at = self._clock.monotonic()
+    def _look_again(self) -> asyncio.Task[None]:
+        """One look at a time, shared by all who wait for it."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(), name="jwks")
+        return self._looking
+
+    async def _look(self) -> None:
+        with suppress(KeySetError):  # the last good set stays; _load raised the alarm
+            await self._load()
+
+    async def _load(self) -> None:
+        self._looked_at_s = self._clock.monotonic()
         try:
             content = await self._read()
             keys = parse_key_set(content, production=self._production) if content != self._content else self._keys
@@ -199,11 +209,18 @@ class KeySource:
             self._content, self._keys = content, keys
             self.generation += 1
             _log.info("jwks_loaded", source=self._source, kids=sorted(keys))
-        return None
+
+    def _alarm(self, *, stale: bool) -> None:
+        self.stale = stale
+        self._stale_gauge.set(stale)
 
     async def _read(self) -> bytes:
         fetch = _fetch if self._source.startswith(("http://", "https://")) else _read_file
-        content = await asyncio.to_thread(fetch, self._source)
+        try:
+            async with asyncio.timeout(2 * FETCH_TIMEOUT_S):
+                content = await asyncio.to_thread(fetch, self._source)
+        except TimeoutError as error:
+            raise KeySetError(f"it did not answer within {2 * FETCH_TIMEOUT_S} s") from error
         if len(content) > JWKS_SIZE_BYTES_MAX:
             raise KeySetError(f"it is larger than {JWKS_SIZE_BYTES_MAX} bytes")
         return content
@@ -229,9 +246,17 @@ _OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler(
 
 
 def _fetch(url: str) -> bytes:
+    ends_at_s = time.monotonic() + FETCH_TIMEOUT_S
+    content = b""
     try:
         with _OPENER.open(url, timeout=FETCH_TIMEOUT_S) as answer:
-            content: bytes = answer.read(JWKS_SIZE_BYTES_MAX + 1)
-            return content
-    except (OSError, urllib.error.URLError, ValueError) as error:
+            while chunk := answer.read1(JWKS_SIZE_BYTES_MAX):
+                content += chunk
+                # The socket's time-out starts anew with every byte that trickles in.
+                if len(content) > JWKS_SIZE_BYTES_MAX or time.monotonic() > ends_at_s:
+                    break
+            else:
+                return content
+    except (OSError, ValueError, HTTPException) as error:
         raise KeySetError(f"it cannot be fetched: {type(error).__name__}") from error
+    raise KeySetError(f"it is larger than {JWKS_SIZE_BYTES_MAX} bytes or takes longer than {FETCH_TIMEOUT_S} s")
