@@ -42,9 +42,9 @@ _TYPE: Final = re.compile(r"breakwater\.[a-z]+\.v\d+\.[A-Za-z0-9]+")
 
 _ADD = """
 INSERT INTO outbox (id, type, subject_id, sequence, payload, occurred_at, traceparent)
-SELECT id, type, subject_id, sequence, payload, coalesce(occurred_at, now()), $7
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[])
-     WITH ORDINALITY AS event(id, type, subject_id, sequence, payload, occurred_at, place)
+SELECT id, type, subject_id, sequence, payload, coalesce(occurred_at, now()), traceparent
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[], $7::text[])
+     WITH ORDINALITY AS event(id, type, subject_id, sequence, payload, occurred_at, traceparent, place)
 ORDER BY place
 """
 # What another replica is publishing is skipped; should that replica die, its locks die with it.
@@ -70,9 +70,19 @@ class OutboxEvent:
     id: str = field(default_factory=uuid7)
     occurred_at: datetime | None = None
     """When it happened, by the injected clock; None: the transaction's time."""
+    traceparent: str | None = None
+    """The trace it belongs to; None: the present one. A micro-batch holds events of many."""
 
     @classmethod
-    def of(cls, message: ProtoMessage, *, subject_id: str, sequence: int, occurred_at: datetime | None = None) -> Self:
+    def of(
+        cls,
+        message: ProtoMessage,
+        *,
+        subject_id: str,
+        sequence: int,
+        occurred_at: datetime | None = None,
+        traceparent: str | None = None,
+    ) -> Self:
         """The event that `message` is."""
         return cls(
             type=message.DESCRIPTOR.full_name,
@@ -80,11 +90,12 @@ class OutboxEvent:
             sequence=sequence,
             payload=message.SerializeToString(),
             occurred_at=occurred_at,
+            traceparent=traceparent,
         )
 
 
 async def add(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
-    """Writes `events` in `tx`, in order, with the present trace; wakes this process's relay once `tx` is committed.
+    """Writes `events` in `tx`, in order, each with its trace; wakes this process's relay once `tx` is committed.
 
     Raises `ValueError` for an event past its size limit or with a malformed type: it could never be published.
     """
@@ -93,8 +104,11 @@ async def add(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
     for event in events:
         if len(event.payload) > EVENT_SIZE_BYTES_MAX or not _TYPE.fullmatch(event.type):
             raise ValueError(f"{event.type} of {len(event.payload)} bytes is no event that can be published")
-    columns = zip(*((e.id, e.type, e.subject_id, e.sequence, e.payload, e.occurred_at) for e in events), strict=True)
-    await tx.execute(_ADD, *(list(column) for column in columns), telemetry.current_traceparent())
+    present = telemetry.current_traceparent()
+    rows = (
+        (e.id, e.type, e.subject_id, e.sequence, e.payload, e.occurred_at, e.traceparent or present) for e in events
+    )
+    await tx.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
     tx.announce(_TOPIC)
 
 

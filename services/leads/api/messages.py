@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
+from breakwater.chassis.telemetry import current_traceparent
 from breakwater.identity.v1 import identity_pb2
 from breakwater.leads.v1 import leads_pb2 as pb
 from services.leads.idempotence import Keyed
@@ -57,6 +58,7 @@ def draft_from(request: pb.CreateLeadRequest) -> LeadDraft:
         need=request.need,
         utm=utm,
         anonymous_id=request.anonymous_id,
+        traceparent=current_traceparent(),
     )
     try:
         draft = normalise(draft)
@@ -196,7 +198,7 @@ def cursor_to(place: str | None) -> str:
 def cursor_from(cursor: str) -> str:
     """The place a cursor names; raises InvalidRequestError for one we did not give."""
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         raise InvalidRequestError(
             "The cursor is not one we gave.", errors=[FieldError("cursor", "is not one we gave")]

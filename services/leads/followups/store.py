@@ -11,7 +11,8 @@ from services.leads.followups.domain import FollowUp
 from services.leads.followups.usecases import Work
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import Lead
-from services.leads.intake.reads import LEAD_COLUMNS, is_id, lead_from
+from services.leads.intake.domain import is_id
+from services.leads.intake.reads import LEAD_COLUMNS, lead_from
 from services.leads.intake.store import keyed_request
 from services.leads.routing.snapshot import Snapshot
 from services.leads.routing.store import Snapshots

@@ -261,6 +261,7 @@ class _Capture:
             company=draft.company,
             source=draft.source,
             import_id=self._batch.import_id,
+            traceparent=draft.traceparent,
         )
 
     def _decide(self, lead_id: str, draft: LeadDraft, customer: Customer) -> Decision:

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.intake.phones import normalise_phone
@@ -90,6 +91,8 @@ class LeadDraft:
     """When it arose in the source system; None: now."""
     phone_region: str = "CN"
     """Where a phone number without country code is from, ISO 3166."""
+    traceparent: str | None = None
+    """The trace of the request that brought it; None: the one of whoever captures it."""
 
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\\\]]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}")
@@ -102,6 +105,14 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _CONTROL.sub("", unicodedata.normalize("NFKC", text)).strip()
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of something of ours; any other names nothing."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def money(text: str) -> Decimal | None:

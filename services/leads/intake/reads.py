@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 import orjson
 from asyncpg import Record
 
 from breakwater.chassis.database import Database, Reader
 from services.leads.intake.capture import Lead
-from services.leads.intake.domain import LeadDraft, Stage
+from services.leads.intake.domain import LeadDraft, Stage, is_id
 from services.leads.intake.usecases import KeptAssignment, KnownCustomer, LeadFilter
 from services.leads.routing.domain import Candidate
 from services.leads.routing.snapshot import Snapshot
@@ -46,14 +45,6 @@ def lead_from(row: Record) -> Lead:
     )
 
 
-def is_id(text: str) -> bool:
-    """Whether a text can be the id of something of ours; any other names nothing."""
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
-
-
 class PostgresLeadReader:
     """The `LeadReader` of one connection."""
 
@@ -83,8 +74,6 @@ class PostgresLeadReader:
     async def leads(
         self, owners: Sequence[str] | None, criteria: LeadFilter, before: str | None, limit: int
     ) -> list[Lead]:
-        if before is not None and not is_id(before):
-            return []
         # Only what is asked stands in the statement, so that each combination gets a plan of its own.
         conditions, args = ["true"], []
         for condition, value in (

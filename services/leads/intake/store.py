@@ -242,7 +242,9 @@ def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
         captured_at=timestamp(batch.now),
         import_id=batch.import_id,
     )
-    return OutboxEvent.of(event, subject_id=lead.id, sequence=1, occurred_at=batch.now)
+    return OutboxEvent.of(
+        event, subject_id=lead.id, sequence=1, occurred_at=batch.now, traceparent=lead.draft.traceparent
+    )
 
 
 def _stage_changed(lead: MergedLead, now: datetime) -> OutboxEvent:

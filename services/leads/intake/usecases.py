@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from breakwater.chassis.errors import BreakwaterError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from breakwater.chassis.errors import (
+    BreakwaterError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.leads.idempotence import Answer, Keyed
 from services.leads.intake.capture import Captured, CaptureStore, Lead, capture_leads
-from services.leads.intake.domain import LeadDraft
+from services.leads.intake.domain import LeadDraft, is_id
 from services.leads.routing.domain import Candidate
 from services.leads.routing.snapshot import Snapshot
 
@@ -154,7 +160,9 @@ async def list_leads(
     """A page, newest first, and the id to go on from. `limit` 0 means 50; raises InvalidRequestError past 200."""
     permit(actor)
     if not 0 <= limit <= PAGE_MAX:
-        raise InvalidRequestError(f"limit is 1 to {PAGE_MAX}.")
+        raise InvalidRequestError(f"limit is 1 to {PAGE_MAX}.", errors=[FieldError("limit", f"is 1 to {PAGE_MAX}")])
+    if before is not None and not is_id(before):
+        raise InvalidRequestError("The cursor is not one we gave.", errors=[FieldError("cursor", "is not one we gave")])
     limit = limit or PAGE_DEFAULT
     async with begin() as reader:
         leads = await reader.leads(await owners_of(reader, actor), criteria, before, limit + 1)

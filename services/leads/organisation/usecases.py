@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from breakwater.chassis.errors import InvalidRequestError, PermissionDeniedError
+from breakwater.chassis.errors import FieldError, InvalidRequestError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role
 from services.leads.organisation.domain import Directory, Person
 
@@ -40,7 +40,7 @@ async def list_people(
     if actor.role not in _READERS:
         raise PermissionDeniedError(f"The role {actor.role} has no access to people.")
     if not 0 <= limit <= PAGE_MAX:
-        raise InvalidRequestError(f"limit is 1 to {PAGE_MAX}.")
+        raise InvalidRequestError(f"limit is 1 to {PAGE_MAX}.", errors=[FieldError("limit", f"is 1 to {PAGE_MAX}")])
     limit = limit or PAGE_DEFAULT
     async with begin() as reader:
         directory = await reader.directory()

@@ -23,3 +23,5 @@ class Assignment:
     company: str
     source: str
     import_id: str = ""
+    traceparent: str | None = None
+    """The trace of the request that led to it; None: the one of whoever writes it."""

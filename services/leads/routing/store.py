@@ -171,4 +171,5 @@ def _assigned(assignment: Assignment) -> OutboxEvent:
         subject_id=assignment.lead_id,
         sequence=assignment.sequence,
         occurred_at=assignment.decided_at,
+        traceparent=assignment.traceparent,
     )

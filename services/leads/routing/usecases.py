@@ -7,7 +7,13 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from breakwater.chassis.errors import (
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from breakwater.chassis.identity import Actor, Role
 from breakwater.chassis.ids import uuid7
 from services.leads.routing.assignment import Assignment
@@ -142,7 +148,9 @@ async def dry_run_rules(
     """
     _permit(actor, AUTHORS)
     if not 0 <= leads_max <= DRY_RUN_MAX:
-        raise InvalidRequestError(f"leads_max is 1 to {DRY_RUN_MAX}.")
+        raise InvalidRequestError(
+            f"leads_max is 1 to {DRY_RUN_MAX}.", errors=[FieldError("leads_max", f"is 1 to {DRY_RUN_MAX}")]
+        )
     async with begin() as store:
         snapshot = await store.snapshot()
         leads = await store.past_leads(leads_max or DRY_RUN_DEFAULT)

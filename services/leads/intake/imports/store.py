@@ -14,13 +14,13 @@ from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import ImportCompleted
 from services.leads.idempotence import Keyed
+from services.leads.intake.domain import is_id
 from services.leads.intake.imports.domain import FileShape, Import, ImportLimits, ImportState, Rejection
 from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.reading import pieces_of
 from services.leads.intake.imports.runner import Job, LeaseLostError
 from services.leads.intake.imports.targets import Stores
 from services.leads.intake.imports.usecases import NewImport
-from services.leads.intake.reads import is_id
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.organisation.domain import Person
 from services.leads.organisation.store import upsert_people
