@@ -1,5 +1,6 @@
 """Keys, passwords, roles, schemas and migrations of a local platform: made on the first start, found on the next."""
 
+import asyncio
 import json
 
 from breakwater.chassis.auth import new_private_jwk, public_jwk
@@ -44,11 +45,16 @@ async def provision_postgres(state: State, server: PostgresServer) -> None:
     await provision_database(server.dsn(), DATABASE)
     for role in roles:
         await provision_schema(server.dsn(DATABASE), DATABASE, role.service)
-        owner_dsn = server.dsn(DATABASE, user=f"{role.service}_owner", password=role.owner_password)
-        try:
-            await migrate(owner_dsn, role.service, MIGRATIONS[role.service])
-        except (MigrationChangedError, MigrationFailedError) as error:
-            raise LocalPlatformError(f"The schema of {role.service} cannot be brought up to date: {error}") from error
+    # Side by side, for each has a schema of its own.
+    await asyncio.gather(*(_migrate(server, role) for role in roles))
+
+
+async def _migrate(server: PostgresServer, role: ServiceRoles) -> None:
+    owner_dsn = server.dsn(DATABASE, user=f"{role.service}_owner", password=role.owner_password)
+    try:
+        await migrate(owner_dsn, role.service, MIGRATIONS[role.service])
+    except (MigrationChangedError, MigrationFailedError) as error:
+        raise LocalPlatformError(f"The schema of {role.service} cannot be brought up to date: {error}") from error
 
 
 def _private_jwk(state: State, process: str) -> dict[str, str]:
