@@ -95,6 +95,23 @@ gate: setup-dev ## may this tree replace what is deployed? protos and auth vecto
 .PHONY: ci
 ci: lint gate test ## everything CI does
 
+# ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
+.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets
+bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets ## every benchmark
+
+bench-platform: setup-dev ## create, read, list, import; open loop and 16 clients; beside a bare path with the same SQL
+	$(BIN)/python -m bench.platform
+bench-resilience: setup-dev ## a guarded call, beside hyx and pybreaker + tenacity
+	$(BIN)/python bench/resilience.py
+bench-hop: setup-dev ## a unary hop through the chassis, beside bare grpcio
+	$(BIN)/python bench/hop.py
+bench-outbox: setup-dev ## outbox -> JetStream -> inbox
+	$(BIN)/python bench/outbox.py
+bench-import: setup-dev ## rows of an import, assigned, without the way through the gateway
+	$(BIN)/python bench/import_rows.py
+bench-sheets: setup-dev ## rows a second of the spreadsheet writers, beside XlsxWriter
+	$(BIN)/python bench/sheets.py
+
 # ---- protobuf ---------------------------------------------------------------------------------------------------------
 PROTOS := $(shell find proto/breakwater -name '*.proto' | sort)
 PROTOS_WITH_SERVICES := $(shell grep -lE '^service ' -r proto/breakwater --include '*.proto' | sort)

@@ -16,12 +16,6 @@ ROWS = 6_000
 VICTIMS = ["leads", "notify", "files", "health", "gateway", "ops", "nats", "postgres"]
 
 
-def people_file(path):
-    """Four people of one team, and no duty desk."""
-    path.write_text("工号,姓名,邮箱,团队\n" + "".join(f"k{n},销售{n},k{n}@example.com,sales\n" for n in range(4)))
-    return path
-
-
 def leads_file(path, source, seed):
     """Leads that are all open and all different, from one source that names the test."""
     numbers = random.Random(seed).sample(range(10**8), ROWS)
@@ -95,7 +89,7 @@ def test_a_killed_process_loses_and_doubles_nothing(platform, tmp_path, victim):
         eventually("everything to arrive", lambda: settled(platform, source), within_s=90, every_s=0.3)
     assert counts(platform, source) == dict.fromkeys(counts(platform, source), ROWS)
     assert settled(platform, source), "an outbox is not empty"
-    assert json.loads(platform.cli("dlq", "list", "--json").stdout)["items"] == []
+    assert json.loads(platform.cli("dlq", "list", "--json").stdout) == []
 
 
 @pytest.mark.timeout(240)
@@ -113,7 +107,7 @@ def test_a_killed_launcher_loses_and_doubles_nothing(tmp_path):
     try:
         command.communicate(timeout=120)
         eventually("everything to arrive", lambda: settled(second, source), within_s=90, every_s=0.3)
-        assert json.loads(second.cli("dlq", "list", "--json").stdout)["items"] == []
+        assert json.loads(second.cli("dlq", "list", "--json").stdout) == []
     finally:
         command.kill()
         second.stop()

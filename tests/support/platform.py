@@ -97,10 +97,13 @@ class Platform:
         counts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS rows FROM {name}" for name in names)
         return {row["name"]: row["rows"] for row in self.sql(counts)}
 
-    async def _sql(self, query: str, arguments: tuple[Any, ...]) -> list[dict[str, Any]]:
+    async def connect(self) -> asyncpg.Connection:
+        """A connection as the superuser."""
         at = self.ready["postgres"]
-        password = Path(at["password_file"]).read_text().strip()
-        connection = await asyncpg.connect(at["url"], password=password, timeout=5)
+        return await asyncpg.connect(at["url"], password=Path(at["password_file"]).read_text().strip(), timeout=5)
+
+    async def _sql(self, query: str, arguments: tuple[Any, ...]) -> list[dict[str, Any]]:
+        connection = await self.connect()
         try:
             return [dict(row) for row in await connection.fetch(query, *arguments)]
         finally:

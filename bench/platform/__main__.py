@@ -1,0 +1,218 @@
+"""`make bench-platform`: the whole platform beside a bare path with the same business code, in one run.
+
+Both stacks run at the same time and take the load in turn, round by round; medians of the rounds count. The platform also
+publishes, notifies and scores what was created, which the bare path does not. One JSON line a figure.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvloop
+
+from bench.platform.load import Result, closed_loop, open_loop, request
+from breakwater.chassis.migrations import migrate
+from breakwater.local.databases import MIGRATIONS, ServiceRoles, provision_database, provision_roles, provision_schema
+from breakwater.local.postgres import PostgresServer
+from tests.support.platform import Platform, eventually, running
+
+PEER = "bare FastAPI -> gRPC -> PostgreSQL"
+TRYTON_CREATES_PER_S = 139
+"""measurements.md: create + assign, 16 clients. Not run here."""
+PEOPLE = "USER_ID,First Name,Last Name,Email\n" + "".join(f"b{n},,销售{n},b{n}@example.com\n" for n in range(20))
+
+
+def figure(name: str, value: float, unit: str, peer: str | None = None, peer_value: float | None = None) -> None:
+    """Prints one figure; the ratio is value to peer."""
+    ratio = round(value / peer_value, 3) if peer_value else None
+    document = {"bench": "platform", "figure": name, "value": round(value, 2), "unit": unit, "peer": peer}
+    peer_shown = round(peer_value, 2) if peer_value is not None else None
+    print(json.dumps(document | {"peer_value": peer_shown, "ratio": ratio}, ensure_ascii=False), flush=True)
+
+
+@contextmanager
+def bare(root: Path) -> Iterator[int]:
+    """The bare path on a PostgreSQL of its own: its HTTP port."""
+    server = PostgresServer(root / "postgres", password_file=root / "superuser.password")
+    server.prepare()
+    server.start()
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        dsn = asyncio.run(_bare_database(server))
+        grpc_port, http_port = _free_port(), _free_port()
+        environment = os.environ | {"BARE_DSN": dsn, "BARE_GRPC_PORT": str(grpc_port), "BARE_HTTP_PORT": str(http_port)}
+        for side in ("leads", "gateway"):
+            command = [sys.executable, "-m", "bench.platform.bare", side]
+            processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
+        eventually("the bare path", lambda: httpx2.get(f"http://127.0.0.1:{http_port}/v1/leads").status_code == 200)
+        yield http_port
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
+        server.close()
+
+
+async def _bare_database(server: PostgresServer) -> str:
+    await provision_roles(server.dsn(), [ServiceRoles("leads", "bare", "bare-owner")])
+    await provision_database(server.dsn(), "bare")
+    await provision_schema(server.dsn("bare"), "bare", "leads")
+    await migrate(server.dsn("bare", user="leads_owner", password="bare-owner"), "leads", MIGRATIONS["leads"])
+    return server.dsn("bare", user="leads", password="bare")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def lead(number: int, tag: str) -> bytes:
+    """The body of a create; every one a new customer."""
+    document = {
+        "name": f"客户{number}",
+        "company": f"公司{tag}{number}",
+        "phone": f"13{number % 10**9:09d}",
+        "source": tag,
+    }
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def creates(token: str, tag: str, start: int) -> Callable[[int], bytes]:
+    return lambda number: request("POST", "/v1/leads", token, lead(start + number, tag))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--import-rows", type=int, default=20_000)
+    options = parser.parse_args()
+    figure("trace_sample_ratio", float(os.environ.get("BREAKWATER_TRACE_SAMPLE_RATIO", "0.01")), "share of traces")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        root = Path(folder)
+        with running(root / "state") as platform, bare(root / "bare") as bare_port:
+            token = platform.token("admin", "bench", ttl="2h")
+            port = int(platform.ready["gateway"].rsplit(":", 1)[1])
+            _import(platform, root, "people.csv", PEOPLE, "zoho-users")
+            targets = {"ours": port, "bare": bare_port}
+            uvloop.run(_closed(targets, token, options.rounds, options.seconds))
+            uvloop.run(_open(platform, targets, token, options.seconds))
+            _imports(platform, root, options.import_rows)
+
+
+async def _closed(targets: dict[str, int], token: str, rounds: int, seconds: float) -> None:
+    known = {name: await _one(port, token) for name, port in targets.items()}
+    scenarios: dict[str, Callable[[str, int], Callable[[int], bytes]]] = {
+        "create": lambda name, round_: creates(token, f"closed{round_}{name}", round_ * 1_000_000),
+        "read": lambda name, _: lambda _number: request("GET", f"/v1/leads/{known[name]}", token),
+        "list50": lambda _name, _round: lambda _number: request("GET", "/v1/leads?limit=50", token),
+    }
+    for scenario, make in scenarios.items():
+        rates: dict[str, list[float]] = {name: [] for name in targets}
+        slow: dict[str, list[float]] = {name: [] for name in targets}
+        for round_ in range(rounds):
+            for name, port in targets.items():
+                result = await closed_loop(port, make(name, round_), 16, seconds)
+                _must_be_good(result)
+                rates[name].append(result.rate_per_s)
+                slow[name].append(result.percentile_ms(0.99))
+        middle = {name: statistics.median(values) for name, values in rates.items()}
+        figure(f"{scenario}_16_clients", middle["ours"], "requests/s", PEER, middle["bare"])
+        ours, theirs = (statistics.median(slow[name]) for name in ("ours", "bare"))
+        figure(f"{scenario}_16_clients_p99", ours, "ms", PEER, theirs)
+        if scenario == "create":
+            figure(
+                "create_16_clients_to_tryton",
+                middle["ours"],
+                "requests/s",
+                "Tryton 8.2, as measured before",
+                TRYTON_CREATES_PER_S,
+            )
+
+
+async def _open(platform: Platform, targets: dict[str, int], token: str, seconds: float) -> None:
+    known = {name: await _one(port, token) for name, port in targets.items()}
+    reads = {name: await open_loop(port, lambda _, n=name: request("GET", f"/v1/leads/{known[n]}", token), 600, seconds)
+             for name, port in targets.items()}  # fmt: skip
+    figure("read_600_per_s_p99", reads["ours"].percentile_ms(0.99), "ms", PEER, reads["bare"].percentile_ms(0.99))
+    posts = {
+        name: await open_loop(port, creates(token, f"open{name}", 50_000_000), 300, seconds)
+        for name, port in targets.items()
+    }
+    for result in (*reads.values(), *posts.values()):
+        _must_be_good(result)
+    figure("create_300_per_s_p99", posts["ours"].percentile_ms(0.99), "ms", PEER, posts["bare"].percentile_ms(0.99))
+    figure("create_300_per_s_p50", posts["ours"].percentile_ms(0.50), "ms", PEER, posts["bare"].percentile_ms(0.50))
+    waits = await _notified(platform, posts["ours"])
+    figure("assigned_and_in_app_300_per_s_p99", waits[int(0.99 * len(waits))], "ms")
+    figure("assigned_and_in_app_300_per_s_p50", waits[len(waits) // 2], "ms")
+
+
+async def _notified(platform: Platform, posts: Result) -> list[float]:
+    """Milliseconds from the sending of each create to its in-app notification, ascending."""
+    sent = {json.loads(body)["id"]: wall_s for wall_s, body in posts.sent}
+    connection = await platform.connect()
+    subjects = [f"lead:{lead_id}" for lead_id in sent]
+    sql = "SELECT subject, created_at FROM notify.notification WHERE subject = ANY($1)"
+    end = time.monotonic() + 60
+    rows: list[Any] = []
+    while time.monotonic() < end and len(rows) < len(sent):
+        rows = await connection.fetch(sql, subjects)
+        await asyncio.sleep(0.2)
+    await connection.close()
+    if len(rows) != len(sent):
+        raise SystemExit(f"{len(sent) - len(rows)} of {len(sent)} leads were not notified")
+    return sorted(1000 * (row["created_at"].timestamp() - sent[row["subject"].removeprefix("lead:")]) for row in rows)
+
+
+def _imports(platform: Platform, root: Path, rows: int) -> None:
+    """Rows a second of a file of open leads, all routed: from the command's start to its end."""
+    text = "姓名,公司,手机,来源\n" + "".join(f"导入{n},导入公司{n},17{n:09d},import\n" for n in range(rows))
+    report, elapsed_s = _import(platform, root, "leads.csv", text, "default")
+    if (report["created"], report["rejected"]) != (rows, 0):
+        raise SystemExit(f"the import is not whole: {report}")
+    [owned] = platform.sql("SELECT count(*) AS rows FROM leads.lead WHERE source = 'import' AND owner_id IS NOT NULL")
+    if owned["rows"] != rows:
+        raise SystemExit(f"{rows - owned['rows']} imported leads are not assigned")
+    figure("import_assigned", rows / elapsed_s, "rows/s")
+
+
+def _import(platform: Platform, root: Path, name: str, text: str, mapping: str) -> tuple[dict[str, Any], float]:
+    path = root / name
+    path.write_text(text, encoding="utf-8")
+    started_s = time.perf_counter()
+    done = platform.cli("import", str(path), "--mapping", mapping, "--only", "--json", timeout_s=300)
+    report: dict[str, Any] = json.loads(done.stdout)["imports"][0]
+    return report, time.perf_counter() - started_s
+
+
+async def _one(port: int, token: str) -> str:
+    """The id of a lead made for it."""
+    result = await open_loop(port, creates(token, "one", 900_000_000), 1, 1)
+    _must_be_good(result)
+    document: dict[str, str] = json.loads(result.sent[0][1])
+    return document["id"]
+
+
+def _must_be_good(result: Result) -> None:
+    bad = {status: count for status, count in result.statuses.items() if status >= 300}
+    if bad or not result.latencies_s:
+        raise SystemExit(f"answers that were no success: {bad}")
+
+
+if __name__ == "__main__":
+    main()
