@@ -43,6 +43,8 @@ class Field:
     mandatory: bool = False
     chars_max: int = TEXT_CHARS_MAX
     choices: tuple[str, ...] = ()
+    bounds: tuple[int, int] = (0, 10**9)
+    """Smallest and largest whole number."""
 
 
 _T = FieldType
@@ -91,7 +93,7 @@ _PEOPLE = {
     "active": Field("在职", _T.BOOLEAN),
     "may_follow_up": Field("可跟进", _T.BOOLEAN),
     "on_duty": Field("在岗", _T.BOOLEAN),
-    "weight": Field("轮转权重", _T.INTEGER),
+    "weight": Field("轮转权重", _T.INTEGER, bounds=(0, 1_000)),
     "open_leads_max": Field("在手线索上限", _T.INTEGER),
 }
 
@@ -107,7 +109,7 @@ _OPPORTUNITIES = {
     "stage": Field("商机阶段", mandatory=True, chars_max=60),
     "amount": Field("金额", _T.DECIMAL),
     "expected_revenue": Field("预期收入", _T.DECIMAL),
-    "probability": Field("赢率", _T.INTEGER),
+    "probability": Field("赢率", _T.INTEGER, bounds=(0, 100)),
     "kind": Field("类型", chars_max=60),
     "owner": Field("负责人", _T.PERSON),
     "occurred_at": Field("创建时间", _T.DATETIME, mandatory=True),

@@ -54,8 +54,6 @@ class Column:
     """The file's word, folded -> ours."""
     otherwise: str | None = None
     """What a word not in `words` becomes; None: a choice refuses it, a text keeps it."""
-    by: str = "name"
-    """What names a person: name, id or email."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +259,6 @@ class _Reader:
             formats=tuple(self.texts(f"{place}.formats", options.get("formats", []))),
             words=words,
             otherwise=self.word(f"{place}.otherwise", known, options["otherwise"]) if "otherwise" in options else None,
-            by=self.choice(f"{place}.by", options.get("by", "name"), ["name", "id", "email"]) or "name",
         )
 
     def word(self, place: str, known: Field, tree: Tree) -> str:
@@ -337,5 +334,4 @@ _COLUMN_OPTIONS: ReadMapping[str, frozenset[FieldType]] = {
     "formats": frozenset({FieldType.DATETIME}),
     "words": frozenset({FieldType.TEXT, FieldType.CHOICE, FieldType.BOOLEAN}),
     "otherwise": frozenset({FieldType.TEXT, FieldType.CHOICE, FieldType.BOOLEAN}),
-    "by": frozenset({FieldType.PERSON}),
 }

@@ -8,6 +8,7 @@ import asyncio
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Mapping as ReadMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -119,6 +120,7 @@ class ImportRunner:
         clock: Clock,
         limits: ImportLimits,
         *,
+        targets: ReadMapping[Dataset, Target] = TARGETS,
         checkpoint: Callable[[str], None] = lambda _name: None,
     ) -> None:
         """`checkpoint` is told the points at which drills kill."""
@@ -126,6 +128,7 @@ class ImportRunner:
         self._mapping_of = mapping_of
         self._clock = clock
         self._limits = limits
+        self._targets = targets
         self._checkpoint = checkpoint
         self._woken = asyncio.Event()
 
@@ -181,7 +184,7 @@ class ImportRunner:
             job = await self._converted(job, mapping)
         if job.rows is None:
             job = await self._counted(job)
-        target = TARGETS[job.dataset]
+        target = self._targets[job.dataset]
         rows = await asyncio.to_thread(
             reading.read, self._file(job), mapping, job.shape, self._limits, skip=job.rows_done
         )
@@ -250,14 +253,15 @@ class ImportRunner:
             raise
         except Exception as error:
             # A defect of ours must cost the row that shows it, not the file.
-            _log.exception("import_rows_failed", import_id=job.id, rows=len(portion), rows_done=job.rows_done)
             if len(portion) > 1:
+                _log.warning("import_rows_failed", import_id=job.id, rows=len(portion), error=repr(error))
                 middle = len(portion) // 2
                 job = await self._write(job, mapping, target, portion[:middle])
                 return await self._write(job, mapping, target, portion[middle:])
             row = portion[0]
             if isinstance(row, Rejection):
                 raise
+            _log.exception("import_row_failed", import_id=job.id, row=row.record.row)
             reason = FieldError("", f"could not be stored ({type(error).__name__})")
             return await self._write_at_once(job, mapping, target, [reject(row.record.row, row.record.cells, [reason])])
 

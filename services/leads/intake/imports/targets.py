@@ -4,6 +4,7 @@ A target works in two steps: `prepare` makes one record fit to be written or ref
 any thread; `write` writes a chunk in the transaction its stores stand on.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -80,7 +81,7 @@ class LeadTarget:
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
         drafts: Sequence[LeadDraft] = chunk.items
-        finder = await _finder(stores, chunk.mapping)
+        finder = await _finder(stores)
         captured = await capture_leads(
             stores.capture,
             [replace(draft, owner_id=finder(draft.owner_id)) if draft.owner_id else draft for draft in drafts],
@@ -141,7 +142,7 @@ class PipelineTarget:
         return self._kind(external_id=record.external_id, refs=record.refs, **values)
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
-        finder = await _finder(stores, chunk.mapping)
+        finder = await _finder(stores)
         records = [replace(item, owner_id=finder(item.owner_id)) if item.owner_id else item for item in chunk.items]
         return await pipeline.record(stores.pipeline, records, chunk.import_id)
 
@@ -165,13 +166,15 @@ def _renamed(values: dict[str, Any], name: str, new_name: str) -> dict[str, Any]
     return values
 
 
-async def _finder(stores: Stores, mapping: FileMapping) -> Callable[[str], str]:
+async def _finder(stores: Stores) -> Callable[[str], str]:
     """From what a file calls a person to the person's id; somebody unknown is nobody."""
-    directory = (await stores.capture.snapshot()).directory
-    by = next((column.by for column in mapping.columns if column.field == "owner"), "name")
-    people = _people_by(directory, by)
+    people = _people_by_word((await stores.capture.snapshot()).directory)
     return lambda word: people.get(fold(word), "")
 
 
-def _people_by(directory: Directory, by: str) -> Mapping[str, str]:
-    return {fold(getattr(person, by)): person.id for person in directory.people.values()}
+def _people_by_word(directory: Directory) -> Mapping[str, str]:
+    """People's ids by id, e-mail and name; a name that two people share names neither."""
+    names = Counter(fold(person.name) for person in directory.people.values())
+    words = {fold(person.name): person.id for person in directory.people.values() if names[fold(person.name)] == 1}
+    words |= {fold(person.email): person.id for person in directory.people.values() if person.email}
+    return words | {fold(person.id): person.id for person in directory.people.values()}

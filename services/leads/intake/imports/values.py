@@ -20,7 +20,6 @@ LIST_ITEMS_MAX = 100
 REMEMBERED_MAX = 4_096
 """Distinct cells of a column whose value is kept: dates, owners and status words repeat."""
 DECIMAL_LIMIT = Decimal(10) ** 15
-INTEGER_LIMIT = 10**12
 YEARS = range(1970, 2101)
 
 _CURRENCY = re.compile(
@@ -85,12 +84,14 @@ def decimal_of(cell: str, *, decimal_comma: bool = False) -> Decimal:
     return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize()
 
 
-def integer_of(cell: str) -> int:
-    """A whole number; `420`, `1,200`, `7.0` as spreadsheets write it."""
-    plain = "".join(unicodedata.normalize("NFKC", cell).split()).replace(",", "")
+def integer_of(cell: str, bounds: tuple[int, int]) -> int:
+    """A whole number within `bounds`; `420`, `1,200`, `7.0` as spreadsheets write it, `85%`."""
+    plain = "".join(unicodedata.normalize("NFKC", cell).split()).replace(",", "").removesuffix("%")
     match = re.fullmatch(r"([+-]?\d{1,13})(?:\.0+)?", plain)
-    if match is None or abs(int(match[1])) >= INTEGER_LIMIT:
+    if match is None:
         raise ValueError(f"{shown(cell)} is no whole number")
+    if not bounds[0] <= int(match[1]) <= bounds[1]:
+        raise ValueError(f"{shown(cell)} is not between {bounds[0]} and {bounds[1]}")
     return int(match[1])
 
 
@@ -166,7 +167,7 @@ def _plain_converter(  # noqa: PLR0911 one answer for each type
         case FieldType.DECIMAL:
             return lambda cell: decimal_of(cell, decimal_comma=mapping.decimal_comma)
         case FieldType.INTEGER:
-            return integer_of
+            return lambda cell: integer_of(cell, field.bounds)
         case FieldType.DATETIME:
             zone = ZoneInfo(mapping.zone)
             return lambda cell: datetime_of(cell, formats, zone)

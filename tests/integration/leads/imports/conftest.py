@@ -68,7 +68,7 @@ class Platform:
 
     async def counts(self) -> dict[str, int]:
         """Rows of every table of the service."""
-        tables = await self.leads.admin.fetch(
+        tables = await self.leads.rows(
             "SELECT relname FROM pg_class WHERE relnamespace = 'leads'::regnamespace AND relkind IN ('r', 'p')"
         )
         return {

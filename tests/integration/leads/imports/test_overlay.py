@@ -18,11 +18,11 @@ async def test_the_dirty_overlay_comes_out_as_its_key_says(platform, seed, encod
     assert {each.row: each.field for each in await platform.rejections(done.id)} == overlay.refused
     assert (done.created, done.rejected) == (len(overlay.taken), len(overlay.refused))
 
-    leads = await platform.leads.admin.fetch("SELECT customer_id, budget FROM leads ORDER BY id")
+    leads = await platform.leads.rows("SELECT customer_id, budget FROM leads ORDER BY id")
     assert [lead["budget"] for lead in leads] == [answer.budget for answer in overlay.taken]
     customers = defaultdict(set)
     for lead, answer in zip(leads, overlay.taken, strict=True):
         customers[answer.person].add(lead["customer_id"])
     assert {len(ids) for ids in customers.values()} == {1}, "one person became several customers"
     assert len(set.union(*customers.values())) == len(customers), "several people became one customer"
-    assert await platform.leads.count("SELECT count(*) FROM customers") == len(customers)
+    assert await platform.leads.value("SELECT count(*) FROM customers") == len(customers)

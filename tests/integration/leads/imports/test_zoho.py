@@ -16,7 +16,7 @@ async def users(platform, zoho):
     """The people of the export."""
     done = await platform.run(zoho("Users"), "zoho-users")
     assert (done.created, done.rejected) == (11, 0)
-    return await platform.leads.admin.fetch("SELECT id, name FROM people WHERE id LIKE '10%' ORDER BY id")
+    return await platform.leads.rows("SELECT id, name FROM people WHERE id LIKE '10%' ORDER BY id")
 
 
 @pytest.mark.capability(53, 70, 118, 125)
@@ -24,8 +24,8 @@ async def test_every_lead_of_the_export_is_taken(platform, zoho, users):
     """3,900 created, none refused; the 225 that are open are routed, each to its imported owner, and no other."""
     done = await platform.run(zoho("Leads"), "zoho")
     assert (done.state, done.rows, done.created, done.merged, done.rejected) == ("completed", 3900, 3900, 0, 0)
-    count = platform.leads.count
-    stages = await platform.leads.admin.fetch("SELECT stage, count(*) FROM leads GROUP BY stage")
+    count = platform.leads.value
+    stages = await platform.leads.rows("SELECT stage, count(*) FROM leads GROUP BY stage")
     assert dict(stages) == {
         "converted": 3632,
         "contacted": 150,
@@ -64,7 +64,7 @@ async def test_importing_the_export_again_doubles_nothing(platform, zoho, users)
 async def test_the_signals_of_the_export_find_their_customers(platform, zoho, users):
     """Contacts, opportunities, calls and invoices link as far as the data says whose they are, with one event each."""
     await platform.run(zoho("Leads"), "zoho")
-    count = platform.leads.count
+    count = platform.leads.value
 
     contacts = await platform.run(zoho("Contacts"), "zoho-contacts")
     assert (contacts.rows, contacts.created, contacts.merged, contacts.rejected) == (1265, 0, 1265, 0)
@@ -91,9 +91,9 @@ async def test_the_order_of_the_files_does_not_matter(platform, zoho, users):
     """Calls that came before anybody knew their contacts are linked, once, as soon as the contacts are there."""
     calls = await platform.run(zoho("Calls"), "zoho-calls")
     assert calls.unlinked == 4100
-    assert await platform.leads.count("SELECT count(*) FROM outbox WHERE type LIKE '%ActivityRecorded'") == 0
+    assert await platform.leads.value("SELECT count(*) FROM outbox WHERE type LIKE '%ActivityRecorded'") == 0
     await platform.run(zoho("Leads"), "zoho")
-    assert await platform.leads.count("SELECT count(*) FROM activities WHERE customer_id IS NOT NULL") == 170
+    assert await platform.leads.value("SELECT count(*) FROM activities WHERE customer_id IS NOT NULL") == 170
     await platform.run(zoho("Contacts"), "zoho-contacts")
-    assert await platform.leads.count("SELECT count(*) FROM activities WHERE customer_id IS NOT NULL") == 2300
-    assert await platform.leads.count("SELECT count(*) FROM outbox WHERE type LIKE '%ActivityRecorded'") == 2300
+    assert await platform.leads.value("SELECT count(*) FROM activities WHERE customer_id IS NOT NULL") == 2300
+    assert await platform.leads.value("SELECT count(*) FROM outbox WHERE type LIKE '%ActivityRecorded'") == 2300

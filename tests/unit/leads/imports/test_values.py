@@ -104,11 +104,15 @@ def test_an_iso_time_is_read_back_exactly(moment):
 
 def test_numbers_words_and_lists():
     """Whole numbers as spreadsheets write them, yes and no in two languages, lists with any usual separator."""
-    assert [integer_of(cell) for cell in ("420", "1,200", "7.0", "－３")] == [420, 1200, 7, -3]
+    assert [integer_of(cell, (-9, 9_999)) for cell in ("420", "1,200", "7.0", "－３", "85%")] == [420, 1200, 7, -3, 85]
     assert [boolean_of(cell) for cell in ("Yes", "是", "TRUE", "否", "0")] == [True, True, True, False, False]
     assert list_of("华东、华南, 华北；西南") == ("华东", "华南", "华北", "西南")
-    for refused in (lambda: integer_of("7.5"), lambda: integer_of("1" * 14), lambda: boolean_of("maybe")):
-        with pytest.raises(ValueError, match=r"is no whole number|neither yes nor no"):
+    for refused in (
+        lambda: integer_of("7.5", (0, 9)),
+        lambda: integer_of("101", (0, 100)),
+        lambda: boolean_of("maybe"),
+    ):
+        with pytest.raises(ValueError, match=r"is no whole number|is not between 0 and 100|neither yes nor no"):
             refused()
 
 
