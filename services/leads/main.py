@@ -4,7 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from breakwater.chassis import lifecycle
+from breakwater.chassis.database import Database
 from breakwater.chassis.housekeeping import Housekeeping
+from breakwater.chassis.logging import get_logger
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import load
@@ -29,13 +31,14 @@ from services.leads.intake.imports.store import WAKE_TOPIC, PostgresImportStore,
 from services.leads.intake.imports.usecases import Imports
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
-from services.leads.organisation.store import PostgresDirectoryReader
+from services.leads.organisation.store import SNAPSHOT_TOPIC, PostgresDirectoryReader
 from services.leads.routing.rulebook import PostgresRulesStore
 from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
 from services.leads.routing.worker import RerouteWorker
 from services.leads.settings import LeadsSettings
 from services.leads.sla.calendars import load_holidays
+from services.leads.sla.domain import Holidays
 from services.leads.sla.store import PostgresTimerStore
 from services.leads.sla.worker import FirstTouchWorker
 
@@ -51,63 +54,84 @@ async def serve() -> None:
     async with Service("leads", settings, policies=Path(__file__).with_name("policies.yaml")) as service:
         database = await service.open_database()
         bus = await service.open_bus()
-        clock = service.clock
-        snapshots = Snapshots(load_holidays(settings.holidays_file))
-
-        creations = Creations(
-            partial(create_together, partial(PostgresCaptureStore.begin, database, snapshots), clock),
-            BatchLimits(settings.create_batch_size_max, settings.create_waiting_max),
-        )
-        leads = LeadsApi(
-            creations,
-            begin_reading=partial(PostgresLeadReader.begin, database, snapshots),
-            begin_work=partial(PostgresWorkStore.begin, database, snapshots),
-            begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
-            clock=clock,
-        )
-        routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
-        organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
-        service.add_rpc(
-            add_LeadsServiceServicer_to_server,
-            leads,
-            callers={"gateway"},
-            callers_of={"StreamDataset": {"gateway", "files"}},
-        )
-        service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
-        service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
-
-        import_limits = ImportLimits(
-            file_bytes_max=settings.import_file_bytes_max,
-            unpacked_bytes_max=settings.import_unpacked_bytes_max,
-            rows_max=settings.import_rows_max,
-            chunk_rows=settings.import_chunk_rows,
-            files_received_max=settings.import_files_received_max,
-            lease_s=settings.import_lease_s,
-            idle_poll_s=settings.import_poll_s,
-        )
-        import_store = PostgresImportStore(database, lambda tx: PostgresStores(tx, snapshots), import_limits)
-        imports = Imports(import_store, mapping_of, reading.inspect, clock, import_limits)
-        import_runner = ImportRunner(import_store, mapping_of, clock, import_limits)
-        database.listen(WAKE_TOPIC, import_runner.wake)
-        service.add_rpc(add_ImportServiceServicer_to_server, ImportsApi(imports), callers={"gateway"})
-        service.background("imports", import_runner.run)
-
-        timers = FirstTouchWorker(
-            partial(PostgresTimerStore.begin, database, snapshots),
-            clock,
-            poll_s=settings.timer_poll_s,
-            batch_size_max=settings.timer_batch_size_max,
-        )
-        rerouting = RerouteWorker(
-            partial(PostgresRerouteStore.begin, database, snapshots),
-            clock,
-            poll_s=settings.reroute_poll_s,
-            batch_size_max=settings.reroute_batch_size_max,
-        )
-        database.listen("snapshot", rerouting.wake)
-        service.background("lead-creations", creations.run)
-        service.background("first-touch-timers", timers.run)
-        service.background("reroute-waiting-leads", rerouting.run)
-        service.background("outbox-relay", Relay(database, bus, clock).run)
-        service.background("housekeeping", Housekeeping(database, bus, clock).run)
+        snapshots = Snapshots(_holidays(service))
+        _serve_leads(service, database, snapshots)
+        _serve_imports(service, database, snapshots)
+        _watch_over_leads(service, database, snapshots)
+        service.background("outbox-relay", Relay(database, bus, service.clock).run)
+        service.background("housekeeping", Housekeeping(database, bus, service.clock).run)
         await service.run()
+
+
+def _holidays(service: Service[LeadsSettings]) -> Holidays:
+    holidays = load_holidays(service.settings.holidays_file)
+    if service.clock.now().date() > holidays.known_until:
+        get_logger(__name__).warning("holidays_unknown", known_until=holidays.known_until.isoformat())
+    return holidays
+
+
+def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
+    """Leads, rules and people."""
+    clock, settings = service.clock, service.settings
+    creations = Creations(
+        partial(create_together, partial(PostgresCaptureStore.begin, database, snapshots), clock),
+        BatchLimits(settings.create_batch_size_max, settings.create_waiting_max),
+    )
+    leads = LeadsApi(
+        creations,
+        begin_reading=partial(PostgresLeadReader.begin, database, snapshots),
+        begin_work=partial(PostgresWorkStore.begin, database, snapshots),
+        begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
+        clock=clock,
+    )
+    routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
+    organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
+    service.add_rpc(
+        add_LeadsServiceServicer_to_server,
+        leads,
+        callers={"gateway"},
+        callers_of={"StreamDataset": {"gateway", "files"}},
+    )
+    service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
+    service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
+    service.background("lead-creations", creations.run)
+
+
+def _serve_imports(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
+    """Files, taken and worked on."""
+    clock, settings = service.clock, service.settings
+    limits = ImportLimits(
+        file_bytes_max=settings.import_file_bytes_max,
+        unpacked_bytes_max=settings.import_unpacked_bytes_max,
+        rows_max=settings.import_rows_max,
+        chunk_rows=settings.import_chunk_rows,
+        files_received_max=settings.import_files_received_max,
+        lease_s=settings.import_lease_s,
+        idle_poll_s=settings.import_poll_s,
+    )
+    store = PostgresImportStore(database, lambda tx: PostgresStores(tx, snapshots), limits)
+    runner = ImportRunner(store, mapping_of, clock, limits)
+    imports = ImportsApi(Imports(store, mapping_of, reading.inspect, clock, limits))
+    service.add_rpc(add_ImportServiceServicer_to_server, imports, callers={"gateway"})
+    database.listen(WAKE_TOPIC, runner.wake)
+    service.background("imports", runner.run)
+
+
+def _watch_over_leads(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
+    """First-touch timers, and leads that wait for somebody."""
+    clock, settings = service.clock, service.settings
+    timers = FirstTouchWorker(
+        partial(PostgresTimerStore.begin, database, snapshots),
+        clock,
+        poll_s=settings.timer_poll_s,
+        batch_size_max=settings.timer_batch_size_max,
+    )
+    rerouting = RerouteWorker(
+        partial(PostgresRerouteStore.begin, database, snapshots),
+        clock,
+        poll_s=settings.reroute_poll_s,
+        batch_size_max=settings.reroute_batch_size_max,
+    )
+    database.listen(SNAPSHOT_TOPIC, rerouting.wake)
+    service.background("first-touch-timers", timers.run)
+    service.background("reroute-waiting-leads", rerouting.run)

@@ -13,6 +13,9 @@ from breakwater.leads.v1.events_pb2 import PersonChanged
 from services.leads.organisation.domain import Directory, Person, Team
 from services.leads.rows import jsonb
 
+SNAPSHOT_TOPIC = "snapshot"
+"""Announced when organisation or rules have changed (`Database.listen`)."""
+
 _COLUMNS = (
     *("id", "name", "email", "team_id", "supervisor_id", "regions", "city_codes", "skills", "active", "may_follow_up"),
     *("on_duty", "absent_until", "open_leads_max", "weight"),
@@ -100,7 +103,7 @@ async def upsert_people(tx: Transaction, people: Sequence[Person]) -> None:
 async def move_version(tx: Transaction) -> None:
     """Makes every process read organisation and rules again, once `tx` is committed."""
     await tx.execute("UPDATE snapshot_version SET version = version + 1")
-    tx.announce("snapshot")
+    tx.announce(SNAPSHOT_TOPIC)
 
 
 def _person_from(row: Record) -> Person:

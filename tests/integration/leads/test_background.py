@@ -8,6 +8,7 @@ import pytest
 from breakwater.chassis.clock import VirtualClock
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import DUTY_DESK, Person
+from services.leads.organisation.store import SNAPSHOT_TOPIC
 from services.leads.routing.usecases import reroute_waiting_leads
 from services.leads.routing.worker import RerouteWorker
 from services.leads.sla.usecases import TRANSFER_RULE, fire_due_timers
@@ -172,7 +173,7 @@ async def test_the_workers_work_by_themselves(leads, eventually) -> None:
     await leads.capture(*drafts(2))
     clock = VirtualClock(leads.clock.now() + timedelta(minutes=20))
     rerouting = RerouteWorker(leads.begin_rerouting, clock, poll_s=1e6, batch_size_max=10)
-    leads.database.listen("snapshot", rerouting.wake)
+    leads.database.listen(SNAPSHOT_TOPIC, rerouting.wake)
     timers = FirstTouchWorker(leads.begin_timers, clock, poll_s=1.0, batch_size_max=1)
     tasks = [asyncio.create_task(worker.run()) for worker in (rerouting, timers)]
 
