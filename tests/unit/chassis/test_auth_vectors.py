@@ -166,3 +166,17 @@ async def test_a_remembered_token_ends_with_its_expiry(gate):
     assert await accepted(gate, token)
     await gate.clock.advance(1)
     assert not await accepted(gate, token)
+
+
+async def test_the_cache_of_verified_tokens_is_bounded(gate):
+    """A caller that mints a token for each call costs memory for a few of them only, and all are accepted."""
+    verifier = gate.verifier._verifier
+    verifier._cache_entries_max = 3
+    tokens = [token_of(gate, {"extra": number}) for number in range(10)]
+    for token in [*tokens, *tokens]:
+        assert await accepted(gate, token)
+        assert len(verifier._cache) <= 3
+    await gate.clock.advance(400)
+    fresh = token_of(gate, {})
+    assert await accepted(gate, fresh)
+    assert set(verifier._cache) == {fresh}
