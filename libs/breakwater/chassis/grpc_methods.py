@@ -72,7 +72,7 @@ class Load:
         metrics.RPC_SERVER_IN_FLIGHT.set(self.in_flight)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Method:
     """One RPC of a server. `name` is its full name, such as `breakwater.leads.v1.LeadsService/CreateLead`."""
 
@@ -85,7 +85,7 @@ class Method:
     durations: dict[grpc.StatusCode, Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", {"rpc.system.name": "grpc", "rpc.method": self.name})
+        self.attributes = {"rpc.system.name": "grpc", "rpc.method": self.name}
 
     async def admit(self, context: Context) -> float | None:
         """Checks credential, caller and deadline and sets the request's context.

@@ -102,7 +102,8 @@ class Service(Generic[SettingsT]):
             environment=settings.environment.value,
             instance=self.instance,
         )
-        self._stack.callback(telemetry.shutdown)
+        # In a thread: a dead collector takes seconds, in which the loop must go on.
+        self._stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         metrics.EDGES.watch(self.policies)
         self._stack.callback(metrics.EDGES.unwatch, self.policies)
         self._overrides = Overrides(self.policies, self.clock)
@@ -200,6 +201,7 @@ class Service(Generic[SettingsT]):
             user=settings.nats_user,
             password=_secret(settings.nats_password_file),
             policy=self.policy("nats"),
+            stream_replicas=settings.nats_stream_replicas,
         )
         self.on_close(opened.close)
         self.background("edge-reports", lambda: self._reporter.publish(opened))
