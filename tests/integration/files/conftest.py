@@ -196,13 +196,13 @@ class FilesProcess:
             actor={"sub": "1001", "role": "ROLE_SALES", "scope": "SCOPE_OWN"},
             spec=files_pb2.ExportSpec(**({"dataset": "leads", "format": "xlsx"} | spec)),
         )
-        return (await until("StartExport", lambda: self.ask("StartExport", request), 20)).job
+        return (await until("StartExport", lambda: self.ask("StartExport", request), 60)).job
 
     async def job(self, export_id: str) -> files_pb2.ExportJob | None:
         answer = await self.ask("GetExport", files_pb2.GetExportRequest(export_id=export_id))
         return answer and answer.job
 
-    async def ended(self, export_id: str, within_s: float = 20) -> files_pb2.ExportJob:
+    async def ended(self, export_id: str, within_s: float = 60) -> files_pb2.ExportJob:
         """The job when it is completed or failed."""
 
         async def look() -> files_pb2.ExportJob | None:

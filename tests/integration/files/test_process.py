@@ -19,7 +19,7 @@ from breakwater.gateway.v1.events_pb2 import ExportRequested
 from breakwater.identity.v1.identity_pb2 import ROLE_SALES, SCOPE_OWN, Actor
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(180)]
 
 
 async def outcomes(as_admin):
@@ -81,7 +81,7 @@ async def test_a_kill_loses_and_doubles_nothing(new_process, leads, as_admin, tm
     servicer.rows, servicer.stop_after = 30_000, 40
     files, export_id = new_process(), uuid7()
     await files.begin(export_id)
-    await until("rows are under way", lambda: servicer.requests)
+    await until("rows are under way", lambda: servicer.requests, 60)
     with pytest.raises(ConflictError):
         await files.content(export_id)
     files.kill()
@@ -103,12 +103,12 @@ async def test_a_living_sister_takes_over_within_seconds(new_process, leads):
     servicer.stop_after = 1
     first, export_id = new_process(EXPORTS_CONCURRENCY_MAX="1"), uuid7()
     await first.begin(export_id)
-    await until("rows are under way", lambda: servicer.requests)
+    await until("rows are under way", lambda: servicer.requests, 60)
     second = new_process()
-    await until("the sister answers", lambda: second.job(export_id), 20)
+    await until("the sister answers", lambda: second.job(export_id), 60)
     first.kill()
     servicer.gate.set()
-    assert (await second.ended(export_id, within_s=8)).state == "completed"
+    assert (await second.ended(export_id, within_s=20)).state == "completed"
 
 
 async def test_a_drain_hands_the_job_on(new_process, leads, as_admin):
@@ -117,7 +117,7 @@ async def test_a_drain_hands_the_job_on(new_process, leads, as_admin):
     servicer.stop_after = 1
     files, export_id = new_process(), uuid7()
     await files.begin(export_id)
-    await until("rows are under way", lambda: servicer.requests)
+    await until("rows are under way", lambda: servicer.requests, 60)
     assert await files.end() == 0
     (row,) = await as_admin("SELECT state, holder, takes, due_at <= now() AS due FROM export_job")
     assert dict(row) == {"state": "queued", "holder": None, "takes": 0, "due": True}
@@ -129,10 +129,10 @@ async def test_an_outage_of_leads_is_waited_out(new_process, leads):
     servicer.failure = UnavailableError("out")
     files, export_id = new_process(), uuid7()
     await files.begin(export_id)
-    await until("files tried", lambda: len(servicer.requests) >= 2)
+    await until("files tried", lambda: len(servicer.requests) >= 2, 30)
     assert (await files.job(export_id)).state in {"queued", "running"}
     servicer.failure = None
-    assert (await files.ended(export_id, within_s=30)).state == "completed"
+    assert (await files.ended(export_id)).state == "completed"
 
 
 async def test_what_leads_refuses_fails_the_export(new_process, leads, as_admin):
