@@ -132,11 +132,16 @@ class DatasetRows:
 
     def __init__(self, leads: Leads) -> None:
         self._leads = leads
+        self._columns: dict[str, tuple[Column, ...]] = {}
 
     async def columns(self, export: Export) -> tuple[Column, ...]:
-        """The columns of the full file. Raises `BreakwaterError`."""
-        async with aclosing(self._stream(export, base_fields_only=False)) as messages:
-            return tuple(_column(column) for column in (await anext(messages)).columns)
+        """The columns of the full file, asked for once: they change with a release. Raises `BreakwaterError`."""
+        known = self._columns.get(export.spec.dataset)
+        if known is None:
+            async with aclosing(self._stream(export, base_fields_only=False)) as messages:
+                known = tuple(_column(column) for column in (await anext(messages)).columns)
+            self._columns[export.spec.dataset] = known
+        return known
 
     async def base_rows(self, export: Export) -> AsyncGenerator[Any, None]:
         """The base columns, then chunks of rows. Raises `BreakwaterError`."""

@@ -246,5 +246,7 @@ def _in_words(error: BreakwaterError) -> str:
             return "files refuses our credential"
         case "deadline_exceeded":
             return "files did not answer in time"
+        case "overloaded":
+            return "files is at its limit"
         case _:
-            return error.detail
+            return "files is out"

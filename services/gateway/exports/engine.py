@@ -4,8 +4,11 @@ import asyncio
 import json
 import math
 import os
+import socket
+import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from asyncio import StreamWriter
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +22,6 @@ import services
 from breakwater.chassis.errors import (
     BreakwaterError,
     DeadlineExceededError,
-    InternalError,
     PayloadTooLargeError,
     UnavailableError,
 )
@@ -27,7 +29,7 @@ from breakwater.chassis.logging import get_logger
 from services.gateway.exports.domain import Column, Export, File, chosen_columns, missing_columns
 from services.gateway.exports.scratch import Scratch
 
-_MODULE = "services.gateway.exports.local_engine"
+_COMMAND = (sys.executable, "-S", "-P", "-X", "utf8", "-m", "services.gateway.exports.local_engine")
 _ANSWER_SIZE_BYTES_MAX = 16 * 1024
 _DATASET_TITLES = {"leads": "线索", "customers": "客户", "assignments": "分配记录"}
 _log = get_logger(__name__)
@@ -77,46 +79,39 @@ class ChildEngine:
 
     async def _run(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
         # The child starts while leads is asked: on a busy machine that is half of the time.
-        process = await _start()
+        process, ours = _start()
         try:
-            full = export.spec.fields or tuple(column.name for column in await self._rows.columns(export))
-            async with aclosing(self._rows.base_rows(export)) as rows:
-                base = await anext(rows)
-                places = chosen_columns(export.spec.fields, tuple(column.name for column in base))
-                columns = [base[place] for place in places]
-                missing = missing_columns(full, tuple(column.name for column in columns))
-                answer = asyncio.create_task(_read(process))
-                await self._feed(process, self._order(export, columns, missing, reason, now), rows, places, len(base))
-            return _file(await answer), missing
+            _, child = await asyncio.open_unix_connection(sock=ours)
+            try:
+                missing = await self._feed(child, export, reason, now)
+                return _file(await asyncio.to_thread(_output, process)), missing
+            finally:
+                child.close()
         finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            _close(process)
 
-    async def _feed(
-        self,
-        process: asyncio.subprocess.Process,
-        order: dict[str, Any],
-        rows: AsyncIterator[Any],
-        places: tuple[int, ...],
-        width: int,
-    ) -> None:
-        child = process.stdin
-        if child is None:
-            raise InternalError("the local engine has no input")
-        whole = places == tuple(range(width))
-        try:
-            child.write(msgspec.json.encode(order) + b"\n")
-            async for chunk in rows:
-                cells = chunk if whole else [[row[place] for place in places] for row in chunk]
-                child.write(msgspec.json.encode(cells) + b"\n")
-                await child.drain()
-            child.write(b'{"end":true}\n')
-            await child.drain()
-            child.close()
-        except (BrokenPipeError, ConnectionResetError):
-            # The child ended before its input did: what it says on its output tells why.
-            return
+    async def _feed(self, child: StreamWriter, export: Export, reason: str, now: datetime) -> tuple[str, ...]:
+        full = export.spec.fields or tuple(column.name for column in await self._rows.columns(export))
+        async with aclosing(self._rows.base_rows(export)) as rows:
+            base = await anext(rows)
+            places = chosen_columns(export.spec.fields, tuple(column.name for column in base))
+            columns = [base[place] for place in places]
+            missing = missing_columns(full, tuple(column.name for column in columns))
+            whole = len(places) == len(base)
+            try:
+                child.write(msgspec.json.encode(self._order(export, columns, missing, reason, now)) + b"\n")
+                async for chunk in rows:
+                    cells = chunk if whole else [[row[place] for place in places] for row in chunk]
+                    child.write(msgspec.json.encode(cells) + b"\n")
+                    await child.drain()
+                child.write(b'{"end":true}\n')
+                child.write_eof()
+            except (ConnectionError, RuntimeError):
+                # The child ended before its input did (uvloop says so by RuntimeError): its output tells why.
+                _log.warning("local_engine_ended_early", export_id=export.id)
+        return missing
 
     def _order(
         self, export: Export, columns: Sequence[Column], missing: tuple[str, ...], reason: str, now: datetime
@@ -147,24 +142,31 @@ class ChildEngine:
         }
 
 
-async def _start() -> asyncio.subprocess.Process:
-    # Only what it needs: our own code by path, no site packages, nothing of this process's environment.
+def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    # Not by the event loop's own means: those fork, and gRPC's threads do not survive that; Popen uses vfork.
     roots = (Path(module.__path__[0]).parent for module in (breakwater, services))
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-S", "-P", "-X", "utf8", "-m", _MODULE),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONPATH": os.pathsep.join(map(str, roots)), "PYTHONDONTWRITEBYTECODE": "1"},
-        # Ctrl-C is for the gateway, which drains; its end, however it comes, ends the child's input.
-        start_new_session=True,
-    )
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
+            _COMMAND,
+            stdin=theirs.fileno(),
+            # Not the same socket: a child that refuses leaves input unread, and its answer would be lost with it.
+            stdout=subprocess.PIPE,
+            # Our own code by path and nothing else: no site packages, nothing of this process's environment.
+            env={"PYTHONPATH": os.pathsep.join(map(str, roots))},
+            # Ctrl-C is for the gateway, which drains; its end, however it comes, ends the child's input.
+            start_new_session=True,
+        )
+    return process, ours
 
 
-async def _read(process: asyncio.subprocess.Process) -> bytes:
-    if process.stdout is None:
-        raise InternalError("the local engine has no output")
-    return await process.stdout.read(_ANSWER_SIZE_BYTES_MAX)
+def _output(process: "subprocess.Popen[bytes]") -> bytes:
+    return process.stdout.read(_ANSWER_SIZE_BYTES_MAX) if process.stdout else b""
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdout:
+        process.stdout.close()
 
 
 def _file(output: bytes) -> File:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from breakwater.chassis.errors import DeadlineExceededError, PayloadTooLargeError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.gateway.exports.domain import Column, ColumnKind, Export, ExportState, Spec
-from services.gateway.exports.engine import ChildEngine, EngineLimits
+from services.gateway.exports.engine import ChildEngine, EngineLimits, _start
 from services.gateway.exports.scratch import Scratch
 
 pytestmark = pytest.mark.capability(37, 39)
@@ -162,17 +163,14 @@ async def test_a_child_whose_gateway_is_gone_ends_by_itself_and_leaves_nothing(s
     """kill -9 of the gateway ends the child's input; without its end mark there is no file."""
     scratch.make_room(NOW)
     order = engine_of(FakeRows([]), scratch)._order(export_of(), COLUMNS, (), "out", NOW)
-    from services.gateway.exports.engine import _start  # noqa: PLC0415
-
-    child = await _start()
-    import msgspec  # noqa: PLC0415
-
-    child.stdin.write(msgspec.json.encode(order) + b"\n" + msgspec.json.encode([ROW]) + b"\n")
-    child.stdin.close()
+    process, ours = _start()
+    _, child = await asyncio.open_unix_connection(sock=ours)
+    child.write(json.dumps(order).encode() + b"\n" + json.dumps([ROW]).encode() + b"\n")
+    child.write_eof()
     async with asyncio.timeout(10):
-        said = await child.stdout.read()
-        assert await child.wait() == 3
-    assert b"broke off" in said
+        said, _ = await asyncio.to_thread(process.communicate)
+    child.close()
+    assert (process.returncode, b"broke off" in said) == (3, True)
     assert list(scratch.directory.iterdir()) == []
 
 
