@@ -1,7 +1,7 @@
 """`LeadsService`."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -148,12 +148,14 @@ class LeadsApi(LeadsServiceServicer):
             _filter(request.filter),
             base_fields_only=request.base_fields_only,
         )
-        async for part in parts:
-            if isinstance(part, Head):
-                columns = [_column(column) for column in part.columns]
-                yield pb.StreamDatasetResponse(columns=columns, rows_total=part.rows_total)
-            else:
-                yield pb.StreamDatasetResponse(rows=[pb.Row(cells=cells) for cells in part])
+        # Closed at once when the caller goes away: the snapshot holds a connection.
+        async with aclosing(parts):
+            async for part in parts:
+                if isinstance(part, Head):
+                    columns = [_column(column) for column in part.columns]
+                    yield pb.StreamDatasetResponse(columns=columns, rows_total=part.rows_total)
+                else:
+                    yield pb.StreamDatasetResponse(rows=[pb.Row(cells=cells) for cells in part])
 
 
 def _created(request: CreateRequest, captured: Captured, now: datetime) -> bytes:
