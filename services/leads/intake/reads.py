@@ -16,7 +16,8 @@ from services.leads.routing.store import Snapshots
 
 LEAD_COLUMNS = """
     id::text, customer_id::text, name, company, phone, email, website, city_code, region, industry, source, budget,
-    urgency, need, utm, anonymous_id, stage, source_status, coalesce(external_id, '') AS external_id, owner_id,
+    urgency, need, utm, anonymous_id, stage, source_status, coalesce(external_id, '') AS external_id,
+    imported_owner_id, owner_id,
     created_at, claim_by, claimed_at
 """
 _DRAFT_TEXTS = (
@@ -36,6 +37,7 @@ def lead_from(row: Record) -> Lead:
             budget=row["budget"],
             utm=orjson.loads(row["utm"]),
             stage=Stage(row["stage"]),
+            owner_id=row["imported_owner_id"],
             created_at=row["created_at"],
         ),
         owner_id=row["owner_id"],

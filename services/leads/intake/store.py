@@ -134,11 +134,12 @@ class PostgresCaptureStore:
             INSERT INTO leads (
                 id, customer_id, name, company, phone, email, website, city_code, region, industry, source, budget,
                 urgency, need, utm, anonymous_id, stage, source_status, external_id, duplicate_of, owner_id,
-                created_at, priority, waiting, assigned_at, claim_by, sequence, captured_at, import_id, routed_version)
+                created_at, priority, waiting, assigned_at, claim_by, sequence, imported_owner_id, captured_at, import_id,
+                routed_version)
             SELECT (x->>0)::uuid, (x->>1)::uuid, x->>2, x->>3, x->>4, x->>5, x->>6, x->>7, x->>8, x->>9, x->>10,
                    (x->>11)::numeric, x->>12, x->>13, x->14, x->>15, x->>16, x->>17, x->>18, (x->>19)::uuid, x->>20,
                    (x->>21)::timestamptz, x->>22, (x->>23)::boolean, (x->>24)::timestamptz, (x->>25)::timestamptz,
-                   (x->>26)::bigint, $3, $4, $5
+                   (x->>26)::bigint, x->>27, $3, $4, $5
             FROM jsonb_array_elements($2::jsonb) AS x
             """,
             jsonb((each.id, each.name, each.company, each.phone, each.email, each.owner_id) for each in new_customers),
@@ -215,6 +216,7 @@ def _new_row(lead: NewLead, now: datetime) -> tuple[Any, ...]:
         assignment.decided_at if assignment else None,
         assignment.claim_by if assignment else None,
         assignment.sequence if assignment else 1,
+        lead.draft.owner_id,
     )
 
 

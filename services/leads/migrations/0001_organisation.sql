@@ -41,12 +41,14 @@ CREATE TABLE workloads (
     credit     integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 
--- One row: what processes keep in memory of the organisation and the rules is right while this is unchanged.
+-- One row: what processes keep in memory of the organisation and the rules is right while this is unchanged. From a sequence,
+-- so that no version is used again after a rollback.
+CREATE SEQUENCE snapshot_versions;
 CREATE TABLE snapshot_version (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     version  bigint  NOT NULL
 );
-INSERT INTO snapshot_version (version) VALUES (1);
+INSERT INTO snapshot_version (version) VALUES (nextval('snapshot_versions'));
 
 -- Until people are imported, the duty desk takes every lead (125).
 INSERT INTO teams (id, name, supervisor_id) VALUES ('sales', '销售一部', 'sales-supervisor');

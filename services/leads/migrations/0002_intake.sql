@@ -42,6 +42,8 @@ CREATE TABLE leads (
     external_id    text UNIQUE,
     import_id      text        NOT NULL DEFAULT '',
     duplicate_of   uuid,
+    -- Who had it in the source system; rules may keep it with them.
+    imported_owner_id text NOT NULL DEFAULT '',
     owner_id       text,
     priority       text        NOT NULL DEFAULT '',
     -- It has nobody, or only the duty desk: routed anew when the snapshot's version has moved past routed_version.

@@ -102,7 +102,7 @@ async def upsert_people(tx: Transaction, people: Sequence[Person]) -> None:
 
 async def move_version(tx: Transaction) -> None:
     """Makes every process read organisation and rules again, once `tx` is committed."""
-    await tx.execute("UPDATE snapshot_version SET version = version + 1")
+    await tx.execute("UPDATE snapshot_version SET version = nextval('snapshot_versions')")
     tx.announce(SNAPSHOT_TOPIC)
 
 

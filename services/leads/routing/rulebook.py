@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import orjson
 
 from breakwater.chassis.database import Database, Transaction
+from services.leads.intake.capture import Lead
 from services.leads.intake.domain import facts_of
 from services.leads.intake.reads import LEAD_COLUMNS, lead_from
 from services.leads.organisation.store import move_version
@@ -14,6 +15,7 @@ from services.leads.routing.snapshot import Snapshot
 from services.leads.routing.store import Snapshots, read_ledger
 from services.leads.routing.usecases import KeptRules, PastLead
 from services.leads.rows import jsonb
+from services.leads.sla.usecases import TRANSFER_RULE
 
 
 class PostgresRulesStore:
@@ -59,12 +61,19 @@ class PostgresRulesStore:
     async def past_leads(self, limit: int) -> list[PastLead]:
         rows = await self._tx.fetch(
             f"""
-            SELECT {LEAD_COLUMNS} FROM leads WHERE assigned_at IS NOT NULL ORDER BY id DESC LIMIT $1
+            SELECT {LEAD_COLUMNS}, (
+                SELECT owner_id FROM assignments WHERE lead_id = leads.id AND rule_id <> $2 ORDER BY id DESC LIMIT 1
+            ) AS decided_owner_id
+            FROM leads WHERE assigned_at IS NOT NULL ORDER BY id DESC LIMIT $1
             """,  # noqa: S608 - a constant
             limit,
+            TRANSFER_RULE,
         )
-        leads = [lead_from(row) for row in rows]
-        return [PastLead(lead.id, lead.owner_id, facts_of(lead.draft)) for lead in leads]
+        return [_past(lead_from(row), row["decided_owner_id"]) for row in reversed(rows)]
 
     async def ledger(self) -> Ledger:
         return await read_ledger(self._tx)
+
+
+def _past(lead: Lead, decided_owner_id: str | None) -> PastLead:
+    return PastLead(lead.id, lead.customer_id, decided_owner_id, facts_of(lead.draft))

@@ -66,7 +66,7 @@ def _ledger(rows: Sequence[Record]) -> Ledger:
 
 
 async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], ledger: Ledger) -> list[OutboxEvent]:
-    """Writes decisions with their explanation, starts the first-touch timers, and keeps the ledger locked by `tx`.
+    """Writes decisions with their explanation, starts or stops first-touch timers, keeps the ledger locked by `tx`.
 
     One statement; returns the events to be added.
     """
@@ -84,6 +84,9 @@ async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], led
             FROM jsonb_array_elements($1::jsonb) AS x WHERE x->>8 IS NOT NULL
             ON CONFLICT (lead_id) DO UPDATE
             SET stage = 1, due_at = excluded.due_at, started_at = excluded.started_at
+        ), stopped AS (
+            DELETE FROM first_touch_timers USING jsonb_array_elements($1::jsonb) AS x
+            WHERE lead_id = (x->>1)::uuid AND x->>8 IS NULL
         )
         UPDATE workloads SET open_leads = (x->>1)::integer, credit = (x->>2)::integer
         FROM jsonb_array_elements($2::jsonb) AS x WHERE workloads.person_id = x->>0

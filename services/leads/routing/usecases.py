@@ -45,7 +45,9 @@ class PastLead:
     """A lead of the past, as a dry run looks at it."""
 
     id: str
+    customer_id: str
     owner_id: str | None
+    """Whom the rules of its time decided on; a later transfer to the supervisor is not theirs."""
     facts: Facts
 
 
@@ -85,7 +87,7 @@ class RulesStore(Protocol):
     async def add_rules(self, rules: KeptRules) -> None: ...
 
     async def past_leads(self, limit: int) -> list[PastLead]:
-        """The newest open and closed leads that were routed."""
+        """The newest leads that were routed, the oldest of them first."""
         ...
 
     async def ledger(self) -> Ledger: ...
@@ -144,7 +146,8 @@ async def dry_run_rules(
 ) -> DryRun:
     """Tries rules on past leads, with the people and rotation of today; changes nothing.
 
-    A lead whose turn would merely have fallen to a colleague of the same rotation is the same.
+    A lead whose turn would merely have fallen to a colleague of the same rotation is the same, and so are the later ones
+    of its customer.
     """
     _permit(actor, AUTHORS)
     if not 0 <= leads_max <= DRY_RUN_MAX:
@@ -158,12 +161,17 @@ async def dry_run_rules(
     rules = read_rules(document, snapshot.rules.version + 1, snapshot.directory)
     rotating = {rule.id for rule in rules.rules if rule.target.kind is TargetKind.TEAM}
     differences: list[Difference] = []
+    owners: dict[str, str | None] = {}
     now = clock.now()
     for turn, lead in enumerate(leads):
-        decision = decide(rules, lead.facts, snapshot.directory, ledger, now)
+        owner_id = owners.get(lead.customer_id)
+        decision = decide(rules, lead.facts, snapshot.directory, ledger, now, customer_owner_id=owner_id)
         ledger.credit.update(decision.turn)
-        if not _same(lead, decision, rotating):
+        same = _same(lead, decision, rotating)
+        if not same:
             differences.append(Difference(lead.id, lead.owner_id, decision.owner_id, decision.rule_id))
+        if not decision.waiting:
+            owners[lead.customer_id] = lead.owner_id if same else decision.owner_id
         if turn % _TURNS_BETWEEN_PAUSES == 0:
             # Ten thousand decisions take a while: others get their turn in between.
             await clock.sleep(0)

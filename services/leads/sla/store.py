@@ -79,8 +79,7 @@ class PostgresTimerStore:
             """,
             jsonb((each.timer.lead.id, each.next_due_at) for each in fired.overdue),
         )
-        over = [each.timer.lead.id for each in fired.overdue if each.next_due_at is None]
-        await stop_timers(self._tx, [*over, *(each.lead_id for each in fired.transfers)])
+        await stop_timers(self._tx, [each.timer.lead.id for each in fired.overdue if each.next_due_at is None])
         events = [_overdue(each, fired.now) for each in fired.overdue]
         if fired.ledger is not None:
             await routing.move_leads(self._tx, fired.transfers, fired.snapshot.version)

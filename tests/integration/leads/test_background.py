@@ -22,7 +22,7 @@ def drafts(count: int) -> list[LeadDraft]:
 async def team(leads) -> None:
     await leads.people(Person("1", "甲"), Person("boss", "主管", weight=0))
     await leads.admin.execute("UPDATE teams SET supervisor_id = 'boss' WHERE id = 'sales'")
-    await leads.admin.execute("UPDATE snapshot_version SET version = version + 1")
+    await leads.admin.execute("UPDATE snapshot_version SET version = nextval('snapshot_versions')")
 
 
 async def fire(replica, limit: int = 100) -> int:
@@ -166,6 +166,21 @@ async def test_leads_of_somebody_who_leaves_go_on_to_others(leads) -> None:
         "SELECT count(*) FROM leads JOIN customers c ON c.id = customer_id WHERE c.owner_id <> leads.owner_id"
     )
     assert mismatched == 0
+
+
+async def test_a_lead_that_loses_its_owner_to_nobody_has_no_timer(leads) -> None:
+    """Without even a duty desk there is nobody to remind; the lead waits until somebody can have it."""
+    await leads.people(Person("1", "甲"))
+    await leads.capture(*drafts(1))
+    await leads.people(Person("1", "甲", active=False), Person(DUTY_DESK, "值班席", weight=0, active=False))
+    await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=10)
+    assert await leads.value("SELECT owner_id IS NULL AND waiting FROM leads")
+    await leads.clock.advance(24 * 3600)
+    assert await fire(leads) == 0
+    await leads.people(Person("2", "乙"))
+    await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=10)
+    assert await leads.value("SELECT owner_id FROM leads") == "2"
+    assert await leads.value("SELECT count(*) FROM first_touch_timers") == 1
 
 
 async def test_the_workers_work_by_themselves(leads, eventually) -> None:

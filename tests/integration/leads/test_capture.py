@@ -11,6 +11,7 @@ import pytest
 from breakwater.chassis.database import Reader
 from services.leads.intake.domain import LeadDraft, Stage
 from services.leads.organisation.domain import DUTY_DESK, Person
+from services.leads.organisation.store import upsert_people
 
 FANG = LeadDraft("王芳", "官网", company="恒力机械有限公司", phone="13800000001", email="fang@hengli.cn")
 
@@ -186,6 +187,20 @@ async def test_reassigning_routes_open_leads_anew(leads) -> None:
     loads = await leads.rows("SELECT person_id FROM workloads WHERE open_leads > 0")
     assert [row["person_id"] for row in loads] == ["2"]
     assert (await leads.events(first.lead_id))[-1] == ("LeadAssigned", 3)
+
+
+async def test_a_change_that_was_rolled_back_is_not_remembered(leads) -> None:
+    """A process that looked inside the failed transaction reads again when another change comes."""
+    await leads.people(Person("1", "甲"))
+    with pytest.raises(RuntimeError, match="rolled back"):
+        async with leads.database.transaction() as tx:
+            await upsert_people(tx, [Person("2", "幽灵")])
+            assert "2" in (await leads.snapshots.current(tx)).directory.people
+            raise RuntimeError("rolled back")
+    await leads.people(Person("3", "丙", weight=0))
+    [captured] = await leads.capture(somebody(1))
+    assert {each.person_id for each in captured.assignment.decision.candidates} >= {"1", "3"}
+    assert captured.owner_id == "1"
 
 
 @pytest.mark.capability(40)

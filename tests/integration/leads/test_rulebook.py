@@ -11,6 +11,7 @@ from breakwater.chassis.identity import Actor, Role, Scope
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import Person
 from services.leads.routing.usecases import dry_run_rules, get_rules, put_rules, roll_back_rules
+from services.leads.sla.usecases import fire_due_timers
 
 pytestmark = pytest.mark.capability(40)
 
@@ -91,6 +92,19 @@ async def test_a_dry_run_shows_what_would_change_and_changes_nothing(leads) -> N
     assert {each.owner_then for each in run.differences} == {"3"}
     assert (await get_rules(leads.begin_rules, MANAGER)).version == 1
     assert await leads.value("SELECT count(*) FROM assignments") == 8
+
+
+async def test_a_dry_run_of_the_rules_in_force_changes_nothing(leads) -> None:
+    """Kept imported owners, customers who came back and leads that went to the supervisor are all as decided."""
+    await leads.people(Person("1", "甲"), Person("2", "乙", weight=0), Person("3", "丙"))
+    await leads.capture(draft(1), draft(2, owner_id="2"), draft(3))
+    await leads.capture(draft(1), draft(2))
+    for hours in (1, 2):
+        await leads.clock.advance(hours * 3600)
+        await fire_due_timers(leads.begin_timers, now=leads.clock.now(), limit=100)
+    assert await leads.value("SELECT count(*) FROM leads WHERE owner_id = 'sales-supervisor'") == 5
+    run = await dry_run_rules(leads.begin_rules, MANAGER, await document_in_force(leads), 0, clock=leads.clock)
+    assert (run.leads, run.changed) == (5, 0)
 
 
 async def test_sales_people_read_rules_and_do_not_write_them(leads) -> None:

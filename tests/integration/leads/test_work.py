@@ -45,7 +45,7 @@ async def owned(leads):
     """A lead that person 1 has."""
     await leads.people(Person("1", "甲"), Person("2", "乙", weight=0), Person("boss", "主管", team_id="管理", weight=0))
     await leads.admin.execute("UPDATE teams SET supervisor_id = 'boss' WHERE id = 'sales'")
-    await leads.admin.execute("UPDATE snapshot_version SET version = version + 1")
+    await leads.admin.execute("UPDATE snapshot_version SET version = nextval('snapshot_versions')")
     [captured] = await leads.capture(draft())
     return captured
 
