@@ -1,5 +1,8 @@
 """The mapping language: what it says, and every error with its place."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from breakwater.chassis.errors import InvalidRequestError
@@ -151,3 +154,22 @@ def test_a_mapping_is_immutable():
     assert isinstance(mapping, Mapping)
     with pytest.raises(AttributeError):
         mapping.zone = "UTC"
+
+
+MANUAL = (Path(__file__).parents[4] / "docs/mappings.md").read_text(encoding="utf-8")
+
+
+def test_the_manual_s_example_is_a_mapping():
+    """What people copy from docs/mappings.md works."""
+    [example] = re.findall(r"```yaml\n(.*?)```", MANUAL, re.DOTALL)
+    mapping = mapping_from("example", example)
+    assert mapping.may_lack("产品")
+    assert [item.file for item in mapping.after] == ["通话.csv"]
+
+
+@pytest.mark.parametrize("dataset", Dataset)
+def test_the_manual_names_every_field(dataset):
+    """Each field of a dataset stands in its row, the mandatory ones in bold."""
+    [row] = re.findall(rf"^\| `{dataset}` \| (.*) \|$", MANUAL, re.MULTILINE)
+    for name, field in FIELDS[dataset].items():
+        assert re.search(rf"\*\*{name}\*\*" if field.mandatory else rf"(?<![\w*]){name}(?![\w*])", row), name
