@@ -203,3 +203,15 @@ def test_a_private_key_open_to_everybody_is_refused(tmp_path, key):
     path.chmod(0o644)
     with pytest.raises(SecretFileError, match="open to everybody"):
         ServiceSigner(path, "gateway", production=False)
+
+
+async def test_a_key_set_past_its_size_is_refused_even_if_it_is_good(jwks, key, clock):
+    """The limit is of bytes, so that nobody reads an endless file."""
+    source = await source_of(jwks, clock)
+    write_jwks(jwks, key)
+    jwks.write_bytes(jwks.read_bytes().ljust(256 * 1024 + 1))
+    await clock.advance(10)
+    assert await source.find(key.kid) is None
+    jwks.write_bytes(jwks.read_bytes()[:-1])
+    await clock.advance(10)
+    assert (await source.find(key.kid)).kid == key.kid

@@ -218,20 +218,20 @@ class KeySource:
         fetch = _fetch if self._source.startswith(("http://", "https://")) else _read_file
         try:
             async with asyncio.timeout(2 * FETCH_TIMEOUT_S):
-                content = await asyncio.to_thread(fetch, self._source)
+                return await asyncio.to_thread(fetch, self._source)
         except TimeoutError as error:
             raise KeySetError(f"it did not answer within {2 * FETCH_TIMEOUT_S} s") from error
-        if len(content) > JWKS_SIZE_BYTES_MAX:
-            raise KeySetError(f"it is larger than {JWKS_SIZE_BYTES_MAX} bytes")
-        return content
 
 
 def _read_file(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            return file.read(JWKS_SIZE_BYTES_MAX + 1)
+            content = file.read(JWKS_SIZE_BYTES_MAX + 1)
     except OSError as error:
         raise KeySetError(f"it cannot be read: {error.strerror}") from error
+    if len(content) > JWKS_SIZE_BYTES_MAX:
+        raise KeySetError(f"it is larger than {JWKS_SIZE_BYTES_MAX} bytes")
+    return content
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
