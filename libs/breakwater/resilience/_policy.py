@@ -159,8 +159,8 @@ class Policy:
 
     def apply(self, override: Override | None) -> None:
         """Sets the override of this edge, or ends it; one that has expired ends it too."""
-        before = self._forced(self._monotonic())
         now_s = self._monotonic()
+        before = self._forced(now_s)
         left_s = (override.expires_at - self._clock.now()).total_seconds() if override else 0.0
         self._override = override if left_s > 0 else None
         self._override_until_s = now_s + left_s

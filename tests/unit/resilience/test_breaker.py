@@ -195,6 +195,50 @@ async def test_failed_probes_open_the_circuit_again_for_twice_as_long(opened, de
         assert at_least_s <= policy.snapshot().next_probe_s <= at_least_s * 1.1
 
 
+async def test_a_result_after_its_lease_counts_for_nothing(opened, start, clock):
+    """Also when nobody has taken the expired permit yet, the late result of its holder decides nothing."""
+    policy = await opened(probes=1, probe_lease_s=5)
+    await clock.advance(3)
+    hold = asyncio.Event()
+
+    async def stream() -> None:
+        async with policy.admit():
+            await hold.wait()
+
+    await start(stream())
+    await clock.advance(5)
+    hold.set()
+    await settle()
+    assert policy.snapshot().state is CircuitState.HALF_OPEN
+    assert policy.snapshot().totals.stale == 1
+
+
+async def test_a_recovered_circuit_starts_judging_anew(opened, dependency, calls, clock):
+    """The failures that opened it are forgotten: one more does not open it again, and a new outage starts short."""
+    policy = await opened(probes=1, open_s=2, calls_min=4)
+    dependency.fails_with = ConnectionError
+    await clock.advance(3)
+    await calls(policy, 1)
+    dependency.fails_with = None
+    await clock.advance(6)
+    await calls(policy, 1)
+    dependency.fails_with = ConnectionError
+    await calls(policy, 3)
+    assert policy.snapshot().state is CircuitState.CLOSED
+    await calls(policy, 1)
+    assert policy.snapshot().next_probe_s <= 2.2
+
+
+async def test_cancellation_counts_for_nothing_whatever_the_classifier_says(make_policy, dependency):
+    """A classifier that takes everything for a failure is not asked about cancellations."""
+    policy = make_policy(calls_min=1, classify=lambda _: Outcome.FAILURE)
+    dependency.fails_with = asyncio.CancelledError
+    with pytest.raises(asyncio.CancelledError):
+        await policy.call(dependency)
+    assert policy.snapshot().state is CircuitState.CLOSED
+    assert policy.snapshot().totals.outcomes["cancelled"] == 1
+
+
 async def test_push_back_settles_no_probe(opened, dependency, calls, clock):
     """A probe answered by push-back returns its permit: the circuit stays half-open until a real verdict."""
     policy = await opened(probes=1)
