@@ -62,7 +62,7 @@ class ContentFrames:
 
 
 def encode(source: BinaryIO, target: BinaryIO) -> None:
-    """Makes one file. Raises EOFError or BrokenPipeError when the other side is gone."""
+    """Makes one file. Raises EOFError or ConnectionError when the other side is gone."""
     kind, content = read_frame(source)
     if kind is not Kind.ORDER:
         raise ValueError(f"the first frame is {kind.name}")
@@ -112,7 +112,7 @@ def main() -> None:
     os.nice(NICENESS)
     try:
         encode(sys.stdin.buffer, sys.stdout.buffer)
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):
         os._exit(1)  # nobody is left to hear more; a flush of stdout would only fail again
 
 

@@ -2,7 +2,11 @@
 
 import asyncio
 import io
+import json
 import os
+import socket
+import subprocess
+import sys
 import time
 from contextlib import aclosing
 from pathlib import Path
@@ -13,6 +17,7 @@ from python_calamine import CalamineWorkbook
 from breakwater.chassis.errors import UnavailableError
 from services.files.exports.domain import Progress, Spec
 from services.files.exports.encoding import EncoderLostError, ProcessEncoder
+from services.files.exports.frames import Kind, frame
 from tests.integration.files.conftest import chunks_of
 from tests.support.waiting import until
 
@@ -130,3 +135,17 @@ async def test_the_event_loop_answers_while_files_are_encoded(encoder):
     await work
     waits_s.sort()
     assert waits_s[int(len(waits_s) * 0.99)] < 0.05
+
+
+async def test_an_encoder_ends_quietly_when_its_service_is_gone(tmp_path):
+    """kill -9 of the service leaves no encoder behind, and no traceback to puzzle over."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "services.files.exports.encoder"]
+    with theirs, (tmp_path / "stderr").open("wb") as stderr:
+        child = subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=stderr)
+    order = {"format": "xlsx", "title": "线索", "zone": "Asia/Shanghai", "memory_bytes_max": 512 * 1024**2}
+    ours.sendall(frame(Kind.ORDER, json.dumps(order).encode()))
+    ours.sendall(frame(Kind.CHUNK, chunks_of(500)[0].SerializeToString())[:-1])
+    ours.close()
+    assert await asyncio.to_thread(child.wait, 30) == 1
+    assert (tmp_path / "stderr").read_bytes() == b""
