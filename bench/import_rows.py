@@ -1,4 +1,4 @@
-"""Rows a second of an import, counted when assigned: `python bench/import_rows.py [--rows 20000] [--profile]`.
+"""Rows a second of an import, counted when assigned: `python -m bench.import_rows [--rows 20000] [--profile]`.
 
 The import's own runner against a real PostgreSQL, durable as in production; no gateway, no relay. Generated leads, all of
 them open, so that each is routed, given a timer and two events; and the real export where it lies beside the project.
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
@@ -59,10 +60,27 @@ ZOHO_HEADERS = (
 )
 
 
+@dataclass(frozen=True)
+class Run:
+    """A finished import and what it took."""
+
+    done: Import
+    took_s: float
+    cpu_s: float
+    postgres_cpu_s: float
+
+    def report(self, name: str) -> None:
+        rows = self.done.rows
+        figure(name, rows / self.took_s, "rows/s")
+        figure(f"{name}_cpu_of_leads", self.cpu_s / rows * 1e6, "us/row")
+        figure(f"{name}_cpu_of_postgres", self.postgres_cpu_s / rows * 1e6, "us/row")
+
+
 class Bench:
     """A migrated database and what imports into it."""
 
-    def __init__(self, database: Database, limits: ImportLimits) -> None:
+    def __init__(self, database: Database, limits: ImportLimits, server_pid: int) -> None:
+        self._server_pid = server_pid
         snapshots = Snapshots(load_holidays(HOLIDAYS))
         store = PostgresImportStore(database, lambda tx: PostgresStores(tx, snapshots), limits)
         clock = SystemClock()
@@ -70,8 +88,8 @@ class Bench:
         self._imports = Imports(store, mapping_of, reading.inspect, clock, limits)
         self._runner = ImportRunner(store, mapping_of, clock, limits)
 
-    async def run(self, content: bytes, mapping: str) -> tuple[Import, float, float]:
-        """The finished import, seconds from its acceptance to its end, and seconds of this process's CPU."""
+    async def run(self, content: bytes, mapping: str) -> "Run":
+        """The finished import, seconds from its acceptance to its end, and seconds of CPU here and in PostgreSQL."""
 
         async def pieces() -> AsyncIterator[bytes]:
             for piece in reading.pieces_of(content, self._limits):
@@ -79,13 +97,16 @@ class Bench:
 
         order = Order("bench.csv", mapping, "", reassign=False)
         accepted, _ = await self._imports.start(ADMIN, order, pieces(), Keyed("bench", "StartImport", "", b""))
-        began_s, cpu_began_s = time.perf_counter(), time.process_time()
+        before = self._clocks()
         await self._runner.run_one()
-        took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_began_s
+        took = [after - began for began, after in zip(before, self._clocks(), strict=True)]
         done = await self._imports.get(ADMIN, accepted.id)
         if done.state != "completed" or done.rejected:
             sys.exit(f"the import went wrong: {done}")
-        return done, took_s, cpu_s
+        return Run(done, *took)
+
+    def _clocks(self) -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), cpu_of_children_s(self._server_pid)
 
 
 def generated(rows: int, first: int) -> bytes:
@@ -140,30 +161,27 @@ async def measure(server: PostgresServer, rows: int, *, profile: bool) -> None:
     await provision_roles(server.dsn(), [passwords])
     await provision_database(server.dsn(), "bench")
     await provision_schema(server.dsn("bench"), "bench", "leads")
-    await migrate(server.dsn("bench", user="leads_owner", password="bench"), "leads", MIGRATIONS["leads"])  # noqa: S106
+    await migrate(server.dsn("bench", user="leads_owner", password="bench"), "leads", MIGRATIONS["leads"])
     url = f"postgresql://leads@{server.host}:{server.port}/bench"
-    database = await Database.open(url, service="leads", password="bench")  # noqa: S106
-    bench = Bench(database, ImportLimits())
+    database = await Database.open(url, service="leads", password="bench")
+    bench = Bench(database, ImportLimits(), server.pid)
     if ZOHO.is_dir():
         await bench.run((ZOHO / "Users.csv").read_bytes(), "zoho-users")
-        done, took_s, _ = await bench.run((ZOHO / "Leads.csv").read_bytes(), "zoho")
-        figure("zoho_leads", done.rows / took_s, "rows/s")
+        (await bench.run((ZOHO / "Leads.csv").read_bytes(), "zoho")).report("zoho_leads")
         for name in ("Contacts", "Potentials", "Calls", "Invoices"):
-            done, took_s, _ = await bench.run((ZOHO / f"{name}.csv").read_bytes(), f"zoho-{name.lower()}")
-            figure(f"zoho_{name.lower()}", done.rows / took_s, "rows/s")
+            (await bench.run((ZOHO / f"{name}.csv").read_bytes(), f"zoho-{name.lower()}")).report(
+                f"zoho_{name.lower()}"
+            )
     await bench.run(people(), "zoho-users")
     await bench.run(generated(2_000, first=100_000), "zoho")
     profiler = cProfile.Profile()
-    database_began_s = cpu_of_children_s(server.pid)
     if profile:
         profiler.enable()
-    done, took_s, cpu_s = await bench.run(generated(rows, first=1_000_000), "zoho")
+    run = await bench.run(generated(rows, first=1_000_000), "zoho")
     if profile:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(40)
-    figure("open_leads_assigned", done.rows / took_s, "rows/s")
-    figure("open_leads_cpu_of_leads", cpu_s / done.rows * 1e6, "us/row")
-    figure("open_leads_cpu_of_postgres", (cpu_of_children_s(server.pid) - database_began_s) / done.rows * 1e6, "us/row")
+    run.report("open_leads_assigned")
     figure("peak_memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB")
     await database.close()
 
