@@ -55,9 +55,10 @@ async def send(bus: Bus, message: Msg, *, consumer: str, reason: str, deliveries
     place = message.metadata
     kept = {name: value for name, value in (message.headers or {}).items() if not name.startswith("Nats-")}
     event_id = kept.get("ce-id") or f"{place.stream}.{place.sequence.stream}"
+    sent_as = (message.headers or {}).get(MESSAGE_ID) or encoded(event_id)
     headers = kept | {
-        # Two services may give up the same event, each once.
-        MESSAGE_ID: f"{encoded(event_id)}.{consumer}",
+        # Two services may give up the same event, each once, and once more after each replay, which has an id of its own.
+        MESSAGE_ID: f"{sent_as}.{consumer}",
         _CONSUMER: consumer,
         _STREAM: place.stream,
         _REASON: encoded(reason[:REASON_LENGTH_MAX]),
