@@ -22,7 +22,7 @@ import asyncpg
 import nats
 import nats.errors
 import uvloop
-from nats.js.api import ConsumerConfig
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from breakwater.chassis import cloudevents, outbox
 from breakwater.chassis.bus import Bus
@@ -149,7 +149,7 @@ async def bare_consumer(place: Place) -> None:
         place.nats.url, user="health", password=place.nats.password("health"), inbox_prefix="_INBOX_health"
     )
     jetstream = client.jetstream()
-    config = ConsumerConfig(name="health", durable_name="health", ack_policy="explicit", filter_subjects=[TYPE])
+    config = ConsumerConfig(name="health", durable_name="health", ack_policy=AckPolicy.EXPLICIT, filter_subjects=[TYPE])
     await jetstream.add_consumer("LEADS", config)
     subscription = await jetstream.pull_subscribe_bind("health", "LEADS")
     while True:
@@ -158,7 +158,7 @@ async def bare_consumer(place: Place) -> None:
         except nats.errors.TimeoutError:
             continue
         async with db.transaction():
-            await db.fetch(RECEIVE, "health", [message.headers["ce-id"] for message in messages])
+            await db.fetch(RECEIVE, "health", [(message.headers or {})["ce-id"] for message in messages])
         for message in messages:
             await message.ack()
 

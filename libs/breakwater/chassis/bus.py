@@ -66,9 +66,8 @@ class StreamSpec:
     age_days_max: int = 7
     size_bytes_max: int = 1024 * 1024 * 1024
     duplicate_window_s: float = 120.0
-    replicas: int = 1
 
-    def config(self) -> StreamConfig:
+    def config(self, replicas: int) -> StreamConfig:
         """As nats-py takes it."""
         return StreamConfig(
             name=self.name,
@@ -78,7 +77,7 @@ class StreamSpec:
             max_age=self.age_days_max * 86_400,
             max_bytes=self.size_bytes_max,
             duplicate_window=self.duplicate_window_s,
-            num_replicas=self.replicas,
+            num_replicas=replicas,
             allow_atomic=True,
         )
 
@@ -93,11 +92,14 @@ class _Subscription:
 class Bus:
     """One connection that is kept up for the process's life, whatever the server says meanwhile."""
 
-    def __init__(self, service: str, options: Mapping[str, Any], policy: Policy | None, limits: BusLimits) -> None:
+    def __init__(
+        self, service: str, options: Mapping[str, Any], policy: Policy | None, limits: BusLimits, stream_replicas: int
+    ) -> None:
         self.service = service
         self._options = dict(options)
         self._policy = policy
         self._limits = limits
+        self._stream_replicas = stream_replicas
         self._client: EventClient | None = None
         self._subscriptions: list[_Subscription] = []
         self._on_connected: list[Callable[[], None]] = []
@@ -115,12 +117,13 @@ class Bus:
         password: str | None = None,
         policy: Policy | None = None,
         limits: BusLimits | None = None,
+        stream_replicas: int = 1,
         wait_s: float = 5.0,
     ) -> Self:
         """Connects, waiting `wait_s` at most: a service starts without NATS and is connected when it comes.
 
         `url` may name several servers, separated by commas. `policy` guards what waits for JetStream; its classifier is
-        `bus.classify`.
+        `bus.classify`. `stream_replicas` of each stream made here, in a cluster.
         """
         limits = limits or BusLimits()
         options = {
@@ -138,7 +141,7 @@ class Bus:
             "max_outstanding_pings": _PINGS_UNANSWERED_MAX,
             "pending_size": limits.pending_size_bytes_max,
         }
-        bus = cls(service, options, policy, limits)
+        bus = cls(service, options, policy, limits, stream_replicas)
         bus._keeper = asyncio.create_task(bus._keep_up(), name="bus")
         try:
             async with asyncio.timeout(wait_s):
@@ -196,7 +199,7 @@ class Bus:
 
         Raises `UnavailableError`.
         """
-        wanted = spec.config()
+        wanted = spec.config(self._stream_replicas)
         try:
             info = await self._guarded(lambda _: self._call(lambda js: js.stream_info(spec.name)))
         except StreamMissingError:
@@ -325,9 +328,18 @@ class Bus:
             level("nats_error", error=str(error) or type(error).__name__)
 
         client = EventClient()
-        await client.connect(
-            **self._options, disconnected_cb=disconnected, reconnected_cb=reconnected, closed_cb=ended, error_cb=failed
-        )
+        try:
+            await client.connect(
+                **self._options,
+                disconnected_cb=disconnected,
+                reconnected_cb=reconnected,
+                closed_cb=ended,
+                error_cb=failed,
+            )
+        except BaseException:
+            # Cancelled half-way: its socket would stay open.
+            await client.close()
+            raise
         return client
 
     def _connected(self) -> None:
@@ -340,7 +352,8 @@ class Bus:
         await client.subscribe(subscription.subject, queue=subscription.queue, cb=subscription.handler)
 
 
-_CHANGEABLE: Final = ("subjects", "max_age", "max_bytes", "duplicate_window", "num_replicas", "allow_atomic")
+# Replicas stay as they are: whoever grew a stream by hand keeps it.
+_CHANGEABLE: Final = ("subjects", "max_age", "max_bytes", "duplicate_window", "allow_atomic")
 
 
 def _next_server(servers: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:

@@ -22,8 +22,10 @@ PORTIONS_MAX: Final = 200
 
 _PENDING_MAX: Final = 100_000
 
-_COUNT_PENDING = """
-SELECT count(*) FROM (SELECT FROM outbox WHERE published_at IS NULL LIMIT $1) AS pending
+_FIGURES = """
+SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE published_at IS NULL LIMIT $1) AS pending) AS pending,
+       (SELECT extract(epoch FROM now() - created_at)::float8
+        FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT 1) AS oldest_age_s
 """
 _PRUNE = """
 DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {column} < $1 LIMIT $2))
@@ -35,7 +37,7 @@ _PRUNED: Final = (
 
 
 class Housekeeping:
-    """Prunes outbox, inbox and idempotency keys; sets `breakwater_outbox_pending` and `breakwater_dead_letters`.
+    """Prunes outbox, inbox and idempotency keys; sets the gauges of the outbox and of the dead letters.
 
     `service.background("housekeeping", Housekeeping(database, bus, service.clock).run)`.
     """
@@ -45,6 +47,7 @@ class Housekeeping:
         self._bus = bus
         self._clock = clock or SystemClock()
         self._pending = metrics.OUTBOX_PENDING.labels(bus.service)
+        self._oldest_age_s = metrics.OUTBOX_OLDEST_AGE.labels(bus.service)
         self._dead_letters = metrics.DEAD_LETTERS.labels(bus.service)
 
     async def run(self) -> None:
@@ -63,7 +66,10 @@ class Housekeeping:
     async def refresh(self) -> None:
         """Sets the figures; `breakwater_outbox_pending` counts to 100,000. Raises `UnavailableError`."""
         async with self._db.read() as reader:
-            self._pending.set(await reader.fetchval(_COUNT_PENDING, _PENDING_MAX))
+            figures = await reader.fetchrow(_FIGURES, _PENDING_MAX)
+        if figures is not None:
+            self._pending.set(figures["pending"])
+            self._oldest_age_s.set(figures["oldest_age_s"] or 0.0)
         self._dead_letters.set((await deadletters.counts(self._bus)).get(self._bus.service, 0))
 
     async def prune(self) -> None:

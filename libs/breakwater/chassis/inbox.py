@@ -16,7 +16,7 @@ from typing import Final
 from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 
-from breakwater.chassis import deadletters, telemetry
+from breakwater.chassis import deadletters, metrics, telemetry
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.cloudevents import MalformedEventError, Received, received
@@ -92,16 +92,11 @@ class Consumer:
         self._deliveries_max = deliveries_max
         self._checkpoint = checkpoint
         self._pull: Pull | None = None
-        self._lag = 0
+        self._lag = metrics.CONSUMER_LAG.labels(bus.service, stream)
         # Refusals are counted here and not by JetStream, whose count also grows when we are killed or the database is
         # out; a restart forgives.
         self._refusals: OrderedDict[str, int] = OrderedDict()
         bus.on_connected(self._reopen)
-
-    @property
-    def lag(self) -> int:
-        """Events waiting in the stream for this consumer, as of the last delivery."""
-        return self._lag
 
     async def run(self) -> None:
         """Receives until cancelled; a batch under way at that moment is ended first."""
@@ -137,7 +132,7 @@ class Consumer:
         deliveries = [delivery for message in messages if (delivery := await self._parsed(pull, message))]
         if deliveries:
             await self._receive(pull, deliveries)
-        self._lag = messages[-1].metadata.num_pending
+        self._lag.set(messages[-1].metadata.num_pending)
 
     async def _receive(self, pull: Pull, deliveries: Sequence[_Delivery]) -> None:
         messages = [delivery.message for delivery in deliveries]

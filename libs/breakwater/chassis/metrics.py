@@ -23,6 +23,18 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 OUTBOX_PENDING = Gauge(
     "breakwater_outbox_pending", "Events stored and not yet acknowledged by JetStream.", ("service",), registry=REGISTRY
 )
+OUTBOX_OLDEST_AGE = Gauge(
+    "breakwater_outbox_oldest_age_seconds",
+    "How long the oldest unpublished event has waited.",
+    ("service",),
+    registry=REGISTRY,
+)
+CONSUMER_LAG = Gauge(
+    "breakwater_consumer_lag",
+    "Events in a stream that wait for the service, as of its last delivery.",
+    ("service", "stream"),
+    registry=REGISTRY,
+)
 DEAD_LETTERS = Gauge(
     "breakwater_dead_letters",
     "Messages given up after their last delivery and not yet replayed.",

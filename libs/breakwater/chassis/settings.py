@@ -84,6 +84,8 @@ class ServiceSettings(BaseSettings):
     nats_url: str | None = None
     nats_user: str | None = None
     nats_password_file: Path | None = None
+    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of each stream this process makes; 3 in a cluster."""
 
     service_key_file: Path | None = None
     """The private Ed25519 JWK this process signs its service tokens with."""

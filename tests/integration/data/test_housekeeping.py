@@ -50,9 +50,22 @@ async def test_old_inbox_rows_and_keys_go_in_portions(schema: Any, db: Database,
     assert (left["inbox"], left["keys"]) == (100, 5)
 
 
-async def test_figures_show_what_is_pending(db: Database, bus: Bus) -> None:
-    """breakwater_outbox_pending counts the events that are not published yet."""
+async def test_figures_show_what_is_pending_and_for_how_long(schema: Any, db: Database, bus: Bus) -> None:
+    """breakwater_outbox_pending counts the events that are not published yet; the oldest one's age tells a standstill."""
+    housekeeper = Housekeeping(db, bus)
     await add(db, 1, 2, 3)
-    await Housekeeping(db, bus).refresh()
-    assert metrics.REGISTRY.get_sample_value("breakwater_outbox_pending", {"service": "leads"}) == 3
-    assert metrics.REGISTRY.get_sample_value("breakwater_dead_letters", {"service": "leads"}) == 0
+    await schema.as_admin("UPDATE outbox SET created_at = now() - interval '1 hour' WHERE sequence = 1")
+    await housekeeper.refresh()
+    assert figure("breakwater_outbox_pending") == 3
+    assert 3_600 <= figure("breakwater_outbox_oldest_age_seconds") < 3_660
+    assert figure("breakwater_dead_letters") == 0
+    await schema.as_admin("UPDATE outbox SET published_at = now()")
+    await housekeeper.refresh()
+    assert figure("breakwater_outbox_pending") == 0
+    assert figure("breakwater_outbox_oldest_age_seconds") == 0
+
+
+def figure(name: str) -> float:
+    value = metrics.REGISTRY.get_sample_value(name, {"service": "leads"})
+    assert value is not None
+    return value
