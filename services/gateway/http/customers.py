@@ -15,7 +15,7 @@ from breakwater.leads.v1 import leads_pb2
 from services.gateway.clients import Health, Leads
 from services.gateway.http.answers import Answer, Degraded, answer, rfc3339
 from services.gateway.http.call import Call
-from services.gateway.http.declare import Api, idempotency_of
+from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.leads import LeadView, lead_view
 from services.gateway.http.routes import Input
 
@@ -166,7 +166,7 @@ def add_routes(api: Api, leads: Leads, health: Health) -> None:
         await reads.require_visible(call, customer_id)
         return answer(_health_view(await reads.score(call, customer_id)))
 
-    @api.route("POST", "/v1/customers/{customer_id}/signals", SignalCreated, status=201, tag="customers")
+    @api.route("POST", "/v1/customers/{customer_id}/signals", SignalCreated, status=201, tag="customers", extra=KEYED)
     async def record_signal(call: Call, customer_id: str, body: NewSignal) -> Answer:
         """Stores a signal and scores its customer at once (18)."""
         await reads.require_visible(call, customer_id)

@@ -9,6 +9,19 @@ from breakwater.identity.v1.identity_pb2 import Idempotency
 from services.gateway.http.call import Call
 from services.gateway.http.routes import Endpoint, Route
 
+KEYED: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "A replay within 48 h answers the first result, marked Idempotent-Replayed: true.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        }
+    ]
+}
+"""`extra` of a route whose effect happens once for each key."""
+
 Declared = TypeVar("Declared", bound=Endpoint)
 
 

@@ -14,7 +14,7 @@ from services.gateway.exports.scratch import Scratch
 from services.gateway.exports.usecases import Exports, Key
 from services.gateway.http.answers import Answer, Header, StreamAnswer, answer, rfc3339_of
 from services.gateway.http.call import Call
-from services.gateway.http.declare import Api
+from services.gateway.http.declare import KEYED, Api
 from services.gateway.http.problems import RangeNotSatisfiableError
 from services.gateway.http.routes import Identifier, Input, ShortText
 
@@ -108,7 +108,7 @@ class Content(Protocol):
 def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> None:
     """Adds the routes of exports."""
 
-    @api.route("POST", "/v1/exports", ExportAccepted, status=202, tag="exports")
+    @api.route("POST", "/v1/exports", ExportAccepted, status=202, tag="exports", extra=KEYED)
     async def request_export(call: Call, body: NewExport) -> Answer:
         """Asks for a file; while files is out a lesser one is made at once and the full one follows by itself."""
         _refuse_what_is_not_there(body)

@@ -14,7 +14,7 @@ from breakwater.leads.v1 import leads_pb2
 from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
-from services.gateway.http.declare import Api
+from services.gateway.http.declare import KEYED, Api
 from services.gateway.http.leads import PageQuery
 from services.gateway.http.upload import Upload, receive
 
@@ -99,7 +99,7 @@ class UploadLimits:
 def add_routes(api: Api, leads: Leads, limits: UploadLimits) -> None:
     """Adds the routes of imports."""
 
-    @api.route("POST", "/v1/imports", ImportView, status=202, tag="imports", extra=_FORM)
+    @api.route("POST", "/v1/imports", ImportView, status=202, tag="imports", extra=_FORM | KEYED)
     async def start_import(call: Call) -> Answer:
         """Takes a CSV or XLSX file; when it answers, the file is stored and will be imported."""
         async with limits:

@@ -15,7 +15,7 @@ from breakwater.leads.v1 import leads_pb2
 from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
-from services.gateway.http.declare import Api, idempotency_of
+from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.routes import Identifier, Input, LongText, QueryInput, ShortText
 
 Stage = Literal["new", "contacted", "qualified", "converted", "lost", "closed"]
@@ -235,7 +235,7 @@ class PageQuery(QueryInput):
 def add_routes(api: Api, leads: Leads) -> None:
     """Adds the routes of leads and people."""
 
-    @api.route("POST", "/v1/leads", LeadCreated, status=201, tag="leads")
+    @api.route("POST", "/v1/leads", LeadCreated, status=201, tag="leads", extra=KEYED)
     async def create_lead(call: Call, body: NewLead) -> Answer:
         """Takes a lead, finds or makes its customer and routes it to a person, with the reason."""
         request = leads_pb2.CreateLeadRequest(
@@ -301,7 +301,7 @@ def add_routes(api: Api, leads: Leads) -> None:
         found: AssignmentList = {"items": [_assignment_view(each) for each in reply.assignments], "next_cursor": None}
         return answer(found)
 
-    @api.route("POST", "/v1/leads/{lead_id}/claim", LeadView, tag="leads")
+    @api.route("POST", "/v1/leads/{lead_id}/claim", LeadView, tag="leads", extra=KEYED)
     async def claim_lead(call: Call, lead_id: str) -> Answer:
         """The caller accepts a lead that was assigned to them, which ends its first timer (5)."""
         request = leads_pb2.ClaimLeadRequest(
@@ -310,7 +310,7 @@ def add_routes(api: Api, leads: Leads) -> None:
         reply = await leads.channel.unary(leads.leads.ClaimLead, request, retryable=bool(request.idempotency.key))
         return answer(lead_view(reply.lead), replayed=reply.replayed)
 
-    @api.route("POST", "/v1/leads/{lead_id}/follow-ups", FollowUpCreated, status=201, tag="leads")
+    @api.route("POST", "/v1/leads/{lead_id}/follow-ups", FollowUpCreated, status=201, tag="leads", extra=KEYED)
     async def add_follow_up(call: Call, lead_id: str, body: FollowUp) -> Answer:
         """Records what was said and what comes next (9, 10)."""
         due = Timestamp()
@@ -332,7 +332,7 @@ def add_routes(api: Api, leads: Leads) -> None:
         created: FollowUpCreated = {"id": reply.id}
         return answer(created, status=201, replayed=reply.replayed)
 
-    @api.route("POST", "/v1/leads/{lead_id}/stage", LeadView, tag="leads")
+    @api.route("POST", "/v1/leads/{lead_id}/stage", LeadView, tag="leads", extra=KEYED)
     async def change_stage(call: Call, lead_id: str, body: StageChange) -> Answer:
         """Moves a lead to another stage."""
         request = leads_pb2.ChangeStageRequest(

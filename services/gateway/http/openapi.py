@@ -59,7 +59,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], route: Route) -> None:
     responses = operation["responses"]
-    parameters = operation.setdefault("parameters", [])
+    # A copy: what a route was declared with may be shared among routes.
+    parameters = operation["parameters"] = list(operation.get("parameters", ()))
     if route.access.open:
         responses.pop("422", None)
         return
@@ -78,14 +79,6 @@ def _complete(operation: dict[str, Any], route: Route) -> None:
         )
     )
     parameters.append(_header("traceparent", "W3C trace context.", {"type": "string"}))
-    if route.method == "POST":
-        parameters.append(
-            _header(
-                "Idempotency-Key",
-                "A replay within 48 h answers the first result, marked Idempotent-Replayed: true.",
-                {"type": "string", "minLength": 1, "maxLength": 200},
-            )
-        )
 
 
 def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,9 @@ def problem(error: BreakwaterError, request_id: str) -> Answer:
     match error:
         case MethodNotAllowedError():
             headers.append((b"allow", ", ".join(error.allowed).encode()))
+        case BodyTimeoutError():
+            # Whatever may still come of the body is not waited for.
+            headers.append((b"connection", b"close"))
         case RangeNotSatisfiableError():
             headers.append((b"content-range", f"bytes */{error.size_bytes}".encode()))
         case BreakwaterError(status=401):

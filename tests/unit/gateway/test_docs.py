@@ -13,10 +13,30 @@ async def test_openapi_has_examples_roles_and_problems(gateway):
     assert schema["openapi"].startswith("3.1")
     assert create["x-roles"] == ["admin", "manager", "sales", "service"]
     assert {"401", "403", "404", "409", "413", "422", "429", "503"} <= set(create["responses"])
-    assert {"Idempotency-Key", "X-Request-Timeout", "traceparent"} == {each["name"] for each in create["parameters"]}
+    names = sorted(each["name"] for each in create["parameters"])
+    assert names == ["Idempotency-Key", "X-Request-Timeout", "traceparent"]
     assert schema["components"]["schemas"]["NewLead"]["examples"][0]["name"] == "王芳"
     assert schema["components"]["schemas"]["NewLead"]["additionalProperties"] is False
     assert "HTTPValidationError" not in json.dumps(schema)
+
+
+async def test_a_key_is_documented_where_it_is_kept(gateway):
+    """A caller must not rely on a key that nobody remembers."""
+    schema = openapi.document(gateway.api.routes)
+    keyed = {
+        path
+        for path, methods in schema["paths"].items()
+        if any(each["name"] == "Idempotency-Key" for each in methods.get("post", {}).get("parameters", []))
+    }
+    assert keyed == {
+        "/v1/leads",
+        "/v1/leads/{lead_id}/claim",
+        "/v1/leads/{lead_id}/follow-ups",
+        "/v1/leads/{lead_id}/stage",
+        "/v1/customers/{customer_id}/signals",
+        "/v1/imports",
+        "/v1/exports",
+    }
 
 
 async def test_the_page_needs_nothing_from_outside(gateway):
