@@ -103,8 +103,11 @@ class CaptureStore(CustomerStore, Protocol):
         """The leads with these external ids, locked."""
         ...
 
-    async def lock_ledger(self) -> Ledger:
-        """Open leads and rotation credits of everybody: decisions are made one transaction after the other."""
+    async def lock_ledger(self) -> tuple[Snapshot, Ledger]:
+        """Open leads and rotation credits of everybody: decisions are made one transaction after the other.
+
+        The newest snapshot comes along, so that nobody asks for it on the way.
+        """
         ...
 
     async def write(self, batch: CaptureBatch) -> None:
@@ -128,13 +131,15 @@ async def capture_leads(
     """
     if not drafts:
         return []
-    snapshot = await store.snapshot()
     customers = await recognise(store, [_identity_of(draft) for draft in drafts])
     known = await _known_leads(store, drafts, customers)
-    batch = CaptureBatch(now, import_id, snapshot, list({customer.id: customer for customer in customers}.values()))
+    # Only where somebody's load may change, everybody's has to be locked.
+    routes = any(draft.stage in OPEN_STAGES or draft.external_id in known for draft in drafts)
+    snapshot, ledger = await store.lock_ledger() if routes else (await store.snapshot(), None)
+    batch = CaptureBatch(
+        now, import_id, snapshot, list({customer.id: customer for customer in customers}.values()), ledger=ledger
+    )
     capture = _Capture(batch, known, reassign=reassign)
-    if capture.routes(drafts):
-        batch.ledger = await store.lock_ledger()
     captured = [capture.take(draft, customer) for draft, customer in zip(drafts, customers, strict=True)]
     await store.write(batch)
     return [each.result() for each in captured]
@@ -197,10 +202,6 @@ class _Capture:
         self._reassign = reassign
         self._by_external_id: dict[str, NewLead] = {}
         self._merged: dict[str, MergedLead] = {}
-
-    def routes(self, drafts: Sequence[LeadDraft]) -> bool:
-        """Whether anybody's load may change: only then everybody's has to be locked."""
-        return any(draft.stage in OPEN_STAGES or draft.external_id in self._known for draft in drafts)
 
     def take(self, draft: LeadDraft, customer: Customer) -> _Taken:
         if draft.external_id in self._by_external_id:

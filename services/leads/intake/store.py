@@ -105,8 +105,8 @@ class PostgresCaptureStore:
             for row in rows
         }
 
-    async def lock_ledger(self) -> Ledger:
-        return await routing.lock_ledger(self._tx)
+    async def lock_ledger(self) -> tuple[Snapshot, Ledger]:
+        return await self._snapshots.with_ledger(self._tx)
 
     async def write(self, batch: CaptureBatch) -> None:
         await self._insert(batch)

@@ -29,7 +29,15 @@ class Snapshots:
 
     async def current(self, reader: Reader) -> Snapshot:
         """The snapshot of the newest version the reader sees."""
-        version = await reader.fetchval("SELECT version FROM snapshot_version")
+        return await self._at(reader, await reader.fetchval("SELECT version FROM snapshot_version"))
+
+    async def with_ledger(self, tx: Transaction) -> tuple[Snapshot, Ledger]:
+        """The newest snapshot and everybody's load and credit; whoever decides next waits until `tx` ends."""
+        rows = await tx.fetch(_LOCK_LEDGER)
+        version = rows[0]["version"] if rows else await tx.fetchval("SELECT version FROM snapshot_version")
+        return await self._at(tx, version), _ledger(rows)
+
+    async def _at(self, reader: Reader, version: int) -> Snapshot:
         newest = self._newest
         if newest is None or newest.version != version:
             newest = self._newest = await self._read(reader, version)
@@ -54,9 +62,10 @@ async def read_ledger(reader: Reader) -> Ledger:
     return _ledger(await reader.fetch("SELECT person_id, open_leads, credit FROM workloads"))
 
 
-async def lock_ledger(tx: Transaction) -> Ledger:
-    """Everybody's load and credit; whoever decides next waits until `tx` ends."""
-    return _ledger(await tx.fetch("SELECT person_id, open_leads, credit FROM workloads ORDER BY person_id FOR UPDATE"))
+_LOCK_LEDGER = """
+    SELECT person_id, open_leads, credit, (SELECT version FROM snapshot_version) AS version
+    FROM workloads ORDER BY person_id FOR UPDATE
+"""
 
 
 def _ledger(rows: Sequence[Record]) -> Ledger:

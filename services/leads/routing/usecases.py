@@ -228,7 +228,7 @@ class RerouteStore(Protocol):
         """Leads last routed under an older snapshot, or whose owner may own none; those of other workers are left."""
         ...
 
-    async def lock_ledger(self) -> Ledger: ...
+    async def lock_ledger(self) -> tuple[Snapshot, Ledger]: ...
 
     async def write(self, rerouted: Rerouted) -> None: ...
 
@@ -238,11 +238,10 @@ async def reroute_waiting_leads(
 ) -> int:
     """Routes at most `limit` waiting leads anew in one transaction (125); returns how many it looked at."""
     async with begin() as store:
-        snapshot = await store.snapshot()
-        leads = await store.take_waiting(snapshot, limit)
+        leads = await store.take_waiting(await store.snapshot(), limit)
         if not leads:
             return 0
-        rerouted = Rerouted(snapshot, await store.lock_ledger())
+        rerouted = Rerouted(*await store.lock_ledger())
         owners: dict[str, str | None] = {}
         for lead in leads:
             rerouted.seen.append(lead.id)

@@ -67,8 +67,8 @@ class PostgresRerouteStore:
         )
         return [_waiting(lead_from(row), by_id[row["id"]]) for row in rows]
 
-    async def lock_ledger(self) -> Ledger:
-        return await routing.lock_ledger(self._tx)
+    async def lock_ledger(self) -> tuple[Snapshot, Ledger]:
+        return await self._snapshots.with_ledger(self._tx)
 
     async def write(self, rerouted: Rerouted) -> None:
         version = rerouted.snapshot.version

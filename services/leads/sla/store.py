@@ -63,8 +63,8 @@ class PostgresTimerStore:
         )
         return [_owned(row) for row in rows]
 
-    async def lock_ledger(self) -> Ledger:
-        return await routing.lock_ledger(self._tx)
+    async def lock_ledger(self) -> tuple[Snapshot, Ledger]:
+        return await self._snapshots.with_ledger(self._tx)
 
     async def write(self, fired: FiredTimers) -> None:
         await self._tx.execute(

@@ -74,7 +74,7 @@ class TimerStore(Protocol):
         """The other open leads of the same customers, locked."""
         ...
 
-    async def lock_ledger(self) -> Ledger: ...
+    async def lock_ledger(self) -> tuple[Snapshot, Ledger]: ...
 
     async def write(self, fired: FiredTimers) -> None: ...
 
@@ -87,10 +87,10 @@ async def fire_due_timers(
         timers = await store.take_due(now, limit)
         if not timers:
             return []
-        fired = FiredTimers(await store.snapshot(), now)
         second = [timer.lead for timer in timers if timer.stage == 2]  # noqa: PLR2004 - of the two stages
         siblings = await store.lock_siblings(second) if second else []
-        fired.ledger = await store.lock_ledger() if second else None
+        snapshot, ledger = await store.lock_ledger() if second else (await store.snapshot(), None)
+        fired = FiredTimers(snapshot, now, ledger=ledger)
         for timer in timers:
             if timer.stage == 1:
                 _remind(timer, fired)
