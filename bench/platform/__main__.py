@@ -167,7 +167,7 @@ async def _notified(platform: Platform, posts: Result) -> list[float]:
     sent = {json.loads(body)["id"]: wall_s for wall_s, body in posts.sent}
     connection = await platform.connect()
     subjects = [f"lead:{lead_id}" for lead_id in sent]
-    sql = "SELECT subject, created_at FROM notify.notification WHERE subject = ANY($1)"
+    sql = "SELECT subject, created_at FROM notify.notifications WHERE subject = ANY($1)"
     end = time.monotonic() + 60
     rows: list[Any] = []
     while time.monotonic() < end and len(rows) < len(sent):
@@ -185,7 +185,7 @@ def _imports(platform: Platform, root: Path, rows: int) -> None:
     report, elapsed_s = _import(platform, root, "leads.csv", text, "default")
     if (report["created"], report["rejected"]) != (rows, 0):
         raise SystemExit(f"the import is not whole: {report}")
-    [owned] = platform.sql("SELECT count(*) AS rows FROM leads.lead WHERE source = 'import' AND owner_id IS NOT NULL")
+    [owned] = platform.sql("SELECT count(*) AS rows FROM leads.leads WHERE source = 'import' AND owner_id IS NOT NULL")
     if owned["rows"] != rows:
         raise SystemExit(f"{rows - owned['rows']} imported leads are not assigned")
     figure("import_assigned", rows / elapsed_s, "rows/s")

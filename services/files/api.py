@@ -7,8 +7,8 @@ from typing import Any
 from breakwater.chassis import wire
 from breakwater.files.v1 import files_pb2 as pb
 from breakwater.files.v1.files_pb2_grpc import FilesServiceServicer
-from services.files.exports.domain import Job, Spec
 from services.files.exports.usecases import Exports
+from services.files.translation import job_to_wire, spec_from_wire
 
 
 class FilesApi(FilesServiceServicer):
@@ -29,20 +29,3 @@ class FilesApi(FilesServiceServicer):
         async with aclosing(self._exports.read(request.export_id, request.offset, request.length)) as pieces:
             async for piece in pieces:
                 yield pb.ReadContentResponse(content=piece)
-
-
-def spec_from_wire(message: pb.ExportSpec) -> Spec:
-    """What the proto asks for."""
-    return Spec(message.dataset, message.format, tuple(message.fields), dict(message.filter))
-
-
-def job_to_wire(job: Job) -> pb.ExportJob:
-    """The job as the proto has it."""
-    message = pb.ExportJob(export_id=job.id, state=job.state, rows_done=job.rows_done, rows_total=job.rows_total)
-    if job.artifact is not None:
-        message.size_bytes, message.sha256 = job.artifact.size_bytes, job.artifact.sha256
-    if job.failure is not None:
-        message.failure = job.failure.reason
-    if job.finished_at is not None:
-        message.finished_at.FromDatetime(job.finished_at)
-    return message

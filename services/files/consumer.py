@@ -5,9 +5,9 @@ from breakwater.chassis.clock import Clock
 from breakwater.chassis.database import Transaction
 from breakwater.chassis.inbox import Handler, Received
 from breakwater.gateway.v1.events_pb2 import ExportRequested
-from services.files.api import spec_from_wire
 from services.files.exports.store import JobStore
 from services.files.exports.usecases import claim
+from services.files.translation import spec_from_wire
 
 
 class GatewayEvents:

@@ -28,13 +28,13 @@ def counts(platform, source):
     """Leads, leads with an owner, assignments, assignments with an owner, in-app notifications, of one source."""
     [row] = platform.sql(
         """
-        SELECT (SELECT count(*) FROM leads.lead WHERE source = $1) AS leads,
-               (SELECT count(*) FROM leads.lead WHERE source = $1 AND owner_id IS NOT NULL) AS owned,
-               (SELECT count(*) FROM leads.assignment a JOIN leads.lead l ON l.id = a.lead_id
+        SELECT (SELECT count(*) FROM leads.leads WHERE source = $1) AS leads,
+               (SELECT count(*) FROM leads.leads WHERE source = $1 AND owner_id IS NOT NULL) AS owned,
+               (SELECT count(*) FROM leads.assignments a JOIN leads.leads l ON l.id = a.lead_id
                 WHERE l.source = $1) AS assignments,
-               (SELECT count(DISTINCT n.subject) FROM notify.notification n JOIN leads.lead l
+               (SELECT count(DISTINCT n.subject) FROM notify.notifications n JOIN leads.leads l
                 ON n.subject = 'lead:' || l.id::text WHERE l.source = $1 AND n.kind = 'lead_assigned') AS notified,
-               (SELECT count(*) FROM notify.notification n JOIN leads.lead l
+               (SELECT count(*) FROM notify.notifications n JOIN leads.leads l
                 ON n.subject = 'lead:' || l.id::text WHERE l.source = $1 AND n.kind = 'lead_assigned') AS notifications
         """,
         source,
@@ -65,7 +65,7 @@ def start_import(platform, path):
 
 def half_way(platform, source):
     """Whether some rows, and not all, are in."""
-    [row] = platform.sql("SELECT count(*) AS leads FROM leads.lead WHERE source = $1", source)
+    [row] = platform.sql("SELECT count(*) AS leads FROM leads.leads WHERE source = $1", source)
     return row["leads"] > 0
 
 

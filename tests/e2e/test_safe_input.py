@@ -23,7 +23,7 @@ def test_a_replayed_key_answers_the_first_result_and_another_body_is_refused(pla
     assert "idempotent-replayed" not in first.headers
     assert first.json() == again.json()
     assert other.json()["code"] == "idempotency_key_reused"
-    [stored] = platform.sql("SELECT count(*) AS leads FROM leads.lead WHERE company = $1", "重放有限公司")
+    [stored] = platform.sql("SELECT count(*) AS leads FROM leads.leads WHERE company = $1", "重放有限公司")
     assert stored["leads"] == 1
 
 
@@ -43,7 +43,7 @@ def test_a_file_in_any_usual_encoding_is_read(platform, api, encoding):
 
     report = eventually("the import to end", done)
     assert (report["state"], report["rows"], report["rejected"]) == ("completed", 2, 0), report
-    stored = platform.sql("SELECT name FROM leads.lead WHERE company = $1 ORDER BY name", company)
+    stored = platform.sql("SELECT name FROM leads.leads WHERE company = $1 ORDER BY name", company)
     assert {row["name"] for row in stored} == {"张三丰", "李四光"}
 
 

@@ -1,29 +1,29 @@
 -- A customer as the events of leads tell of it.
-CREATE TABLE customer (
+CREATE TABLE customers (
     customer_id text PRIMARY KEY,
     owner_id    text NOT NULL,
     known_at    timestamptz NOT NULL
 );
-CREATE INDEX customer_owner ON customer (owner_id);
+CREATE INDEX customer_owner ON customers (owner_id);
 
-CREATE TABLE person (
+CREATE TABLE people (
     person_id text PRIMARY KEY,
     team_id   text NOT NULL,
     sequence  bigint NOT NULL
 );
 
 -- Everything observed; a signal's id is the event's or the request's, so that nothing counts twice.
-CREATE TABLE signal (
+CREATE TABLE signals (
     id          text PRIMARY KEY,
     customer_id text NOT NULL,
     kind        text NOT NULL,
     value       numeric NOT NULL,
     occurred_at timestamptz NOT NULL
 );
-CREATE INDEX signal_of_customer ON signal (customer_id, kind, occurred_at);
+CREATE INDEX signal_of_customer ON signals (customer_id, kind, occurred_at);
 
 -- The present score of each customer, with its layers and reasons as JSON.
-CREATE TABLE score (
+CREATE TABLE scores (
     customer_id   text PRIMARY KEY,
     score         double precision NOT NULL,
     grade         text NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE score (
     scored_at     timestamptz NOT NULL,
     sequence      bigint NOT NULL
 );
-CREATE INDEX score_worst ON score (score, customer_id);
+CREATE INDEX score_worst ON scores (score, customer_id);
 
 -- Customers to be scored: by a new signal or by the nightly run. A row is gone in the transaction that scored it.
 CREATE TABLE rescore_due (

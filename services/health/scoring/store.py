@@ -25,7 +25,7 @@ DUE = "rescore-due"
 # Whose customers an actor sees: $1 is the scope, $2 the actor's own id; `c` is the customer.
 VISIBLE = """
 ($1 = 'all' OR c.owner_id = $2 OR ($1 = 'team' AND c.owner_id IN (
-    SELECT mate.person_id FROM person me JOIN person mate ON mate.team_id = me.team_id
+    SELECT mate.person_id FROM people me JOIN people mate ON mate.team_id = me.team_id
     WHERE me.person_id = $2 AND me.team_id <> '')))
 """
 
@@ -38,7 +38,7 @@ SELECT s.customer_id, m.name,
        coalesce(sum(s.value) FILTER (WHERE s.occurred_at >= m.since), 0)::float8 AS sum,
        avg((s.value = 1)::int) FILTER (WHERE s.occurred_at >= m.since)::float8 AS share,
        (array_agg(s.value ORDER BY s.occurred_at DESC) FILTER (WHERE s.occurred_at >= m.since))[1]::float8 AS latest
-FROM signal s JOIN metric m ON m.kind = s.kind
+FROM signals s JOIN metric m ON m.kind = s.kind
 WHERE s.customer_id = ANY($4)
 GROUP BY s.customer_id, m.name
 """
@@ -48,13 +48,13 @@ WITH given AS (
     SELECT * FROM unnest($1::text[], $2::float8[], $3::text[], $4::bool[], $5::text[], $6::bigint[])
         AS g (customer_id, score, grade, needs_care, layers, signals)
 ), before AS (
-    SELECT o.customer_id, o.grade, o.needs_care FROM score o JOIN given g USING (customer_id)
+    SELECT o.customer_id, o.grade, o.needs_care FROM scores o JOIN given g USING (customer_id)
 ), written AS (
-    INSERT INTO score (customer_id, score, grade, needs_care, layers, signals, model_version, scored_at, sequence)
+    INSERT INTO scores (customer_id, score, grade, needs_care, layers, signals, model_version, scored_at, sequence)
     SELECT g.customer_id, g.score, g.grade, g.needs_care, g.layers::jsonb, g.signals, $7, $8, 1 FROM given g
     ON CONFLICT (customer_id) DO UPDATE SET score = excluded.score, grade = excluded.grade,
         needs_care = excluded.needs_care, layers = excluded.layers, signals = excluded.signals,
-        model_version = excluded.model_version, scored_at = excluded.scored_at, sequence = score.sequence + 1
+        model_version = excluded.model_version, scored_at = excluded.scored_at, sequence = scores.sequence + 1
     RETURNING customer_id, sequence
 )
 SELECT w.customer_id, w.sequence, b.grade AS grade_before, b.needs_care AS needed_care
@@ -62,9 +62,9 @@ FROM written w LEFT JOIN before b USING (customer_id)
 """
 
 _COLUMNS = "s.customer_id, s.score, s.grade, s.needs_care, s.layers, s.signals, s.model_version, s.scored_at"
-_GET = f"SELECT {_COLUMNS} FROM score s JOIN customer c USING (customer_id) WHERE {VISIBLE} AND s.customer_id = $3"  # noqa: S608
+_GET = f"SELECT {_COLUMNS} FROM scores s JOIN customers c USING (customer_id) WHERE {VISIBLE} AND s.customer_id = $3"  # noqa: S608
 _PAGE = f"""
-SELECT {_COLUMNS} FROM score s JOIN customer c USING (customer_id)
+SELECT {_COLUMNS} FROM scores s JOIN customers c USING (customer_id)
 WHERE {VISIBLE} AND (NOT $3 OR s.needs_care) AND ($4::float8 IS NULL OR (s.score, s.customer_id) > ($4, $5))
 ORDER BY s.score, s.customer_id LIMIT $6
 """  # noqa: S608 (only constants of this module are put in)
@@ -89,7 +89,7 @@ class TransactionScores:
         ids = list(customer_ids)
         rows = await self._tx.fetch(_OBSERVE, [m.name for m, _ in pairs], [kind for _, kind in pairs], since, ids)
         counts = await self._tx.fetch(
-            "SELECT customer_id, count(*) AS signals FROM signal WHERE customer_id = ANY($1) GROUP BY 1", ids
+            "SELECT customer_id, count(*) AS signals FROM signals WHERE customer_id = ANY($1) GROUP BY 1", ids
         )
         measures = {metric.name: metric.measure for metric in model.metrics}
         found: dict[str, dict[str, Observation]] = {}
@@ -128,7 +128,7 @@ class TransactionScores:
         if moved != "UPDATE 1":
             return False
         await self._tx.execute(
-            "INSERT INTO rescore_due (customer_id, since) SELECT customer_id, $1 FROM customer ON CONFLICT DO NOTHING",
+            "INSERT INTO rescore_due (customer_id, since) SELECT customer_id, $1 FROM customers ON CONFLICT DO NOTHING",
             now,
         )
         self._tx.announce(DUE)

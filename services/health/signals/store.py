@@ -17,18 +17,18 @@ from services.health.translation import recorded_from_wire, recorded_to_wire
 ROUTE = "RecordSignal"
 
 _ADD = """
-INSERT INTO signal (id, customer_id, kind, value, occurred_at)
+INSERT INTO signals (id, customer_id, kind, value, occurred_at)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::timestamptz[])
 ON CONFLICT (id) DO NOTHING
 """
 
 _TAKE_IN = """
 WITH known AS (
-    INSERT INTO customer (customer_id, owner_id, known_at) VALUES ($1, $2, $3)
+    INSERT INTO customers (customer_id, owner_id, known_at) VALUES ($1, $2, $3)
     ON CONFLICT (customer_id) DO UPDATE SET owner_id = excluded.owner_id, known_at = excluded.known_at
-    WHERE excluded.owner_id <> '' AND (excluded.known_at >= customer.known_at OR customer.owner_id = '')
+    WHERE excluded.owner_id <> '' AND (excluded.known_at >= customers.known_at OR customers.owner_id = '')
 ), added AS (
-    INSERT INTO signal (id, customer_id, kind, value, occurred_at)
+    INSERT INTO signals (id, customer_id, kind, value, occurred_at)
     SELECT s.id, $1, s.kind, s.value, s.occurred_at
     FROM unnest($4::text[], $5::text[], $6::numeric[], $7::timestamptz[]) AS s (id, kind, value, occurred_at)
     ON CONFLICT (id) DO NOTHING
@@ -37,9 +37,9 @@ INSERT INTO rescore_due (customer_id, since) VALUES ($1, $3) ON CONFLICT DO NOTH
 """
 
 _PERSON = """
-INSERT INTO person (person_id, team_id, sequence) VALUES ($1, $2, $3)
+INSERT INTO people (person_id, team_id, sequence) VALUES ($1, $2, $3)
 ON CONFLICT (person_id) DO UPDATE SET team_id = excluded.team_id, sequence = excluded.sequence
-WHERE excluded.sequence > person.sequence
+WHERE excluded.sequence > people.sequence
 """
 
 
@@ -58,7 +58,7 @@ class RequestTransaction(TransactionScores):
         await idempotency.store(self._tx, self._request, recorded_to_wire(recorded).SerializeToString())
 
     async def visible(self, actor: Actor, customer_id: str) -> bool:
-        sql = f"SELECT 1 FROM customer c WHERE {VISIBLE} AND c.customer_id = $3"  # noqa: S608 (a constant)
+        sql = f"SELECT 1 FROM customers c WHERE {VISIBLE} AND c.customer_id = $3"  # noqa: S608 (a constant)
         return await self._tx.fetchval(sql, actor.scope.value, actor.sub, customer_id) is not None
 
     async def add(self, signals: Sequence[Signal]) -> None:

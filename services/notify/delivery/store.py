@@ -26,12 +26,12 @@ WITH given AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
         AS g (id, recipient_id, kind, title, body, subject, severity, dedup_key)
 ), added AS (
-    INSERT INTO notification (id, recipient_id, kind, title, body, subject, severity, dedup_key, created_at)
+    INSERT INTO notifications (id, recipient_id, kind, title, body, subject, severity, dedup_key, created_at)
     SELECT g.id, g.recipient_id, g.kind, g.title, g.body, g.subject, g.severity, g.dedup_key, $9 FROM given g
     ON CONFLICT (dedup_key) DO NOTHING
     RETURNING id, dedup_key
 ), attempted AS (
-    INSERT INTO attempt (notification_id, channel, state, at, detail)
+    INSERT INTO attempts (notification_id, channel, state, at, detail)
     SELECT id, $10, 'delivered', $9, '' FROM added
 )
 SELECT dedup_key FROM added
@@ -42,12 +42,12 @@ _COLUMNS = "n.id, n.recipient_id, n.kind, n.title, n.body, n.subject, n.severity
 # Whose inboxes an actor sees: $1 is the scope, $2 the actor's own id.
 _VISIBLE = """
 ($1 = 'all' OR n.recipient_id = $2 OR ($1 = 'team' AND n.recipient_id IN (
-    SELECT mate.person_id FROM recipient me JOIN recipient mate ON mate.team_id = me.team_id
+    SELECT mate.person_id FROM recipients me JOIN recipients mate ON mate.team_id = me.team_id
     WHERE me.person_id = $2 AND me.team_id <> '')))
 """
 
 _PAGE = f"""
-SELECT {_COLUMNS} FROM notification n
+SELECT {_COLUMNS} FROM notifications n
 WHERE {_VISIBLE}
   AND ($3 = '' OR n.recipient_id = $3) AND ($4 = '' OR n.kind = $4) AND (NOT $5 OR n.read_at IS NULL)
   AND ($6::uuid IS NULL OR n.id < $6)
@@ -55,14 +55,14 @@ ORDER BY n.id DESC LIMIT $7
 """  # noqa: S608 (only constants of this module are put in)
 
 _MARK_READ = f"""
-UPDATE notification n SET read_at = coalesce(n.read_at, $4) WHERE n.id = $3 AND {_VISIBLE} RETURNING {_COLUMNS}
+UPDATE notifications n SET read_at = coalesce(n.read_at, $4) WHERE n.id = $3 AND {_VISIBLE} RETURNING {_COLUMNS}
 """  # noqa: S608
 
 _RECIPIENT = """
-INSERT INTO recipient (person_id, name, team_id, supervisor_id, active, sequence) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO recipients (person_id, name, team_id, supervisor_id, active, sequence) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (person_id) DO UPDATE SET name = excluded.name, team_id = excluded.team_id,
     supervisor_id = excluded.supervisor_id, active = excluded.active, sequence = excluded.sequence
-WHERE excluded.sequence > recipient.sequence
+WHERE excluded.sequence > recipients.sequence
 """
 
 
@@ -113,7 +113,7 @@ class TransactionInboxes:
     async def _known(self, keys: Sequence[str]) -> dict[str, Notification]:
         if not keys:
             return {}
-        sql = f"SELECT n.dedup_key, {_COLUMNS} FROM notification n WHERE n.dedup_key = ANY($1::text[])"  # noqa: S608
+        sql = f"SELECT n.dedup_key, {_COLUMNS} FROM notifications n WHERE n.dedup_key = ANY($1::text[])"  # noqa: S608
         rows = await self._tx.fetch(sql, list(keys))
         attempts = await _attempts(self._tx, [row["id"] for row in rows])
         return {row["dedup_key"]: _notification(row, attempts) for row in rows}
@@ -176,7 +176,7 @@ async def _attempts(reader: Reader, ids: Sequence[UUID]) -> dict[UUID, list[Atte
     found: dict[UUID, list[Attempt]] = {}
     if not ids:
         return found
-    sql = "SELECT notification_id, channel, state, at, detail FROM attempt WHERE notification_id = ANY($1) ORDER BY at"
+    sql = "SELECT notification_id, channel, state, at, detail FROM attempts WHERE notification_id = ANY($1) ORDER BY at"
     for row in await reader.fetch(sql, list(ids)):
         attempt = Attempt(row["channel"], AttemptState(row["state"]), row["at"], row["detail"])
         found.setdefault(row["notification_id"], []).append(attempt)

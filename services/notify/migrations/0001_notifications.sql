@@ -1,5 +1,5 @@
 -- What this service knows of a person, from PersonChanged: who sees whose inbox. Order is judged by the sequence.
-CREATE TABLE recipient (
+CREATE TABLE recipients (
     person_id     text PRIMARY KEY,
     name          text NOT NULL,
     team_id       text NOT NULL,
@@ -7,10 +7,10 @@ CREATE TABLE recipient (
     active        boolean NOT NULL,
     sequence      bigint NOT NULL
 );
-CREATE INDEX recipient_team ON recipient (team_id);
+CREATE INDEX recipient_team ON recipients (team_id);
 
 -- A notification is delivered in-app by being here; dedup_key makes that exactly once.
-CREATE TABLE notification (
+CREATE TABLE notifications (
     id           uuid PRIMARY KEY,
     recipient_id text NOT NULL,
     kind         text NOT NULL,
@@ -23,11 +23,11 @@ CREATE TABLE notification (
     read_at      timestamptz,
     CONSTRAINT notification_once UNIQUE (dedup_key)
 );
-CREATE INDEX notification_inbox ON notification (recipient_id, id DESC);
+CREATE INDEX notification_inbox ON notifications (recipient_id, id DESC);
 
 -- Every try on every channel, with what the provider said.
-CREATE TABLE attempt (
-    notification_id uuid NOT NULL REFERENCES notification (id) ON DELETE CASCADE,
+CREATE TABLE attempts (
+    notification_id uuid NOT NULL REFERENCES notifications (id) ON DELETE CASCADE,
     channel         text NOT NULL,
     state           text NOT NULL,
     at              timestamptz NOT NULL,

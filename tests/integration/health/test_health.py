@@ -103,7 +103,7 @@ async def test_a_replayed_signal_counts_once(database, record):
     with pytest.raises(IdempotencyMismatchError):
         await record.record(ANNA, request(key="k", hmac=b"other", signal_id="s3"))
     async with database.read() as reader:
-        assert await reader.fetchval("SELECT count(*) FROM signal") == 1
+        assert await reader.fetchval("SELECT count(*) FROM signals") == 1
 
 
 async def test_what_cannot_be_is_refused_by_name(database, record, clock):

@@ -52,7 +52,7 @@ async def test_a_message_is_stored_once_whoever_asks(delivery, database):
     assert again == first
     assert first.attempts[0].state is AttemptState.DELIVERED
     async with database.read() as reader:
-        assert await reader.fetchval("SELECT count(*) FROM notification") == 1
+        assert await reader.fetchval("SELECT count(*) FROM notifications") == 1
         assert await reader.fetchval("SELECT count(*) FROM outbox") == 1
 
 
@@ -152,4 +152,4 @@ async def test_an_older_word_on_a_person_does_not_replace_a_newer_one(database, 
         async with database.transaction() as tx:
             await events.person_changed(tx, each)
     async with database.read() as reader:
-        assert await reader.fetchval("SELECT team_id FROM recipient") == "t2"
+        assert await reader.fetchval("SELECT team_id FROM recipients") == "t2"
