@@ -102,7 +102,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 def clean(text: str) -> str:
     """Trimmed, full-width letters and digits made half-width, control characters gone."""
     text = text.strip()
-    if text.isascii() and text.isprintable():
+    # What is printable and already in its normal form, nearly everything, is only looked at.
+    if text.isprintable() and (text.isascii() or unicodedata.is_normalized("NFKC", text)):
         return text
     return _CONTROL.sub("", unicodedata.normalize("NFKC", text)).strip()
 

@@ -96,6 +96,15 @@ class Directory:
         return {team_id: tuple(people) for team_id, people in found.items()}
 
     @cached_property
+    def always_able(self) -> frozenset[str]:
+        """Ids of people whom nothing keeps from getting a lead, now or later: most, and nobody has to look again."""
+        return frozenset(
+            person.id
+            for person in self.people.values()
+            if person.may_own and person.on_duty and person.absent_until is None and person.open_leads_max is None
+        )
+
+    @cached_property
     def unable(self) -> tuple[str, ...]:
         """Ids of people whose leads must go to somebody else."""
         return tuple(sorted(person.id for person in self.people.values() if not person.may_own))

@@ -262,6 +262,8 @@ class _Search:
         )
 
     def _against(self, person: Person) -> str:
+        if person.id in self.directory.always_able:
+            return ""
         return reason_against(person, self.ledger.open_leads.get(person.id, 0), self.now)
 
     def _consider(self, person_id: str, name: str, rejected_because: str) -> None:
