@@ -62,7 +62,8 @@ class Export:
     """One request for a file.
 
     `job_id` is the name under which files knows the work: the export's own id, or for a follow-up that of the export it
-    `supersedes`. `turn` counts how often the export was taken up; only the latest taker may write.
+    `supersedes`. `turn` counts how often the export was taken up: only the latest taker may write, and the pace of
+    looking slows with it.
     """
 
     id: str
@@ -72,8 +73,6 @@ class Export:
     state: ExportState
     created_at: datetime
     turn: int = 0
-    checks: int = 0
-    """Looks at files since the last progress."""
     progressed_at: datetime | None = None
     rows_done: int = 0
     rows_total: int = 0
@@ -192,7 +191,7 @@ def after_seeing(export: Export, job: Job, now: datetime, patience: Patience) ->
     progressed = job.rows_done > export.rows_done
     if not export.is_follow_up and not progressed and still_s >= patience.stalled_s:
         return FallBack(f"files made no progress for {still_s:.0f} s")
-    return LookAgain(now + _pace(export, 0 if progressed else export.checks, patience), job)
+    return LookAgain(now + _pace(export, patience), job)
 
 
 def after_failure(export: Export, error: BreakwaterError, now: datetime, patience: Patience) -> Step:
@@ -203,7 +202,7 @@ def after_failure(export: Export, error: BreakwaterError, now: datetime, patienc
         return FallBack(_in_words(error))
     if (now - export.created_at).total_seconds() >= patience.follow_up_give_up_s:
         return Fail("unavailable", "files did not come back in time")
-    return LookAgain(now + _pace(export, export.checks, patience), None)
+    return LookAgain(now + _pace(export, patience), None)
 
 
 def after_local_failure(export: Export, error: BreakwaterError, now: datetime, patience: Patience) -> Fail | LookAgain:
@@ -212,7 +211,7 @@ def after_local_failure(export: Export, error: BreakwaterError, now: datetime, p
         return Fail(error.code, error.detail)
     if (now - export.created_at).total_seconds() >= patience.give_up_s:
         return Fail(error.code, error.detail)
-    return LookAgain(now + _pace(export, export.checks, patience), None)
+    return LookAgain(now + _pace(export, patience), None)
 
 
 def chosen_columns(wanted: tuple[str, ...], base: tuple[str, ...]) -> tuple[int, ...]:
@@ -231,13 +230,13 @@ def may_read(export: Export, actor: Actor) -> bool:
     return actor.scope is Scope.ALL or actor.sub == export.requester.sub
 
 
-def _pace(export: Export, checks: int, patience: Patience) -> timedelta:
+def _pace(export: Export, patience: Patience) -> timedelta:
     first_s, last_s = (
         (patience.follow_up_check_s, patience.follow_up_check_s_max)
         if export.is_follow_up
         else (patience.check_s, patience.check_s_max)
     )
-    return timedelta(seconds=min(last_s, first_s * 2.0 ** min(checks, 16)))
+    return timedelta(seconds=min(last_s, first_s * 2.0 ** min(max(export.turn - 1, 0), 16)))
 
 
 def _in_words(error: BreakwaterError) -> str:

@@ -39,7 +39,7 @@ INSERT INTO exports (id, job_id, requester_sub, requester_role, requester_scope,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11, $12, $13)
 """
 _TAKE_DUE = """
-UPDATE exports SET due_at = $1::timestamptz + $2::interval, turn = turn + 1, checks = checks + 1
+UPDATE exports SET due_at = $1::timestamptz + $2::interval, turn = turn + 1
 WHERE id IN (SELECT id FROM exports WHERE due_at <= $1 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING *
 """
@@ -51,7 +51,6 @@ WHERE exports.id = held.id AND exports.turn = held.turn AND due_at IS NOT NULL
 _LOOK_AGAIN = """
 UPDATE exports SET
     due_at = $3, state = CASE WHEN $4 THEN 'running' ELSE state END,
-    checks = CASE WHEN $5 > rows_done THEN 0 ELSE checks END,
     progressed_at = CASE WHEN $5 > rows_done THEN $7 ELSE progressed_at END,
     rows_done = greatest(rows_done, $5), rows_total = greatest(rows_total, $6)
 WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL
@@ -284,7 +283,6 @@ def _export(row: Record) -> Export:
         state=ExportState(row["state"]),
         created_at=row["created_at"],
         turn=row["turn"],
-        checks=row["checks"],
         progressed_at=row["progressed_at"],
         rows_done=row["rows_done"],
         rows_total=row["rows_total"],

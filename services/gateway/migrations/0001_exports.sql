@@ -30,8 +30,8 @@ CREATE TABLE exports (
     finished_at          timestamptz,
     -- When it is to be looked at next: the lease of whoever holds it now, null when it is finished.
     due_at               timestamptz,
+    -- How often it was taken up; only the latest taker may write.
     turn                 integer     NOT NULL DEFAULT 0,
-    checks               integer     NOT NULL DEFAULT 0,
     -- Events of this export so far: the aggregate's sequence.
     sequence             integer     NOT NULL DEFAULT 0,
     CHECK ((state IN ('queued', 'running')) = (due_at IS NOT NULL)),

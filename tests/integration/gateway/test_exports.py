@@ -158,7 +158,7 @@ async def test_when_leads_is_out_too_nothing_is_lost(peers, start_gateway, finis
     peers.leads.out = True
     gateway = await start_gateway()
     export_id = await gateway.export()
-    await eventually(lambda: gateway.admin.fetchval("SELECT checks > 1 FROM gateway.exports WHERE id = $1", export_id))
+    await eventually(lambda: gateway.admin.fetchval("SELECT turn > 2 FROM gateway.exports WHERE id = $1", export_id))
     assert (await gateway.read(export_id))["state"] == "queued"
     peers.leads.out = False
     assert (await finished(gateway, export_id, timeout_s=20))["engine"] == "local"

@@ -84,8 +84,8 @@ def test_the_requesters_own_fault_is_no_reason_to_fall_back():
 def test_a_follow_up_waits_for_files_and_never_falls_back():
     """It exists to be the full file; it asks ever more seldom."""
     steps = [
-        domain.after_failure(replace(FOLLOW_UP, checks=checks), UnavailableError("out"), NOW, Patience())
-        for checks in (0, 1, 2, 50)
+        domain.after_failure(replace(FOLLOW_UP, turn=turn), UnavailableError("out"), NOW, Patience())
+        for turn in (1, 2, 3, 50)
     ]
     assert [step.at - NOW for step in steps] == [timedelta(seconds=each) for each in (5, 10, 20, 60)]
 
@@ -115,8 +115,8 @@ def test_a_slow_job_that_moves_is_left_alone():
 def test_the_pace_slows_down_while_nothing_moves_and_is_bounded():
     """Few questions to a busy service, none more than two seconds apart."""
     paces = [
-        domain.after_seeing(replace(EXPORT, checks=checks), Job(JobState.QUEUED), NOW, Patience()).at - NOW
-        for checks in (0, 1, 2, 3, 30)
+        domain.after_seeing(replace(EXPORT, turn=turn), Job(JobState.QUEUED), NOW, Patience()).at - NOW
+        for turn in (1, 2, 3, 4, 30)
     ]
     assert paces == [timedelta(seconds=each) for each in (0.2, 0.4, 0.8, 1.6, 2.0)]
 
