@@ -22,7 +22,7 @@ from services.leads.intake.imports.domain import FileShape, ImportLimits, Reject
 from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.mapping import Mapping
 from services.leads.intake.imports.rows import Record
-from services.leads.intake.imports.targets import MAKES_REFS, TARGETS, Chunk, Stores, Target
+from services.leads.intake.imports.targets import MAKES_REFS, TARGETS, Chunk, Reading, Stores, Target, person_finder
 from services.leads.pipeline.domain import Recorded
 from services.leads.pipeline.usecases import LinkPlace, link_waiting
 
@@ -185,15 +185,17 @@ class ImportRunner:
         if job.rows is None:
             job = await self._counted(job)
         target = self._targets[job.dataset]
+        async with self._store.transaction() as tx:
+            read_with = Reading(mapping, person_finder((await tx.stores.capture.snapshot()).directory))
         rows = await asyncio.to_thread(
             reading.read, self._file(job), mapping, job.shape, self._limits, skip=job.rows_done
         )
-        portion = await self._next(rows, target, mapping)
+        portion = await self._next(rows, target, read_with)
         while portion:
             # The next rows are read while these are written.
-            following = asyncio.create_task(self._next(rows, target, mapping))
+            following = asyncio.create_task(self._next(rows, target, read_with))
             try:
-                job = await self._write(job, mapping, target, portion)
+                job = await self._write(job, target, portion)
             except BaseException:
                 following.cancel()
                 raise
@@ -236,19 +238,19 @@ class ImportRunner:
         return replace(job, rows=rows)
 
     async def _next(
-        self, rows: Iterator[Record | Rejection], target: Target, mapping: Mapping
+        self, rows: Iterator[Record | Rejection], target: Target, read_with: Reading
     ) -> list[_Prepared | Rejection]:
         def read() -> list[_Prepared | Rejection]:
-            return [_prepared(row, target, mapping) for row in itertools.islice(rows, self._limits.chunk_rows)]
+            return [_prepared(row, target, read_with) for row in itertools.islice(rows, self._limits.chunk_rows)]
 
         return await asyncio.to_thread(read)
 
     # ---- writing, a transaction each ----
 
-    async def _write(self, job: Job, mapping: Mapping, target: Target, portion: Sequence[_Prepared | Rejection]) -> Job:
+    async def _write(self, job: Job, target: Target, portion: Sequence[_Prepared | Rejection]) -> Job:
         """Writes the rows in one transaction; when they make it fail, in halves, until one row is refused."""
         try:
-            return await self._write_at_once(job, mapping, target, portion)
+            return await self._write_at_once(job, target, portion)
         except (UnavailableError, LeaseLostError):
             raise
         except Exception as error:
@@ -256,24 +258,22 @@ class ImportRunner:
             if len(portion) > 1:
                 _log.warning("import_rows_failed", import_id=job.id, rows=len(portion), error=repr(error))
                 middle = len(portion) // 2
-                job = await self._write(job, mapping, target, portion[:middle])
-                return await self._write(job, mapping, target, portion[middle:])
+                job = await self._write(job, target, portion[:middle])
+                return await self._write(job, target, portion[middle:])
             row = portion[0]
             if isinstance(row, Rejection):
                 raise
             _log.exception("import_row_failed", import_id=job.id, row=row.record.row)
             reason = FieldError("", f"could not be stored ({type(error).__name__})")
-            return await self._write_at_once(job, mapping, target, [reject(row.record.row, row.record.cells, [reason])])
+            return await self._write_at_once(job, target, [reject(row.record.row, row.record.cells, [reason])])
 
-    async def _write_at_once(
-        self, job: Job, mapping: Mapping, target: Target, portion: Sequence[_Prepared | Rejection]
-    ) -> Job:
+    async def _write_at_once(self, job: Job, target: Target, portion: Sequence[_Prepared | Rejection]) -> Job:
         items = [row.item for row in portion if not isinstance(row, Rejection)]
         rejections = [row for row in portion if isinstance(row, Rejection)]
         recorded = Recorded()
         async with self._store.transaction() as tx:
             if items:
-                chunk = Chunk(job.id, mapping, job.reassign, self._clock.now(), items)
+                chunk = Chunk(job.id, job.reassign, self._clock.now(), items)
                 recorded = await target.write(tx.stores, chunk)
             await tx.advance(job, len(portion), recorded, rejections)
             self._checkpoint("chunk_written")
@@ -318,10 +318,10 @@ class ImportRunner:
                 _log.warning("import_lease_not_renewed", import_id=job.id, error=str(error))
 
 
-def _prepared(row: Record | Rejection, target: Target, mapping: Mapping) -> _Prepared | Rejection:
+def _prepared(row: Record | Rejection, target: Target, read_with: Reading) -> _Prepared | Rejection:
     if isinstance(row, Rejection):
         return row
     try:
-        return _Prepared(row, target.prepare(row, mapping))
+        return _Prepared(row, target.prepare(row, read_with))
     except InvalidRequestError as error:
         return reject(row.row, row.cells, error.errors or [FieldError("", error.detail)])

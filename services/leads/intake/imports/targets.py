@@ -1,13 +1,14 @@
 """What becomes of the records of a file, by dataset.
 
-A target works in two steps: `prepare` makes one record fit to be written or refuses it, asks nobody, and may run in
-any thread; `write` writes a chunk in the transaction its stores stand on.
+A target works in two steps: `prepare` makes one record fit to be written or refuses it, asks nobody, and runs in the
+thread that reads the file; `write` writes a chunk in the transaction its stores stand on.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from services.leads.intake.capture import CaptureBatch, CaptureStore, capture_leads
@@ -17,6 +18,7 @@ from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.mapping import Mapping as FileMapping
 from services.leads.intake.imports.mapping import fold
 from services.leads.intake.imports.rows import Record
+from services.leads.intake.imports.values import REMEMBERED_MAX
 from services.leads.organisation.domain import Directory, Person, check_person
 from services.leads.pipeline import usecases as pipeline
 from services.leads.pipeline.domain import Activity, Invoice, Opportunity, PipelineRecord, Recorded
@@ -42,16 +44,23 @@ class Chunk:
     """Some prepared records of one import."""
 
     import_id: str
-    mapping: FileMapping
     reassign: bool
     now: datetime
     items: Sequence[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a file is read with. `person_id` is the id of whom a file names by id, e-mail or name; empty for nobody."""
+
+    mapping: FileMapping
+    person_id: Callable[[str], str]
+
+
 class Target(Protocol):
     """How the records of one dataset are imported."""
 
-    def prepare(self, record: Record, mapping: FileMapping, /) -> Any:
+    def prepare(self, record: Record, reading: Reading, /) -> Any:
         """The record fit to be written; raises InvalidRequestError naming the fields that cannot be taken."""
         ...
 
@@ -63,31 +72,20 @@ class Target(Protocol):
 class LeadTarget:
     """Leads are captured as if each had been entered by hand (53, 70, 124)."""
 
-    def prepare(self, record: Record, mapping: FileMapping, /) -> LeadDraft:
-        values: dict[str, Any] = dict(record.values)
+    def prepare(self, record: Record, reading: Reading, /) -> LeadDraft:
+        values = _with_owner_id(record, reading)
         if values.pop("converted", False):
             values["stage"] = Stage.CONVERTED
         elif "stage" in values:
             values["stage"] = Stage(values["stage"])
         utm = {name.removeprefix("utm_"): values.pop(name) for name in _UTM if name in values}
         return normalise(
-            LeadDraft(
-                **_renamed(values, "owner", "owner_id"),
-                utm=utm,
-                external_id=record.external_id,
-                phone_region=mapping.phone_region,
-            )
+            LeadDraft(**values, utm=utm, external_id=record.external_id, phone_region=reading.mapping.phone_region)
         )
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
-        drafts: Sequence[LeadDraft] = chunk.items
-        finder = await _finder(stores)
         captured = await capture_leads(
-            stores.capture,
-            [replace(draft, owner_id=finder(draft.owner_id)) if draft.owner_id else draft for draft in drafts],
-            now=chunk.now,
-            import_id=chunk.import_id,
-            reassign=chunk.reassign,
+            stores.capture, chunk.items, now=chunk.now, import_id=chunk.import_id, reassign=chunk.reassign
         )
         merged = sum(each.merged for each in captured)
         return Recorded(len(captured) - merged, merged)
@@ -96,11 +94,14 @@ class LeadTarget:
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 
 
+_PEOPLE_NAMES = {"team": "team_id", "supervisor": "supervisor_id"}
+
+
 class PeopleTarget:
     """People are added or changed; what the file does not say of them stays as it is (4, 118)."""
 
-    def prepare(self, record: Record, _mapping: FileMapping, /) -> dict[str, Any]:
-        given = _renamed(_renamed(dict(record.values), "team", "team_id"), "supervisor", "supervisor_id")
+    def prepare(self, record: Record, _reading: Reading, /) -> dict[str, Any]:
+        given: dict[str, Any] = {_PEOPLE_NAMES.get(name, name): value for name, value in record.values.items()}
         check_person(Person(**given))
         return given
 
@@ -118,8 +119,8 @@ class PeopleTarget:
 class ContactTarget:
     """A contact is a customer: the one found by its ids, phone or e-mail, or a new one; it keeps the contact's ids."""
 
-    def prepare(self, record: Record, mapping: FileMapping, /) -> Identity:
-        draft = normalise(LeadDraft(**record.values, source="-", phone_region=mapping.phone_region))  # type: ignore[arg-type]
+    def prepare(self, record: Record, reading: Reading, /) -> Identity:
+        draft = normalise(LeadDraft(**record.values, source="-", phone_region=reading.mapping.phone_region))  # type: ignore[arg-type]
         return Identity(draft.name, draft.company, draft.phone, draft.email, record.refs)
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
@@ -137,14 +138,11 @@ class PipelineTarget:
     def __init__(self, kind: Callable[..., PipelineRecord]) -> None:
         self._kind = kind
 
-    def prepare(self, record: Record, _mapping: FileMapping, /) -> PipelineRecord:
-        values = _renamed(dict(record.values), "owner", "owner_id")
-        return self._kind(external_id=record.external_id, refs=record.refs, **values)
+    def prepare(self, record: Record, reading: Reading, /) -> PipelineRecord:
+        return self._kind(external_id=record.external_id, refs=record.refs, **_with_owner_id(record, reading))
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
-        finder = await _finder(stores)
-        records = [replace(item, owner_id=finder(item.owner_id)) if item.owner_id else item for item in chunk.items]
-        return await pipeline.record(stores.pipeline, records, chunk.import_id)
+        return await pipeline.record(stores.pipeline, chunk.items, chunk.import_id)
 
 
 TARGETS: Mapping[Dataset, Target] = {
@@ -160,21 +158,18 @@ MAKES_REFS = frozenset({Dataset.LEADS, Dataset.CONTACTS})
 """Datasets after which records that wait for their customer may find it."""
 
 
-def _renamed(values: dict[str, Any], name: str, new_name: str) -> dict[str, Any]:
-    if name in values:
-        values[new_name] = values.pop(name)
+def person_finder(directory: Directory) -> Callable[[str], str]:
+    """`Reading.person_id` of an organisation; a name that two people share names neither."""
+    people = directory.people.values()
+    names = Counter(fold(person.name) for person in people)
+    ids = {fold(person.name): person.id for person in people if names[fold(person.name)] == 1}
+    ids |= {fold(person.email): person.id for person in people if person.email}
+    ids |= {fold(person.id): person.id for person in people}
+    return lru_cache(maxsize=REMEMBERED_MAX)(lambda word: ids.get(fold(word), ""))
+
+
+def _with_owner_id(record: Record, reading: Reading) -> dict[str, Any]:
+    values: dict[str, Any] = dict(record.values)
+    if "owner" in values:
+        values["owner_id"] = reading.person_id(values.pop("owner"))
     return values
-
-
-async def _finder(stores: Stores) -> Callable[[str], str]:
-    """From what a file calls a person to the person's id; somebody unknown is nobody."""
-    people = _people_by_word((await stores.capture.snapshot()).directory)
-    return lambda word: people.get(fold(word), "")
-
-
-def _people_by_word(directory: Directory) -> Mapping[str, str]:
-    """People's ids by id, e-mail and name; a name that two people share names neither."""
-    names = Counter(fold(person.name) for person in directory.people.values())
-    words = {fold(person.name): person.id for person in directory.people.values() if names[fold(person.name)] == 1}
-    words |= {fold(person.email): person.id for person in directory.people.values() if person.email}
-    return words | {fold(person.id): person.id for person in directory.people.values()}

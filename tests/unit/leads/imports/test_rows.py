@@ -10,7 +10,7 @@ from services.leads.intake.imports import reading
 from services.leads.intake.imports.documents import mapping_from, shipped_mapping
 from services.leads.intake.imports.domain import RAW_CHARS_MAX, ImportLimits, Rejection
 from services.leads.intake.imports.rows import Record
-from services.leads.intake.imports.targets import LeadTarget
+from services.leads.intake.imports.targets import LeadTarget, Reading
 
 LIMITS = ImportLimits()
 DEFAULT = shipped_mapping("default")
@@ -34,7 +34,7 @@ def test_chinese_titles_are_enough():
     [record] = records(
         "姓名,公司,手机,邮箱,来源,预算,紧急程度,状态\n王芳,海天机械,138-0013-8000,w@h.cn,展会扫码,62万,高,跟进中\n"
     )
-    draft = LeadTarget().prepare(record, DEFAULT)
+    draft = LeadTarget().prepare(record, Reading(DEFAULT, person_id=str))
     assert (draft.name, draft.company, draft.phone) == ("王芳", "海天机械", "+8613800138000")
     assert (str(draft.budget), draft.urgency, draft.stage, draft.source_status) == (
         "620000",
