@@ -40,13 +40,17 @@ class NotStartedError(UnreachableError):
 
 
 class Api:
-    """The HTTP API of the platform the options name. Use as a context manager."""
+    """The HTTP API of the platform the options name. Use as a context manager.
 
-    def __init__(self, options: Options) -> None:
+    `own_token` signs with the local key whatever BREAKWATER_TOKEN says.
+    """
+
+    def __init__(self, options: Options, *, own_token: bool = False) -> None:
         # Imported here: a command that asks nobody does not pay for it.
         import httpx2  # noqa: PLC0415
 
         self._options = options
+        self._given_token = "" if own_token else os.environ.get("BREAKWATER_TOKEN", "")
         self._state = State.at(options.state)
         # The platform is named outright: proxies of the environment have no say. A local one speaks no TLS, and reading
         # the certificates costs 0.2 s.
@@ -176,9 +180,8 @@ class Api:
         return {"Authorization": f"Bearer {self._bearer()}", **(more or {})}
 
     def _bearer(self) -> str:
-        given = os.environ.get("BREAKWATER_TOKEN")
-        if given:
-            return given
+        if self._given_token:
+            return self._given_token
         if self._options.gateway is not None:
             raise NotAllowedError("A remote gateway needs a token in BREAKWATER_TOKEN.")
         if time.time() > self._token_until - TOKEN_RENEW_BEFORE_S:

@@ -1,5 +1,8 @@
 """Loads generated sample data through the gateway, as any caller would."""
 
+import asyncio
+import contextlib
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +14,31 @@ from breakwater.cli.options import Options
 from breakwater.local.sample import generate
 
 
+async def load_beside(options: Options, seed: int) -> None:
+    """`load_sample` beside the running loop, in a thread that a Ctrl-C does not wait for."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: Exception | None) -> None:
+        if not loaded.done():
+            loaded.set_exception(error) if error else loaded.set_result(None)
+
+    def load() -> None:
+        error: Exception | None = None
+        try:
+            load_sample(options, seed)
+        except Exception as caught:  # noqa: BLE001 - whatever it is, it is raised where it is awaited
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=load, name="sample-data", daemon=True).start()
+    await loaded
+
+
 def load_sample(options: Options, seed: int) -> None:
     """Imports what `seed` generates; rows that are there already are merged. Raises CommandError."""
-    with TemporaryDirectory(prefix="breakwater-sample-") as folder, Api(options) as api:
+    with TemporaryDirectory(prefix="breakwater-sample-") as folder, Api(options, own_token=True) as api:
         for sample in generate(seed, datetime.now(UTC).date()):
             path = Path(folder) / sample.name
             path.write_text(sample.content, encoding="utf-8")

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import sys
 import threading
 from pathlib import Path
@@ -21,7 +22,9 @@ COLOURS = (36, 33, 32, 35, 34, 96, 92, 95)
 ERROR_COLOUR = 31
 
 # Fields of a structured line that the prefix and the moment of reading tell; the file has them.
-SAID_ALREADY = frozenset({"timestamp", "service", "instance", "logger"})
+SAID_ALREADY = frozenset({"timestamp", "service", "instance", "logger", "color_message"})
+# What nats-server and PostgreSQL say in the course of nature: in their files, not on the screen.
+ROUTINE = re.compile(rb"\[\d+\] \[INF\]|LOG:  ")
 
 
 class ProcessLog:
@@ -143,7 +146,8 @@ async def follow(stream: asyncio.StreamReader, name: str, log: ProcessLog, conso
 
 def _copy(line: bytes, name: str, log: ProcessLog, console: Console) -> None:
     log.write(line)
-    console.line(name, readable(line))
+    if not ROUTINE.match(line):
+        console.line(name, readable(line))
 
 
 def readable(line: bytes) -> str:

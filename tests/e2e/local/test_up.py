@@ -13,16 +13,6 @@ SERVICES = {"leads", "notify", "files", "health", "gateway", "ops"}
 LEAD = {"name": "王芳", "company": "海天机械", "source": "展会"}
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory):
-    """A platform these tests may break."""
-    # Below a directory closed to others, as a clone in somebody's home is.
-    closed = tmp_path_factory.mktemp("closed")
-    closed.chmod(0o700)
-    with running(closed / "state") as platform:
-        yield platform
-
-
 def alive(pid):
     return Path(f"/proc/{pid}").exists()
 
@@ -32,23 +22,23 @@ def pids(status):
     return {process["pid"] for process in processes}
 
 
-def test_the_ready_line_says_where_everything_is(platform):
+def test_the_ready_line_says_where_everything_is(breakable):
     """One JSON line with gateway, ops, services, nats and postgres, as api.md fixes it; status has the same keys."""
-    ready = platform.ready
+    ready = breakable.ready
     assert ready["ready"] is True
     assert set(ready["services"]) == SERVICES
     for own in ready["services"].values():
         assert {"grpc", "metrics", "pid"} <= set(own)
         assert alive(own["pid"])
-    assert platform.api().get("/healthz").status_code == 200
-    assert platform.ops().get("/healthz").status_code == 200
-    assert set(ready) <= set(platform.status())
+    assert breakable.api().get("/healthz").status_code == 200
+    assert breakable.ops().get("/healthz").status_code == 200
+    assert set(ready) <= set(breakable.status())
 
 
-def test_everything_listens_on_the_loopback_address_only(platform):
+def test_everything_listens_on_the_loopback_address_only(breakable):
     """No process of the platform can be reached from another machine."""
     inodes = set()
-    for pid in pids(platform.status()):
+    for pid in pids(breakable.status()):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 target = descriptor.readlink().name
@@ -63,59 +53,59 @@ def test_everything_listens_on_the_loopback_address_only(platform):
     assert listening <= {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, the second as IPv6 writes it
 
 
-def test_a_stopped_service_stays_down_until_it_is_started(platform):
+def test_a_stopped_service_stays_down_until_it_is_started(breakable):
     """`service stop` holds, `service start` brings it back; the others work on."""
-    platform.cli("service", "stop", "files")
-    assert platform.status()["services"]["files"] | {"since": ""} == {
-        **platform.ready["services"]["files"],
+    breakable.cli("service", "stop", "files")
+    assert breakable.status()["services"]["files"] | {"since": ""} == {
+        **breakable.ready["services"]["files"],
         "pid": None,
         "state": "stopped",
         "since": "",
     }
-    assert platform.api().get("/v1/leads").status_code == 200
-    platform.cli("service", "start", "files")
-    assert platform.status()["services"]["files"]["state"] == "ready"
+    assert breakable.api().get("/v1/leads").status_code == 200
+    breakable.cli("service", "start", "files")
+    assert breakable.status()["services"]["files"]["state"] == "ready"
 
 
 @pytest.mark.parametrize("name", ["leads", "gateway", "ops", "nats", "postgres"])
-def test_a_killed_process_is_back_by_itself(platform, name):
+def test_a_killed_process_is_back_by_itself(breakable, name):
     """kill -9 of any process: it comes back under another pid, and leads are taken again."""
-    first = platform.pid(name)
+    first = breakable.pid(name)
     os.kill(first, signal.SIGKILL)
 
     def back():
-        status = platform.status()
+        status = breakable.status()
         own = status["services"].get(name) or status[name]
         return own["state"] == "ready" and own["pid"] not in {None, first}
 
     eventually(f"{name} is back", back)
-    api = platform.api()
+    api = breakable.api()
     eventually("leads are taken", lambda: api.post("/v1/leads", json=LEAD).status_code == 201)
 
 
 @pytest.mark.parametrize("name", ["nats", "postgres"])
-def test_a_server_can_be_restarted_like_a_service(platform, name):
+def test_a_server_can_be_restarted_like_a_service(breakable, name):
     """The platform goes on with the data it had."""
-    before = eventually("an answer", lambda: _count(platform))
-    platform.cli("service", "restart", name)
-    assert eventually("an answer", lambda: _count(platform)) >= before
+    before = eventually("an answer", lambda: _count(breakable))
+    breakable.cli("service", "restart", name)
+    assert eventually("an answer", lambda: _count(breakable)) >= before
 
 
-def test_an_unknown_process_is_refused_in_words(platform):
+def test_an_unknown_process_is_refused_in_words(breakable):
     """The message names those there are."""
-    done = platform.cli("service", "stop", "redis", check=False)
+    done = breakable.cli("service", "stop", "redis", check=False)
     assert done.returncode == 1
     assert "There is no 'redis' here" in done.stderr
 
 
-def test_a_second_launcher_is_refused(platform):
+def test_a_second_launcher_is_refused(breakable):
     """Two launchers on one state would share the data: the second says who is there."""
-    done = platform.cli("up", "--ports", "auto", check=False)
+    done = breakable.cli("up", "--ports", "auto", check=False)
     assert done.returncode == 1
-    assert f"pid {platform.process.pid}" in done.stderr
+    assert f"pid {breakable.process.pid}" in done.stderr
 
 
-def test_the_state_is_closed_to_others(platform):
+def test_the_state_is_closed_to_others(breakable):
     """All data is its owner's alone; no password stands in a process's command line."""
     names = [
         "secrets",
@@ -129,17 +119,17 @@ def test_the_state_is_closed_to_others(platform):
         "control.sock",
         "launcher.pid",
     ]
-    open_to_others = [name for name in names if (platform.state / name).stat().st_mode & 0o077]
+    open_to_others = [name for name in names if (breakable.state / name).stat().st_mode & 0o077]
     assert open_to_others == []
-    secrets = [path.read_text() for path in platform.state.glob("secrets/*")]
+    secrets = [path.read_text() for path in breakable.state.glob("secrets/*")]
     assert len(secrets) > 10
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in pids(platform.status())]
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in pids(breakable.status())]
     assert not [secret for secret in secrets for line in lines if secret in line]
 
 
-def test_nats_denied_nothing_the_services_need(platform):
+def test_nats_denied_nothing_the_services_need(breakable):
     """The permission table is as narrow as it may be and no narrower."""
-    log = "".join(path.read_text() for path in platform.state.glob("logs/nats.log*"))
+    log = "".join(path.read_text() for path in breakable.state.glob("logs/nats.log*"))
     assert "Violation" not in log
 
 

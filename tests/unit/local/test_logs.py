@@ -1,5 +1,6 @@
 """The logs of a platform are bounded, and reading them is never a duty."""
 
+import asyncio
 import io
 import threading
 
@@ -90,6 +91,22 @@ def test_quiet_shows_errors_only(quiet, seen):
 def test_structured_lines_are_shown_as_people_read_them(line, shown):
     """Event and fields without braces; what is no such line is shown as it came."""
     assert logs.readable(line) == shown
+
+
+async def test_routine_of_the_servers_is_kept_off_the_screen(tmp_path):
+    """nats-server's and PostgreSQL's everyday lines are in their files; warnings are shown."""
+    stream, console_text = asyncio.StreamReader(), io.StringIO()
+    stream.feed_data(b"[7] [INF] Server is ready\n[7] [ERR] denied\nLOG:  checkpoint\nFATAL:  no such role\n")
+    stream.feed_eof()
+    log, console = ProcessLog(tmp_path, "nats"), Console(console_text)
+    await logs.follow(stream, "nats", log, console)
+    console.close()
+    assert [line.split(" | ")[1] for line in console_text.getvalue().splitlines()] == [
+        "[7] [ERR] denied",
+        "FATAL:  no such role",
+    ]
+    assert "Server is ready" in log.tail(5)
+    log.close()
 
 
 def test_no_colour_without_a_terminal():

@@ -1,7 +1,10 @@
 """`breakwater up`: the whole platform on this machine, until Ctrl-C."""
 
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,8 +18,8 @@ BANNER = """
   docs        {gateway}/docs
   dashboard   {ops}/ops
 
-  a token     breakwater token --role admin --sub me{state}
-  a lead      curl -s {gateway}/v1/leads -H "Authorization: Bearer $(breakwater token --role admin --sub me{state})" \\
+  a token     {program} token --role admin --sub me{state}
+  a lead      curl -s {gateway}/v1/leads -H "Authorization: Bearer $({program} token --role admin --sub me{state})" \\
                 -H 'Content-Type: application/json' -d '{{"name": "王芳", "company": "海天机械", "source": "展会"}}'
 
   Ctrl-C drains and stops. The data stays in {root}.
@@ -55,17 +58,25 @@ def command(options: Options, ports_choice: str, seed: int | None) -> None:
 
     async def on_ready(platform: dict[str, Any]) -> None:
         if seed is not None:
-            from breakwater.cli.sample_data import load_sample  # noqa: PLC0415
+            from breakwater.cli.sample_data import load_beside  # noqa: PLC0415
 
-            await asyncio.to_thread(load_sample, options, seed)
+            await load_beside(options, seed)
         sys.stdout.write(json.dumps(platform) + "\n")
         sys.stdout.flush()
         if not options.quiet:
             argument = "" if str(options.state) == ".breakwater" else f" --state {options.state}"
             links = {"gateway": platform["gateway"], "ops": platform["ops"]}
-            console.banner(BANNER.format(**links, state=argument, root=state.root))
+            console.banner(BANNER.format(**links, program=_program(), state=argument, root=state.root))
 
     try:
         asyncio.run(Launcher(state, ports, console).run(on_ready))
     finally:
         console.close()
+
+
+def _program() -> str:
+    """The command as the person at the terminal can call it again."""
+    found = shutil.which("breakwater")
+    if found and Path(found).samefile(sys.argv[0]):
+        return "breakwater"
+    return os.path.relpath(sys.argv[0])

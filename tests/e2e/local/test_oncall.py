@@ -1,0 +1,105 @@
+"""What on-call does from a terminal: overrides, fallbacks, incidents, dead letters, checks."""
+
+import asyncio
+import json
+import subprocess
+import uuid
+
+import nats
+
+from breakwater.local.secret_files import secret_text
+from breakwater.local.state import State
+from tests.support.platform import BREAKWATER, environment, eventually
+
+
+def overrides(platform):
+    """Override modes by edge, as `status --json` has them."""
+    found = platform.status()["overrides"]
+    return {(each["caller"], each["dependency"]): each["mode"] for each in found}
+
+
+def test_an_override_is_laid_shown_and_lifted(breakable):
+    """It has an actor and a reason, every caller's edge shows it, and lifting it leaves none."""
+    done = breakable.cli("override", "set", "health", "--mode", "forced-open", "--reason", "rehearsal", "--ttl", "5m")
+    assert "forced-open until" in done.stdout
+    eventually("the override in the status", lambda: overrides(breakable).get(("gateway", "health")) == "forced-open")
+    assert "rehearsal" in breakable.cli("override", "list").stdout
+    assert breakable.cli("check", check=False).returncode == 1
+    breakable.cli("override", "clear", "health")
+    eventually("no override", lambda: not overrides(breakable))
+
+
+def test_a_fallback_is_switched_on_with_a_reason_and_off_again(breakable, tmp_path):
+    """While it is on, exports are made by the gateway's own engine, and say so."""
+    breakable.cli("fallback", "on", "files", "--reason", "rehearsal", "--ttl", "5m")
+    eventually("the fallback", lambda: overrides(breakable).get(("gateway", "files")) == "fallback")
+    done = breakable.cli("export", "leads", "--format", "csv", "-o", str(tmp_path / "leads.csv"))
+    assert "made by local" in done.stdout
+    assert "degraded" in done.stderr
+    breakable.cli("fallback", "off", "files")
+    eventually("no override", lambda: not overrides(breakable))
+
+
+def test_a_refused_override_names_the_field(breakable):
+    """The platform's refusal reaches the terminal, with the way to its explanation."""
+    done = breakable.cli(
+        "override", "set", "files", "--mode", "forced-open", "--reason", "x", "--ttl", "5m", check=False
+    )
+    assert done.returncode == 1
+    assert "reason" in done.stderr
+    assert "breakwater explain invalid_request" in done.stderr
+
+
+def test_a_wrong_token_exits_with_four(breakable):
+    """Scripts can tell a credential from a failure."""
+    done = subprocess.run(
+        [BREAKWATER, "incidents"],
+        env={**environment(breakable.state), "BREAKWATER_TOKEN": "not-a-token"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 4
+
+
+def test_a_poisoned_event_is_listed_and_replayed(breakable):
+    """An event no consumer can read becomes a dead letter with its reason; replaying sends it again."""
+    asyncio.run(_publish_poison(breakable))
+
+    def letters():
+        return json.loads(breakable.cli("dlq", "list", "--json").stdout)
+
+    found = eventually("dead letters", letters, within_s=60)
+    assert {letter["type"] for letter in found} == {"breakwater.leads.v1.LeadAssigned"}
+    assert all(letter["reason"] for letter in found)
+    first = {letter["seq"] for letter in found}
+    assert f"{len(found)} replayed" in breakable.cli("dlq", "replay", "--all").stdout
+    # It is still poison: it comes back under another number, and nothing is lost on the way.
+    again = eventually("the letters again", letters, within_s=60)
+    assert first.isdisjoint(letter["seq"] for letter in again)
+
+
+def test_checks_speak_the_monitoring_systems_languages(breakable):
+    """One line for Nagios, JSON for scripts, text for Prometheus."""
+    assert eventually("all is well", lambda: breakable.cli("check", check=False).stdout.startswith("BREAKWATER OK"))
+    assert json.loads(breakable.cli("check", "--format", "json").stdout)["level"] == "OK"
+    assert 'breakwater_check{check="gateway"} 0' in breakable.cli("check", "--format", "prometheus").stdout
+
+
+async def _publish_poison(platform):
+    at = platform.ready["nats"]
+    password = secret_text(State.at(platform.state).secrets / "nats-operator.password")
+    connection = await nats.connect(at["url"], user=at["user"], password=password)
+    subject = "breakwater.leads.v1.LeadAssigned"
+    event_id = str(uuid.uuid4())
+    headers = {
+        "Nats-Msg-Id": event_id,
+        "ce-id": event_id,
+        "ce-type": subject,
+        "ce-source": "breakwater/leads",
+        "ce-subject": "poison",
+        "ce-sequence": "1",
+        "ce-time": "2026-01-05T01:00:00Z",
+        "ce-specversion": "1.0",
+    }
+    await connection.jetstream().publish(subject, b"\xff\xff\xff", headers=headers)
+    await connection.close()
