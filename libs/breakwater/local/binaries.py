@@ -105,7 +105,10 @@ def _staging_bases() -> list[Path]:
 
 
 def _stage(bundle: Bundle, digest: str, base: Path) -> Path:
-    base.mkdir(mode=0o755, exist_ok=True)
+    if not base.exists():
+        base.mkdir()
+        # Whatever our umask is, the servers' account must get through.
+        base.chmod(0o755)
     _require_owned_by_us(base)
     place = base / f"{bundle.name}-{digest[:32]}"
     if place.exists() and _is_intact(bundle, place, digest):
