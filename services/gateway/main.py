@@ -22,7 +22,7 @@ from services.gateway.exports.runner import Runner
 from services.gateway.exports.scratch import Scratch
 from services.gateway.exports.store import ExportStore
 from services.gateway.exports.usecases import Exports
-from services.gateway.http import customers, exports, imports, leads, notifications, platform, routing
+from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.imports import UploadLimits
@@ -67,6 +67,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
 
     api = Api()
     leads.add_routes(api, leads_service)
+    people.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notifications.add_routes(api, Notify.over(service.channel("notify")))
     exports.add_routes(api, use_cases, scratch, files)

@@ -15,7 +15,7 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api
-from services.gateway.http.leads import PageQuery
+from services.gateway.http.routes import PageQuery
 from services.gateway.http.upload import Upload, receive
 
 _ANSWER_TIMEOUT_S = 30.0

@@ -1,4 +1,4 @@
-"""Leads and the people they are routed to: `/v1/leads`, `/v1/people`."""
+"""Leads: `/v1/leads`."""
 
 from decimal import Decimal
 from typing import Annotated, Literal, NotRequired
@@ -16,7 +16,7 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
-from services.gateway.http.routes import Identifier, Input, LongText, QueryInput, ShortText
+from services.gateway.http.routes import Identifier, Input, LongText, PageQuery, ShortText
 
 Stage = Literal["new", "contacted", "qualified", "converted", "lost", "closed"]
 
@@ -150,11 +150,9 @@ class AssignmentList(TypedDict):
     next_cursor: str | None
 
 
-class LeadsQuery(QueryInput):
+class LeadsQuery(PageQuery):
     """Narrows the list."""
 
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, StringConstraints(max_length=500)] = ""
     stage: Stage | Literal[""] = ""
     owner_id: Identifier | Literal[""] = ""
     source: Annotated[str, StringConstraints(max_length=200)] = ""
@@ -201,39 +199,8 @@ class StageChange(Input):
     reason: LongText | None = None
 
 
-class PersonView(TypedDict):
-    """Somebody leads are routed to."""
-
-    id: str
-    name: str
-    email: str | None
-    team_id: str | None
-    supervisor_id: str | None
-    regions: list[str]
-    city_codes: list[str]
-    skills: list[str]
-    active: bool
-    may_follow_up: bool
-    open_leads: int
-    open_leads_max: int
-
-
-class PersonPage(TypedDict):
-    """By id."""
-
-    items: list[PersonView]
-    next_cursor: str | None
-
-
-class PageQuery(QueryInput):
-    """A page."""
-
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, StringConstraints(max_length=500)] = ""
-
-
 def add_routes(api: Api, leads: Leads) -> None:
-    """Adds the routes of leads and people."""
+    """Adds the routes of leads."""
 
     @api.route("POST", "/v1/leads", LeadCreated, status=201, tag="leads", extra=KEYED)
     async def create_lead(call: Call, body: NewLead) -> Answer:
@@ -345,17 +312,6 @@ def add_routes(api: Api, leads: Leads) -> None:
         reply = await leads.channel.unary(leads.leads.ChangeStage, request, retryable=bool(request.idempotency.key))
         return answer(lead_view(reply.lead), replayed=reply.replayed)
 
-    @api.route("GET", "/v1/people", PersonPage, tag="organisation")
-    async def list_people(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
-        """The people leads are routed to, with what each can be given."""
-        request = leads_pb2.ListPeopleRequest(actor=actor_to(call.actor), limit=query.limit, cursor=query.cursor)
-        reply = await leads.channel.unary(leads.organisation.ListPeople, request, retryable=True)
-        page: PersonPage = {
-            "items": [_person_view(person) for person in reply.people],
-            "next_cursor": reply.next_cursor or None,
-        }
-        return answer(page)
-
 
 def lead_view(lead: leads_pb2.Lead) -> LeadView:
     """A lead as callers see it; what is not known is null."""
@@ -405,21 +361,4 @@ def _assignment_view(assignment: leads_pb2.Assignment) -> AssignmentView:
             }
             for candidate in assignment.candidates
         ],
-    }
-
-
-def _person_view(person: leads_pb2.Person) -> PersonView:
-    return {
-        "id": person.id,
-        "name": person.name,
-        "email": person.email or None,
-        "team_id": person.team_id or None,
-        "supervisor_id": person.supervisor_id or None,
-        "regions": list(person.regions),
-        "city_codes": list(person.city_codes),
-        "skills": list(person.skills),
-        "active": person.active,
-        "may_follow_up": person.may_follow_up,
-        "open_leads": person.open_leads,
-        "open_leads_max": person.open_leads_max,
     }

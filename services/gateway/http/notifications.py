@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -12,7 +12,7 @@ from services.gateway.clients import Notify
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
-from services.gateway.http.routes import Identifier, QueryInput
+from services.gateway.http.routes import Identifier, PageQuery
 
 
 class AttemptView(TypedDict):
@@ -46,11 +46,9 @@ class NotificationPage(TypedDict):
     next_cursor: str | None
 
 
-class NotificationsQuery(QueryInput):
+class NotificationsQuery(PageQuery):
     """Narrows the list."""
 
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, StringConstraints(max_length=500)] = ""
     recipient_id: Identifier | Literal[""] = ""
     unread_only: bool = False
     kind: Annotated[str, StringConstraints(pattern=r"^[a-z_]{0,64}$")] = ""

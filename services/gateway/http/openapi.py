@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,7 @@ def _header(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
+_CODE = re.compile("`([^`]+)`")
 _STYLE = """
 body{font:15px/1.5 system-ui,"Noto Sans CJK SC",sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 h2{margin-top:2.5rem}details{border:1px solid #d5dde5;border-radius:6px;margin:.4rem 0;padding:.4rem .8rem}
@@ -134,7 +136,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     roles = ", ".join(operation.get("x-roles", [])) or "open"
     head = f"<span class=m>{method.upper()}</span><code>{_text(path)}</code> {_text(operation.get('summary', ''))}"
     lines = [f"<details><summary>{head} <span class=r>{_text(roles)}</span></summary>"]
-    lines.append(f"<p>{_text(operation.get('description', ''))}</p>")
+    if operation.get("description") not in {None, operation.get("summary")}:
+        lines.append(f"<p>{_text(operation['description'])}</p>")
     body = operation.get("requestBody", {}).get("content", {})
     lines += [
         f"<p>Body: <code>{_text(kind)}</code> {_reference(content['schema'])}</p>" for kind, content in body.items()
@@ -189,4 +192,4 @@ def _pretty(example: Any) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text, quote=True)
+    return _CODE.sub(r"<code>\1</code>", html.escape(text, quote=True))

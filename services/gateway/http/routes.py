@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
 from services.gateway.http.access import MATRIX, Access
@@ -46,6 +46,13 @@ class QueryInput(BaseModel):
     """Query parameters: text by nature, so types are read from it; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class PageQuery(QueryInput):
+    """A page of a list; `cursor` is the `next_cursor` of the page before."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
 class Route(APIRoute):

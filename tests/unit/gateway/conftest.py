@@ -13,7 +13,7 @@ from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.clock import VirtualClock
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
-from services.gateway.http import customers, exports, imports, leads, notifications, platform, routing
+from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.imports import UploadLimits
@@ -87,6 +87,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         api = Api()
         leads_service = Leads.over(behind_leads)
         leads.add_routes(api, leads_service)
+        people.add_routes(api, leads_service)
         customers.add_routes(api, leads_service, Health.over(behind_health))
         notifications.add_routes(api, Notify.over(behind_notify))
         scratch = Scratch(tmp_path / "scratch", fake_exports.keep, 10**9)
