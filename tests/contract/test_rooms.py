@@ -24,9 +24,10 @@ PLANTED = [
     ("services/notify/delivery/domain.py", "import services.notify.delivery.usecases", "imports point inward"),
     ("services/notify/delivery/usecases.py", "import services.notify.delivery.store", "imports point inward"),
     ("services/notify/api.py", "import services.notify.delivery.store", "The api never touches a store"),
+    ("services/notify/settings.py", "import services.notify.main", "Nothing imports a composition root"),
     ("libs/breakwater/resilience/__init__.py", "import grpc", "Resilience knows no transport"),
     ("libs/breakwater/chassis/clock.py", "import breakwater.cli", "the chassis on resilience"),
-    ("libs/breakwater/sheets/__init__.py", "import breakwater.chassis.errors", "sheets stands alone"),
+    ("libs/breakwater/sheets/__init__.py", "import breakwater.chassis.errors", "Commands stand on the chassis"),
     ("libs/breakwater/compat/verdict.py", "import services.files", "No library imports a service"),
 ]
 
