@@ -177,7 +177,7 @@ async def test_a_hung_service_is_left_at_the_deadline_and_its_handler_cancelled(
     for call in (files.unary("unary"), collected(files.many("many")), files.upload(texts("upload"))):
         with pytest.raises(DeadlineExceededError):
             await call
-    assert asyncio.get_running_loop().time() - began < 2
+    assert asyncio.get_running_loop().time() - began < 5
     await eventually(lambda: sorted(cancelled) == ["many", "unary", "upload"])
     await eventually(lambda: server.in_flight == 0)
     assert files.errors() == {"timeout": 3}
@@ -249,8 +249,8 @@ async def test_a_handler_that_is_cancelled_from_within_answers_at_once(platform,
 
     echo.handle = stray
     server = await platform.serve(echo)
-    files = platform.channel(server.port)
-    async with asyncio.timeout(2):
+    files = platform.channel(server.port, attempt_timeout_s=60, probe_lease_s=60)
+    async with asyncio.timeout(20):
         with pytest.raises(UnavailableError):
             await files.unary()
         with pytest.raises(UnavailableError):
