@@ -243,6 +243,7 @@ def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
         region=lead.draft.region,
         captured_at=timestamp(batch.now),
         import_id=batch.import_id,
+        owner_id="" if lead.assignment else lead.owner_id or "",
     )
     return OutboxEvent.of(
         event, subject_id=lead.id, sequence=1, occurred_at=batch.now, traceparent=lead.draft.traceparent
