@@ -72,7 +72,9 @@ class Plan:
     def record(self, row: int, raw_cells: Sequence[str]) -> Record | Rejection:
         """The row as a record, or why it cannot be one, naming every field at fault."""
         if len(raw_cells) != self.width:
-            return reject(row, raw_cells, [FieldError("", f"has {len(raw_cells)} cells, the header has {self.width}")])
+            return reject(
+                row, raw_cells, [FieldError("", f"the row has {len(raw_cells)} cells, the header {self.width}")]
+            )
         cells = clean_cells(raw_cells, self.mapping.blanks)
         values: dict[str, Value] = {}
         errors: list[FieldError] = []

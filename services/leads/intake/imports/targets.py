@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from services.leads.intake.capture import CaptureBatch, CaptureStore, capture_leads
 from services.leads.intake.customers import Identity, recognise
-from services.leads.intake.domain import LeadDraft, Stage, normalise
+from services.leads.intake.domain import LeadDraft, Stage, draft_of
 from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.mapping import Mapping as FileMapping
 from services.leads.intake.imports.mapping import fold
@@ -79,9 +79,9 @@ class LeadTarget:
         elif "stage" in values:
             values["stage"] = Stage(values["stage"])
         utm = {name.removeprefix("utm_"): values.pop(name) for name in _UTM if name in values}
-        return normalise(
-            LeadDraft(**values, utm=utm, external_id=record.external_id, phone_region=reading.mapping.phone_region)
-        )
+        if utm:
+            values["utm"] = utm
+        return draft_of(values | {"external_id": record.external_id, "phone_region": reading.mapping.phone_region})
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
         captured = await capture_leads(
@@ -120,7 +120,7 @@ class ContactTarget:
     """A contact is a customer: the one found by its ids, phone or e-mail, or a new one; it keeps the contact's ids."""
 
     def prepare(self, record: Record, reading: Reading, /) -> Identity:
-        draft = normalise(LeadDraft(**record.values, source="-", phone_region=reading.mapping.phone_region))  # type: ignore[arg-type]
+        draft = draft_of({**record.values, "source": "-", "phone_region": reading.mapping.phone_region})
         return Identity(draft.name, draft.company, draft.phone, draft.email, record.refs)
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
