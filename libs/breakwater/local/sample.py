@@ -249,7 +249,7 @@ columns:
     - field: stage
       words: {{新线索: new, 已联系: contacted, 已确认: qualified, 已转化: converted, 已流失: lost, 已关闭: closed}}
     - field: source_status
-  负责人: {{field: owner, by: id}}
+  负责人: owner
   创建时间: {{field: created_at, formats: ["%Y-%m-%d %H:%M:%S"]}}
 """
 
@@ -264,7 +264,7 @@ columns:
   商机阶段: stage
   金额: amount
   赢率: probability
-  负责人: {{field: owner, by: id}}
+  负责人: owner
   创建时间: {{field: occurred_at, formats: ["%Y-%m-%d %H:%M:%S"]}}
 """
 

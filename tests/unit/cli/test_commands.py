@@ -22,6 +22,7 @@ from breakwater.cli.main import main
 from breakwater.cli.tokens import AUDIENCE
 from breakwater.local.sample import generate
 from breakwater.local.state import CALLER_ISSUER, State
+from services.leads.intake.imports.mapping import read_mapping
 
 
 @pytest.fixture
@@ -146,6 +147,14 @@ def test_sample_data_is_the_same_for_the_same_seed():
     today = date(2026, 1, 5)
     assert generate(1, today, leads=50) == generate(1, today, leads=50)
     assert generate(1, today, leads=50) != generate(2, today, leads=50)
+
+
+def test_the_importer_understands_the_sample_mappings():
+    """Each mapping is one that leads takes, without a fault."""
+    for sample in generate(1, date(2026, 1, 5), leads=50):
+        mapping, faults = read_mapping(sample.name, yaml.load(sample.mapping, yaml.BaseLoader))  # noqa: S506 - makes text of all scalars
+        assert faults == []
+        assert mapping is not None
 
 
 def test_sample_data_is_chinese_and_belongs_to_nobody():
