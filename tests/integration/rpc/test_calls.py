@@ -241,6 +241,17 @@ async def test_leaving_a_stream_early_ends_it_on_both_sides(platform, echo, even
     assert files.errors() == {}
 
 
+async def test_the_latency_of_a_stream_is_that_of_its_first_answer(platform, echo, eventually):
+    """A slow reader or a long file must not look like a slow dependency."""
+    server = await platform.serve(echo)
+    files = platform.channel(server.port)
+    loop = asyncio.get_running_loop()
+    async for _ in files.many("a b"):
+        read_s = loop.time()
+        await eventually(lambda since_s=read_s: loop.time() - since_s > 0.5)
+    assert files.policy.snapshot().p99_ms < 900
+
+
 async def test_a_handler_that_is_cancelled_from_within_answers_at_once(platform, echo):
     """A stray CancelledError would leave the client waiting until its deadline."""
 
