@@ -102,15 +102,15 @@ bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench
 bench-platform: setup-dev ## create, read, list, import; open loop and 16 clients; beside a bare path with the same SQL
 	$(BIN)/python -m bench.platform
 bench-resilience: setup-dev ## a guarded call, beside hyx and pybreaker + tenacity
-	$(BIN)/python bench/resilience.py
+	$(BIN)/python -m bench.resilience
 bench-hop: setup-dev ## a unary hop through the chassis, beside bare grpcio
-	$(BIN)/python bench/hop.py
+	$(BIN)/python -m bench.hop
 bench-outbox: setup-dev ## outbox -> JetStream -> inbox
-	$(BIN)/python bench/outbox.py
+	$(BIN)/python -m bench.outbox
 bench-import: setup-dev ## rows of an import, assigned, without the way through the gateway
-	$(BIN)/python bench/import_rows.py
+	$(BIN)/python -m bench.import_rows
 bench-sheets: setup-dev ## rows a second of the spreadsheet writers, beside XlsxWriter
-	$(BIN)/python bench/sheets.py
+	$(BIN)/python -m bench.sheets
 
 # ---- protobuf ---------------------------------------------------------------------------------------------------------
 PROTOS := $(shell find proto/breakwater -name '*.proto' | sort)

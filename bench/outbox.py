@@ -1,6 +1,6 @@
 """How fast events go from a transaction to an effect elsewhere, on real servers with every write on disk.
 
-`python bench/outbox.py`: one JSON line a figure. The peer is the plain loop one would write with asyncpg and nats-py: the
+`python -m bench.outbox`: one JSON line a figure. The peer is the plain loop one would write with asyncpg and nats-py: the
 same SQL, batches and acknowledgements without our layers. Rounds are interleaved, the median counts. Latency is taken
 with the sender (transactions and relay) and the receiver in processes of their own, as the platform runs them.
 """
@@ -22,6 +22,7 @@ import asyncpg
 import nats
 import nats.errors
 import uvloop
+from nats.aio.client import Client as NATS  # noqa: N814 - its own name for itself
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from breakwater.chassis import cloudevents, outbox
@@ -65,13 +66,13 @@ class Place:
         self.nats = NatsServer(directory / "nats", secrets=directory / "secrets", log_file=directory / "nats.log")
 
     def dsn(self, service: str) -> str:
-        return self.postgres.dsn(service, user=service, password="bench")  # noqa: S106 - of this run
+        return self.postgres.dsn(service, user=service, password="bench")
 
     async def prepare(self, service: str) -> None:
         await provision_roles(self.postgres.dsn(), [ServiceRoles(service, "bench", "bench")])
         await provision_database(self.postgres.dsn(), service)
         await provision_schema(self.postgres.dsn(service), service, service)
-        owner_dsn = self.postgres.dsn(service, user=f"{service}_owner", password="bench")  # noqa: S106 - of this run
+        owner_dsn = self.postgres.dsn(service, user=f"{service}_owner", password="bench")
         await migrate(owner_dsn, service, self.directory / "no migrations")
 
     async def database(self, service: str) -> Database:
@@ -111,6 +112,14 @@ async def bare_relay(place: Place) -> None:
     client = await nats.connect(
         place.nats.url, user="leads", password=place.nats.password("leads"), inbox_prefix="_INBOX_leads"
     )
+    try:
+        await _publish_pending(db, client)
+    finally:
+        await client.close()
+        await db.close()
+
+
+async def _publish_pending(db: Any, client: NATS) -> None:
     batches = 0
     while True:
         async with db.transaction():
@@ -148,6 +157,14 @@ async def bare_consumer(place: Place) -> None:
     client = await nats.connect(
         place.nats.url, user="health", password=place.nats.password("health"), inbox_prefix="_INBOX_health"
     )
+    try:
+        await _take_events(db, client)
+    finally:
+        await client.close()
+        await db.close()
+
+
+async def _take_events(db: Any, client: NATS) -> None:
     jetstream = client.jetstream()
     config = ConsumerConfig(name="health", durable_name="health", ack_policy=AckPolicy.EXPLICIT, filter_subjects=[TYPE])
     await jetstream.add_consumer("LEADS", config)
@@ -184,23 +201,24 @@ async def measure_rates(place: Place, events: int, rounds: int) -> None:
         await closing.close()
 
 
-async def measure_latency(place: Place, rate_per_s: int, duration_s: float) -> None:
+async def measure_latency(place: Place, transactions_per_s: int, of_a_transaction: int, duration_s: float) -> None:
+    rate_per_s = transactions_per_s * of_a_transaction
     db, bus = await place.database("leads"), await place.bus("leads")
     relay = asyncio.create_task(Relay(db, bus).run())
     seen_file = place.directory / f"seen-{rate_per_s}"
-    arguments = [sys.executable, __file__, "--receive", str(seen_file), place.dsn("notify"), place.nats.url]
+    arguments = [sys.executable, "-m", "bench.outbox", "--receive", str(seen_file), place.dsn("notify"), place.nats.url]
     child = subprocess.Popen([*arguments, place.nats.password("notify")])  # noqa: ASYNC220 - before anything is timed
     committed: dict[str, float] = {}
 
     async def one() -> None:
-        event = OutboxEvent(TYPE, "lead-1", 1, PAYLOAD)
+        events = [OutboxEvent(TYPE, "lead-1", 1, PAYLOAD) for _ in range(of_a_transaction)]
         async with db.transaction() as tx:
-            await outbox.add(tx, [event])
-        committed[event.id] = time.time()
+            await outbox.add(tx, events)
+        committed.update(dict.fromkeys((event.id for event in events), time.time()))
 
     await _paced(one, 50, 2.0)
     committed.clear()
-    await _paced(one, rate_per_s, duration_s)
+    await _paced(one, transactions_per_s, duration_s)
     await rate(1, db, PENDING, 0, asyncio.sleep(60))
     await asyncio.sleep(1)
     child.send_signal(signal.SIGTERM)
@@ -243,7 +261,7 @@ async def receive(seen_file: Path, dsn: str, url: str, password: str) -> None:
     seen_file.write_text(json.dumps(seen))  # noqa: ASYNC240 - nothing is timed any more
 
 
-async def run(events: int, rounds: int, rates: list[int]) -> None:
+async def run(events: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)  # noqa: ASYNC240 - before anything is timed
         place = Place(Path(directory))
@@ -253,8 +271,8 @@ async def run(events: int, rounds: int, rates: list[int]) -> None:
             for service in ("leads", "notify", "health"):
                 await place.prepare(service)
             await measure_rates(place, events, rounds)
-            for rate_per_s in rates:
-                await measure_latency(place, rate_per_s, 5.0)
+            await measure_latency(place, 200, 1, 5.0)
+            await measure_latency(place, 200, 5, 5.0)
         finally:
             place.nats.close()
             place.postgres.close()
@@ -264,10 +282,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rates", type=int, nargs="*", default=[200, 1_000])
     parser.add_argument("--receive", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.receive:
         uvloop.run(receive(Path(given.receive[0]), *given.receive[1:]))
     else:
-        uvloop.run(run(given.events, given.rounds, given.rates))
+        uvloop.run(run(given.events, given.rounds))

@@ -53,8 +53,15 @@ async def serve() -> None:
         service.background("scoring", runner.run)
         service.background("outbox-relay", Relay(database, bus, clock).run)
         service.background("housekeeping", Housekeeping(database, bus, clock).run)
+        leads = LeadEvents()
         consumer = Consumer(
-            bus, database, stream="LEADS", durable="health", handlers=LeadEvents().handlers(), clock=clock
+            bus,
+            database,
+            stream="LEADS",
+            durable="health",
+            handlers=leads.handlers(),
+            batch_handlers=leads.batch_handlers(),
+            clock=clock,
         )
         service.background("leads-events", consumer.run)
         await service.run()

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.database import Transaction
-from breakwater.chassis.inbox import Handler, Received
+from breakwater.chassis.inbox import BatchHandler, Handler, Received
 from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered
 from breakwater.leads.v1.events_pb2 import ImportCompleted, LeadAssigned, LeadOverdue, PersonChanged
 from services.notify.delivery import domain
@@ -23,20 +23,23 @@ class LeadEvents:
         self._clock = clock
         self._zone = zone
 
+    def batch_handlers(self) -> dict[str, BatchHandler]:
+        """What comes in crowds: an import assigns thousands."""
+        return {"breakwater.leads.v1.LeadAssigned": self.leads_assigned}
+
     def handlers(self) -> dict[str, Handler]:
         return {
-            "breakwater.leads.v1.LeadAssigned": self.lead_assigned,
             "breakwater.leads.v1.LeadOverdue": self.lead_overdue,
             "breakwater.leads.v1.ImportCompleted": self.import_completed,
             "breakwater.leads.v1.PersonChanged": self.person_changed,
         }
 
-    async def lead_assigned(self, tx: Transaction, event: Received) -> None:
+    async def leads_assigned(self, tx: Transaction, events: Sequence[Received]) -> None:
         """An assignment without an owner tells nobody: the lead waits and is assigned later."""
-        told = LeadAssigned.FromString(event.data)
-        if not told.owner_id:
-            return
-        message = domain.lead_assigned(
+        await self._store(tx, [self._assigned(LeadAssigned.FromString(event.data)) for event in events])
+
+    def _assigned(self, told: LeadAssigned) -> domain.Message:
+        return domain.lead_assigned(
             assignment_id=told.assignment_id,
             lead_id=told.lead_id,
             owner_id=told.owner_id,
@@ -48,7 +51,6 @@ class LeadEvents:
             claim_by=_moment(told.claim_by) if told.HasField("claim_by") else None,
             zone=self._zone,
         )
-        await self._store(tx, [message])
 
     async def lead_overdue(self, tx: Transaction, event: Received) -> None:
         told = LeadOverdue.FromString(event.data)
@@ -82,7 +84,9 @@ class LeadEvents:
         await TransactionInboxes(tx).learn(person, event.sequence)
 
     async def _store(self, tx: Transaction, messages: Sequence[domain.Message]) -> None:
-        await TransactionInboxes(tx).add([m for m in messages if m.recipient_id], self._clock.now())
+        addressed = [message for message in messages if message.recipient_id]
+        if addressed:
+            await TransactionInboxes(tx).add(addressed, self._clock.now())
 
 
 class ExportEvents:

@@ -33,8 +33,19 @@ async def serve() -> None:
         service.add_rpc(add_NotifyServiceServicer_to_server, NotifyApi(delivery), callers={"gateway", "ops"})
         service.background("outbox-relay", Relay(database, bus, clock).run)
         service.background("housekeeping", Housekeeping(database, bus, clock).run)
-        leads = LeadEvents(clock, ZoneInfo(settings.zone)).handlers()
-        for stream, handlers in (("LEADS", leads), ("GATEWAY", ExportEvents(clock).handlers())):
-            consumer = Consumer(bus, database, stream=stream, durable="notify", handlers=handlers, clock=clock)
-            service.background(f"{stream.lower()}-events", consumer.run)
+        leads, exports = LeadEvents(clock, ZoneInfo(settings.zone)), ExportEvents(clock)
+        leads_events = Consumer(
+            bus,
+            database,
+            stream="LEADS",
+            durable="notify",
+            handlers=leads.handlers(),
+            batch_handlers=leads.batch_handlers(),
+            clock=clock,
+        )
+        service.background("leads-events", leads_events.run)
+        gateway_events = Consumer(
+            bus, database, stream="GATEWAY", durable="notify", handlers=exports.handlers(), clock=clock
+        )
+        service.background("gateway-events", gateway_events.run)
         await service.run()

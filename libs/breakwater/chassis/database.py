@@ -49,6 +49,7 @@ class PoolLimits:
 
 
 _BEGIN = "BEGIN; SET LOCAL statement_timeout = {timeout_ms}"
+_BEGIN_REPEATABLE = "BEGIN; SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL synchronous_commit = off"
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {timeout_ms}"
 
 # The server ends a statement by itself; we wait this much longer for a server that no longer does.
@@ -206,10 +207,14 @@ class Database:
         return cls(pool, policy, limits)
 
     @asynccontextmanager
-    async def transaction(self, *, long: bool = False) -> AsyncIterator[Transaction]:
-        """A transaction (read committed). `long`, for work that waits for others: its beginning alone is timed."""
+    async def transaction(self, *, long: bool = False, durable: bool = True) -> AsyncIterator[Transaction]:
+        """A transaction (read committed).
+
+        `long`, for work that waits for others: its beginning alone is timed. `durable=False`, for what is harmlessly done
+        twice: its commit does not wait for the disk, and a crash of PostgreSQL may undo the last half second of it.
+        """
         async with self._admitted(answered_at_begin=long) as (timeout_s, begun):
-            async with self._begun(_BEGIN, timeout_s, begun) as tx:
+            async with self._begun(_BEGIN if durable else _BEGIN_REPEATABLE, timeout_s, begun) as tx:
                 yield tx
             for topic in tx.announced:
                 for callback in self._listeners.get(topic, ()):

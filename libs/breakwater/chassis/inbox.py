@@ -26,7 +26,7 @@ from breakwater.chassis.logging import get_logger
 from breakwater.chassis.pull import Pull, PullLostError
 from breakwater.chassis.sqlerrors import DEPENDENCY
 
-__all__ = ["Consumer", "Handler", "Received"]
+__all__ = ["BatchHandler", "Consumer", "Handler", "Received"]
 
 log = get_logger(__name__)
 
@@ -36,6 +36,9 @@ Handler = Callable[[Transaction, Received], Awaitable[None]]
 `UnavailableError` and `RateLimitedError` mean "later" and are tried again without end; any other exception counts
 against the event.
 """
+
+BatchHandler = Callable[[Transaction, Sequence[Received]], Awaitable[None]]
+"""Does the effects of several events together, in their order: one statement for a crowd. Otherwise as `Handler`."""
 
 BATCH_MAX: Final = 100
 DELIVERIES_MAX: Final = 5
@@ -73,7 +76,8 @@ class Consumer:
         *,
         stream: str,
         durable: str,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Handler] | None = None,
+        batch_handlers: Mapping[str, BatchHandler] | None = None,
         clock: Clock | None = None,
         deliveries_max: int = DELIVERIES_MAX,
         checkpoint: Callable[[str], None] = lambda _name: None,
@@ -81,13 +85,15 @@ class Consumer:
         """`stream` is the publishing service in upper case, `LEADS`; `durable` names this consumer: the service's name.
 
         `handlers` maps event types, `breakwater.leads.v1.LeadAssigned`, to their handlers: only these are received.
+        `batch_handlers` does so for types that come in crowds: a handler given for several types gets them together.
         `deliveries_max` is how often an event may be refused. `checkpoint` is told the points at which drills kill.
         """
         self._bus = bus
         self._db = db
         self._stream = stream
         self._durable = durable
-        self._handlers = dict(handlers)
+        self._handlers = dict(handlers or {})
+        self._batch_handlers = dict(batch_handlers or {})
         self._clock = clock or SystemClock()
         self._deliveries_max = deliveries_max
         self._checkpoint = checkpoint
@@ -119,7 +125,8 @@ class Consumer:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Pull]:
-        pull = Pull(self._bus, self._stream, self._durable, list(self._handlers), BATCH_MAX)
+        types = [*self._handlers, *self._batch_handlers]
+        pull = Pull(self._bus, self._stream, self._durable, types, BATCH_MAX)
         self._pull = pull
         try:
             await pull.open()
@@ -157,11 +164,19 @@ class Consumer:
         async with self._db.transaction() as tx:
             ids = [delivery.event.id for delivery in deliveries]
             fresh: set[str] = {row["event_id"] for row in await tx.fetch(_RECEIVE, self._durable, ids)}
+            crowds: dict[BatchHandler, list[Received]] = {}
             for delivery in deliveries:
-                if delivery.event.id in fresh:
-                    # The same event may be in a batch twice.
-                    fresh.discard(delivery.event.id)
-                    await self._call_handler(tx, delivery.event)
+                event = delivery.event
+                if event.id not in fresh:
+                    continue
+                # The same event may be in a batch twice.
+                fresh.discard(event.id)
+                if event.type in self._batch_handlers:
+                    crowds.setdefault(self._batch_handlers[event.type], []).append(event)
+                else:
+                    await self._call_handler(tx, event)
+            for handler, events in crowds.items():
+                await self._call_batch_handler(tx, handler, events)
             self._checkpoint("consumer:applied")
 
     async def _call_handler(self, tx: Transaction, event: Received) -> None:
@@ -173,6 +188,15 @@ class Consumer:
             telemetry.span(f"process {event.type}", SpanKind.CONSUMER, {"messaging.system": "nats"}),
         ):
             await handler(tx, event)
+
+    async def _call_batch_handler(self, tx: Transaction, handler: BatchHandler, events: Sequence[Received]) -> None:
+        # A crowd has many traces; its span stands in that of the first.
+        attributes: dict[str, str | int] = {"messaging.system": "nats", "messaging.batch.message_count": len(events)}
+        with (
+            telemetry.remote_context(events[0].traceparent),
+            telemetry.span(f"process {events[0].type}", SpanKind.CONSUMER, attributes),
+        ):
+            await handler(tx, events)
 
     async def _parsed(self, pull: Pull, message: Msg) -> _Delivery | None:
         try:

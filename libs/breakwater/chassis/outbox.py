@@ -195,7 +195,8 @@ class Relay:
         self._stream_checked = True
 
     async def _publish_some(self) -> int:
-        async with self._db.transaction(long=True) as tx:
+        # A mark that gets lost has its event sent again, which receivers absorb.
+        async with self._db.transaction(long=True, durable=False) as tx:
             rows = await tx.fetch(_PENDING, ROWS_MAX)
             if not rows:
                 return 0

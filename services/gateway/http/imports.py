@@ -30,7 +30,7 @@ _FORM: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "CSV or XLSX."},
-                        "mapping": {"type": "string", "description": "The name of a shipped mapping, such as zoho."},
+                        "mapping": {"type": "string", "description": "The name of a shipped mapping, such as zoho; default without one."},
                         "mapping_document": {"type": "string", "description": "A mapping in YAML, instead of a name."},
                         "reassign": {
                             "type": "string",
@@ -145,9 +145,9 @@ def add_routes(api: Api, leads: Leads, limits: UploadLimits) -> None:
 async def _parts(call: Call, upload: Upload) -> AsyncIterator[leads_pb2.StartImportRequest]:
     key = call.idempotency_key
     fields = upload.fields
-    if bool(fields.get("mapping")) == bool(fields.get("mapping_document")):
+    if fields.get("mapping") and fields.get("mapping_document"):
         raise InvalidRequestError(
-            "which mapping?", errors=(FieldError("mapping", "give either mapping or mapping_document"),)
+            "which mapping?", errors=(FieldError("mapping", "give mapping or mapping_document, not both"),)
         )
     if fields.get("reassign", "false") not in {"true", "false"}:
         raise InvalidRequestError("reassign is not usable", errors=(FieldError("reassign", "must be true or false"),))
@@ -157,7 +157,7 @@ async def _parts(call: Call, upload: Upload) -> AsyncIterator[leads_pb2.StartImp
             key=key, body_hmac=call.body_hmac(upload.sha256, upload.canonical_fields()) if key else b""
         ),
         filename=upload.filename,
-        mapping=fields.get("mapping", ""),
+        mapping=fields.get("mapping") or ("" if fields.get("mapping_document") else "default"),
         mapping_document=fields.get("mapping_document", ""),
         reassign=fields.get("reassign") == "true",
     )

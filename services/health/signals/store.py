@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from breakwater.chassis import idempotency
@@ -23,17 +24,18 @@ ON CONFLICT (id) DO NOTHING
 """
 
 _TAKE_IN = """
-WITH known AS (
-    INSERT INTO customers (customer_id, owner_id, known_at) VALUES ($1, $2, $3)
+WITH told AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS t (customer_id, owner_id, at)
+), known AS (
+    INSERT INTO customers (customer_id, owner_id, known_at) SELECT customer_id, owner_id, at FROM told
     ON CONFLICT (customer_id) DO UPDATE SET owner_id = excluded.owner_id, known_at = excluded.known_at
     WHERE excluded.owner_id <> '' AND (excluded.known_at >= customers.known_at OR customers.owner_id = '')
 ), added AS (
     INSERT INTO signals (id, customer_id, kind, value, occurred_at)
-    SELECT s.id, $1, s.kind, s.value, s.occurred_at
-    FROM unnest($4::text[], $5::text[], $6::numeric[], $7::timestamptz[]) AS s (id, kind, value, occurred_at)
+    SELECT * FROM unnest($4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[])
     ON CONFLICT (id) DO NOTHING
 )
-INSERT INTO rescore_due (customer_id, since) VALUES ($1, $3) ON CONFLICT DO NOTHING
+INSERT INTO rescore_due (customer_id, since) SELECT customer_id, at FROM told ON CONFLICT DO NOTHING
 """
 
 _PERSON = """
@@ -84,19 +86,35 @@ class SignalStore:
             yield RequestTransaction(tx, KeyedRequest(actor.sub, ROUTE, key, body_hmac))
 
 
-async def take_in(
-    tx: Transaction, *, customer_id: str, owner_id: str, at: datetime, signals: Sequence[Signal] = ()
-) -> None:
-    """The effect of one event of leads, in its transaction: the customer is known, its signals stored, its score due.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one event of leads says of a customer. An empty owner leaves the known one."""
 
-    An empty owner leaves the known one; a later event's owner wins over an earlier one's.
+    customer_id: str
+    owner_id: str
+    at: datetime
+    signals: tuple[Signal, ...] = ()
+
+
+async def take_in(tx: Transaction, told: Sequence[Told]) -> None:
+    """The effect of events of leads, in their transaction: customers are known, signals stored, scores due.
+
+    A later event's owner wins over an earlier one's, whatever the order of arrival.
     """
+    owners: dict[str, tuple[str, datetime]] = {}
+    for each in sorted(told, key=lambda each: each.at):
+        known = owners.get(each.customer_id, ("", each.at))
+        owners[each.customer_id] = (each.owner_id or known[0], each.at)
+    # In one order everywhere, so that replicas do not wait for each other in a circle.
+    customer_ids = sorted(owners)
+    signals = [signal for each in told for signal in each.signals]
     await tx.execute(
         _TAKE_IN,
-        customer_id,
-        owner_id,
-        at,
+        customer_ids,
+        [owners[customer_id][0] for customer_id in customer_ids],
+        [owners[customer_id][1] for customer_id in customer_ids],
         [signal.id for signal in signals],
+        [signal.customer_id for signal in signals],
         [signal.kind for signal in signals],
         [signal.value for signal in signals],
         [signal.occurred_at for signal in signals],

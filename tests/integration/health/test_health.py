@@ -21,7 +21,7 @@ from services.health.consumer import LeadEvents
 from services.health.scoring import model as scoring_model
 from services.health.scoring.store import ScoreStore
 from services.health.scoring.usecases import ReadHealth, Scoring, next_nightly
-from services.health.signals.store import SignalStore, learn_person, take_in
+from services.health.signals.store import SignalStore, Told, learn_person, take_in
 from services.health.signals.usecases import RecordSignals, Request
 
 MODEL = scoring_model.load(Path(scoring_model.__file__).with_name("model.yaml"))
@@ -74,7 +74,7 @@ def request(customer="c1", kind="nps", value="50", key="", hmac=b"h", signal_id=
 async def known(database, customer="c1", owner="anna"):
     """A customer that leads told of."""
     async with database.transaction() as tx:
-        await take_in(tx, customer_id=customer, owner_id=owner, at=NOW)
+        await take_in(tx, [Told(customer, owner, NOW)])
 
 
 def received(event, event_id="e1", sequence=1):
@@ -139,7 +139,7 @@ async def test_the_events_of_leads_become_signals_once(database, scoring, read):
     """Captured, called, invoiced, won: redelivered under other ids, counted once."""
     at = LeadCaptured().captured_at.__class__()
     at.FromDatetime(NOW - timedelta(days=3))
-    handlers = LeadEvents().handlers()
+    handlers = LeadEvents().batch_handlers()
     told = [
         LeadCaptured(lead_id="l1", customer_id="c1", owner_id="anna", captured_at=at),
         ActivityRecorded(activity_id="a1", customer_id="c1", kind="call", occurred_at=at),
@@ -151,9 +151,9 @@ async def test_the_events_of_leads_become_signals_once(database, scoring, read):
     ]
     assert handlers.keys() >= {event.DESCRIPTOR.full_name for event in told}
     for round_ in range(2):
-        for number, event in enumerate(told):
-            async with database.transaction() as tx:
-                await handlers[event.DESCRIPTOR.full_name](tx, received(event, f"{round_}-{number}"))
+        events = [received(event, f"{round_}-{number}") for number, event in enumerate(told)]
+        async with database.transaction() as tx:
+            await handlers[events[0].type](tx, events)
     assert await scoring.score_due() == 1
     health = await read.get(ANNA, "c1")
     actual = {reason.metric: reason.actual for layer in health.layers for reason in layer.reasons}

@@ -138,7 +138,7 @@ async def test_an_assignment_notifies_its_owner_once_even_under_another_event_id
     ownerless = LeadAssigned(lead_id="l2", assignment_id="a2")
     for each in (received(event), received(event, event_id="e2"), received(ownerless, event_id="e3")):
         async with database.transaction() as tx:
-            await events.lead_assigned(tx, each)
+            await events.leads_assigned(tx, [each])
     [only] = (await delivery.list(ROOT, Query(), 0, "")).items
     assert (only.recipient_id, only.subject) == ("anna", "lead:l1")
 
