@@ -1,4 +1,4 @@
-"""What the chassis costs on one unary hop: `python bench/hop.py`.
+"""What the chassis costs on one unary hop: `python -m bench.hop`.
 
 A server process serves the same echo twice: bare grpcio aio, and behind `grpc_server`. A client process calls both,
 bare and through a guarded `Channel`, at the same concurrency, in interleaved rounds; the median of the rounds counts.
