@@ -79,6 +79,17 @@ async def test_without_a_deadline_the_pools_limit_holds(db: Database) -> None:
         assert await reader.fetchval("SHOW statement_timeout") == "5s"
 
 
+async def test_only_what_may_be_repeated_skips_the_disk(db: Database) -> None:
+    """A transaction is on disk when it is committed, unless its author says that losing it does no harm."""
+    async with db.transaction() as tx:
+        assert await tx.fetchval("SHOW synchronous_commit") == "on"
+    async with db.transaction(durable=False) as tx:
+        assert await tx.fetchval("SHOW synchronous_commit") == "off"
+        assert await tx.fetchval("SHOW statement_timeout") == "5s"
+    async with db.transaction() as tx:
+        assert await tx.fetchval("SHOW synchronous_commit") == "on"
+
+
 async def test_work_past_its_deadline_is_not_started(db: Database) -> None:
     """Nothing is sent once nobody waits for the answer."""
     current_deadline.set(Deadline.after(-1))
