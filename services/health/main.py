@@ -62,6 +62,7 @@ async def serve() -> None:
             handlers=leads.handlers(),
             batch_handlers=leads.batch_handlers(),
             clock=clock,
+            gather_s=settings.signals_gather_s,
         )
         service.background("leads-events", consumer.run)
         await service.run()

@@ -30,7 +30,10 @@ _FORM: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "CSV or XLSX."},
-                        "mapping": {"type": "string", "description": "The name of a shipped mapping, such as zoho; default without one."},
+                        "mapping": {
+                            "type": "string",
+                            "description": "The name of a shipped mapping, such as zoho; default without one.",
+                        },
                         "mapping_document": {"type": "string", "description": "A mapping in YAML, instead of a name."},
                         "reassign": {
                             "type": "string",
