@@ -19,5 +19,5 @@ class HealthSettings(ServiceSettings):
     """The time zone of the nightly run."""
     score_batch_customers_max: int = Field(default=200, ge=1, le=2_000)
     """Customers scored in one transaction."""
-    signals_gather_s: float = Field(default=0.1, ge=0, le=5)
+    signals_gather_s: float = Field(default=0.25, ge=0, le=5)
     """How long events may wait for others, to be taken in together."""

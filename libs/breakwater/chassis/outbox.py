@@ -126,7 +126,7 @@ async def republish(db: Database, since: datetime) -> int:
     return rows
 
 
-_GATHER_S: Final = 0.005
+_GATHER_S: Final = 0.01
 """Between two publications, so that a crowd shares a sync of JetStream's disk and a transaction."""
 
 

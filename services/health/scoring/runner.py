@@ -6,7 +6,7 @@ from breakwater.chassis.clock import Clock
 from services.health.scoring.usecases import Scoring
 
 # Signals come in crowds: a round waits so long for the rest of its crowd, which costs one transaction instead of many.
-GATHER_S = 0.1
+GATHER_S = 0.25
 # How long a change of another replica, or of before a restart, may wait for its score.
 POLL_S = 1.0
 
