@@ -81,7 +81,9 @@ def test_a_time_is_a_plain_number(value):
         preparse.time({"exp": value}, "exp")
 
 
-@pytest.mark.parametrize("value", ["", "x" * 201, "gate\nway", "a\tb", "\x00", "\ud800", "\u202egateway", 7, None, ["x"]])
+@pytest.mark.parametrize(
+    "value", ["", "x" * 201, "gate\nway", "a\tb", "\x00", "\ud800", "\u202egateway", 7, None, ["x"]]
+)
 def test_a_text_is_short_and_printable(value):
     """Names end up in logs and metrics: no control characters, no reversed writing, no lone surrogates, no numbers."""
     assert not preparse.is_text(value)
