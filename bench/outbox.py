@@ -206,8 +206,10 @@ async def measure_latency(place: Place, transactions_per_s: int, of_a_transactio
     db, bus = await place.database("leads"), await place.bus("leads")
     relay = asyncio.create_task(Relay(db, bus).run())
     seen_file = place.directory / f"seen-{rate_per_s}"
-    arguments = [sys.executable, "-m", "bench.outbox", "--receive", str(seen_file), place.dsn("notify"), place.nats.url]
-    child = subprocess.Popen([*arguments, place.nats.password("notify")])  # noqa: ASYNC220 - before anything is timed
+    places = [str(seen_file), place.dsn("notify"), place.nats.url, place.nats.password("notify")]
+    # One argument: a password may begin with a hyphen.
+    arguments = [sys.executable, "-m", "bench.outbox", f"--receive={json.dumps(places)}"]
+    child = subprocess.Popen(arguments)  # noqa: ASYNC220 - before anything is timed
     committed: dict[str, float] = {}
 
     async def one() -> None:
@@ -282,7 +284,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--receive", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--receive", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.receive:
         uvloop.run(receive(Path(given.receive[0]), *given.receive[1:]))

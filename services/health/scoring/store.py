@@ -102,13 +102,16 @@ class TransactionScores:
         """Replaces the scores and publishes what changed."""
         if not scored:
             return
+        # Those nothing is known of share one tuple of layers.
+        shared = {id(health.layers): health.layers for health in scored}
+        layers = {identity: layers_to_json(each) for identity, each in shared.items()}
         rows = await self._tx.fetch(
             _PUT,
             [health.customer_id for health in scored],
             [health.score for health in scored],
             [health.grade for health in scored],
             [health.needs_care for health in scored],
-            [layers_to_json(health.layers) for health in scored],
+            [layers[id(health.layers)] for health in scored],
             [health.signals for health in scored],
             scored[0].model_version,
             scored[0].scored_at,

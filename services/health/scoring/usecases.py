@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Protocol
 
@@ -68,11 +68,15 @@ class ScoreReader(Protocol):
 async def rescore(scores: Scores, model: Model, customer_ids: Sequence[str], now: datetime) -> dict[str, Health]:
     """Scores the customers anew, within the transaction behind `scores`."""
     observed = await scores.observe(model, customer_ids, now)
-    none = Observations({}, 0)
+    # An import brings thousands nothing is known of yet: they all score alike.
+    unknown = score(model, "", {}, 0, now)
     scored = {}
     for customer_id in customer_ids:
-        seen = observed.get(customer_id, none)
-        scored[customer_id] = score(model, customer_id, seen.by_metric, seen.signals, now)
+        seen = observed.get(customer_id)
+        if seen is None:
+            scored[customer_id] = replace(unknown, customer_id=customer_id)
+        else:
+            scored[customer_id] = score(model, customer_id, seen.by_metric, seen.signals, now)
     await scores.put(list(scored.values()))
     return scored
 
