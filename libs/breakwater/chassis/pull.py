@@ -81,8 +81,9 @@ class Pull:
         while not self._arrived:
             if self._lost is not None:
                 raise PullLostError(self._lost)
-            await self._request()
+            # Cleared first: what arrives while we ask must not go unnoticed.
             self._something.clear()
+            await self._request()
             try:
                 async with asyncio.timeout(_SILENCE_S_MAX):
                     await self._something.wait()
