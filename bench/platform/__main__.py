@@ -1,7 +1,8 @@
 """`make bench-platform`: the whole platform beside a bare path with the same business code, in one run.
 
 Both stacks run at the same time and take the load in turn, round by round; medians of the rounds count. The platform also
-publishes, notifies and scores what was created, which the bare path does not. One JSON line a figure.
+publishes, notifies and scores what was created, which the bare path does not. One JSON line a figure; the `create_cpu_`
+figures say where the time of a create goes.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def main() -> None:
             _import(platform, root, "people.csv", PEOPLE, "zoho-users")
             targets = {"ours": port, "bare": bare_port}
             uvloop.run(_closed(targets, token, options.rounds, options.seconds))
+            _profile(platform, port, token, options.seconds)
             uvloop.run(_open(platform, targets, token, options.seconds))
             _imports(platform, root, options.import_rows)
 
@@ -142,6 +144,29 @@ async def _closed(targets: dict[str, int], token: str, rounds: int, seconds: flo
                 "Tryton 8.2, as measured before",
                 TRYTON_CREATES_PER_S,
             )
+
+
+def _profile(platform: Platform, port: int, token: str, seconds: float) -> None:
+    """Where the time of a create goes: CPU of each process, children included, for each request."""
+    pids = {name: platform.pid(name) for name in (*platform.ready["services"], "nats", "postgres")}
+    before = {name: _cpu_s(pid) for name, pid in pids.items()}
+    result = uvloop.run(closed_loop(port, creates(token, "profile", 70_000_000), 16, seconds))
+    _must_be_good(result)
+    for name, pid in pids.items():
+        figure(
+            f"create_cpu_{name}", 1e6 * (_cpu_s(pid) - before[name]) / len(result.latencies_s), "us of CPU a request"
+        )
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system seconds of a process and its present children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ticks = 0
+    for each in (str(pid), *children):
+        with suppress(FileNotFoundError):
+            fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def _open(platform: Platform, targets: dict[str, int], token: str, seconds: float) -> None:
