@@ -1,5 +1,6 @@
 """The on-call's page in a real browser."""
 
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -160,3 +161,14 @@ def test_a_request_of_another_site_is_refused(platform):
     assert bare.get("/v1/dependencies", headers={"cookie": cookie}).status_code == 200
     assert bare.request("DELETE", path, headers=with_cookie).status_code == 403
     assert bare.request("DELETE", path, headers=with_cookie | {"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def test_an_open_stream_holds_no_restart(platform):
+    """Somebody watches while ops is restarted: it is back long before a drain's grace is over."""
+    ops = platform.ops()
+    with ops.stream("GET", "/v1/dependencies/stream") as stream:
+        lines = stream.iter_lines()
+        assert "snapshot" in next(lines)
+        began = time.monotonic()
+        platform.cli("service", "restart", "ops")
+        assert time.monotonic() - began < 8

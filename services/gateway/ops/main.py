@@ -50,7 +50,24 @@ async def serve() -> None:
         await service.run()
 
 
-async def _http(service: Service[OpsSettings], console: Console, overrides: Overrides) -> HttpServer:
+class OpsFront:
+    """The HTTP server with its streams, which end before the rest is drained."""
+
+    def __init__(self, server: HttpServer, stream: StreamGate) -> None:
+        self._server = server
+        self._stream = stream
+
+    async def start(self) -> None:
+        """Takes connections."""
+        await self._server.start()
+
+    async def drain(self, grace_s: float) -> None:
+        """Ends the streams, then what is in flight."""
+        self._stream.end()
+        await self._server.drain(grace_s)
+
+
+async def _http(service: Service[OpsSettings], console: Console, overrides: Overrides) -> OpsFront:
     settings, clock = service.settings, service.clock
     keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
     await keys.start()
@@ -95,4 +112,4 @@ async def _http(service: Service[OpsSettings], console: Console, overrides: Over
             keep_alive_s=settings.http_keep_alive_s,
         ),
     )
-    return server
+    return OpsFront(server, stream)

@@ -1,5 +1,6 @@
 """`GET /v1/dependencies/stream`: a snapshot, then every change, by server-sent events."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -48,6 +49,11 @@ class StreamGate:
         self._streams_max = streams_max
         self._send_timeout_s = send_timeout_s
         self._streams = 0
+        self._end = asyncio.Event()
+
+    def end(self) -> None:
+        """Ends every stream within a beat: an open one must not hold a drain. Pages connect again by themselves."""
+        self._end.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "GET":
@@ -78,11 +84,13 @@ class StreamGate:
             raise UnavailableError("too many streams are open", code="overloaded", retry_after_s=5.0)
 
     async def _events(self) -> AsyncIterator[ServerSentEvent]:
-        while True:
+        while not self._end.is_set():
             with self._console.watch() as watch:
                 yield _event("snapshot", snapshot(self._console, self._views, self._clock, ENTRIES_MAX))
                 async with aclosing(watch(BEAT_S)) as changes:
                     async for change in changes:
+                        if self._end.is_set():
+                            return
                         yield _event("change", self._change(change)) if change else ServerSentEvent("", event="beat")
 
     def _change(self, change: Change) -> dict[str, object]:
