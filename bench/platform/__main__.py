@@ -112,6 +112,7 @@ def main() -> None:
             targets = {"ours": port, "bare": bare_port}
             uvloop.run(_closed(targets, token, options.rounds, options.seconds))
             _profile(platform, port, token, options.seconds)
+            _without_readers(platform, targets, token, options.rounds, options.seconds)
             uvloop.run(_open(platform, targets, token, options.seconds))
             _imports(platform, root, options.import_rows)
 
@@ -156,6 +157,34 @@ def _profile(platform: Platform, port: int, token: str, seconds: float) -> None:
         figure(
             f"create_cpu_{name}", 1e6 * (_cpu_s(pid) - before[name]) / len(result.latencies_s), "us of CPU a request"
         )
+
+
+def _without_readers(platform: Platform, targets: dict[str, int], token: str, rounds: int, seconds: float) -> None:
+    """Creates while notify and health are stopped: what our layers cost, without the work of others for each lead."""
+    for name in ("notify", "health"):
+        platform.cli("service", "stop", name)
+    try:
+        rates: dict[str, list[float]] = {name: [] for name in targets}
+        for round_ in range(rounds):
+            for name, port in targets.items():
+                make = creates(token, f"layers{round_}{name}", (80 + round_) * 1_000_000)
+                result = uvloop.run(closed_loop(port, make, 16, seconds))
+                _must_be_good(result)
+                rates[name].append(result.rate_per_s)
+    finally:
+        for name in ("notify", "health"):
+            platform.cli("service", "start", name)
+    ours, theirs = (statistics.median(rates[name]) for name in ("ours", "bare"))
+    figure("create_16_clients_without_readers", ours, "requests/s", PEER, theirs)
+    eventually("notify and health to catch up", lambda: _caught_up(platform), within_s=180, every_s=0.5)
+
+
+def _caught_up(platform: Platform) -> bool:
+    [row] = platform.sql(
+        "SELECT (SELECT count(*) FROM leads.assignments WHERE owner_id IS NOT NULL)"
+        " - (SELECT count(*) FROM notify.notifications WHERE kind = 'lead_assigned') AS behind"
+    )
+    return row["behind"] <= 0
 
 
 def _cpu_s(pid: int) -> float:
