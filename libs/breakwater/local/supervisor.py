@@ -110,7 +110,7 @@ class Supervised:
 
     def kill(self) -> None:
         """Kills the process and what it started; it comes back unless it is stopped."""
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             _kill_session(self._process.pid)
 
     async def _run(self) -> None:
@@ -225,7 +225,8 @@ async def _ended(pid: int) -> None:
     ended: asyncio.Future[None] = loop.create_future()
 
     def wait() -> None:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # reaped by somebody else: it has ended all the same
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
             loop.call_soon_threadsafe(tell)
 
@@ -238,8 +239,10 @@ async def _ended(pid: int) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
+    # Not `send_signal`: it polls, and so would reap a process that has just ended before its end is noticed.
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def _kill_session(pid: int) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,25 @@ async def test_a_stop_between_two_starts_holds(supervisor, eventually):
     service.start()
     await eventually(lambda: service.state is ProcessState.WAITING)
     await service.stop()
+    assert service.state is ProcessState.STOPPED
+
+
+async def test_a_stop_that_meets_a_process_that_has_just_ended_returns(supervisor, eventually, monkeypatch):
+    """The signal of a stop does not reap the process away from who waits for its end."""
+    told, wait = threading.Event(), os.waitid
+
+    def late(*arguments):
+        told.wait(10)
+        return wait(*arguments)
+
+    monkeypatch.setattr(os, "waitid", late)
+    service = add(supervisor, "leads", "raise SystemExit(0)")
+    service.start()
+    await eventually(lambda: service.pid and ") Z " in Path(f"/proc/{service.pid}/stat").read_text())
+    stopping = asyncio.create_task(service.stop())
+    await eventually(lambda: service.state is ProcessState.STOPPING)
+    told.set()
+    await asyncio.wait_for(stopping, timeout=5)
     assert service.state is ProcessState.STOPPED
 
 
