@@ -37,6 +37,7 @@ locks: setup-dev ## compile the hashed lock files again from pyproject.toml
 	@for group in $(GROUPS_LOCKED); do \
 	  $(BIN)/uv pip compile pyproject.toml --group $$group -c locks/dev.txt --generate-hashes --universal --no-emit-index-url --no-annotate --python-version 3.11 --custom-compile-command "make locks" -q -o locks/$$group.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile pyproject.toml --group tryton --generate-hashes --universal --no-emit-index-url --no-annotate --python-version 3.11 --custom-compile-command "make locks" -q -o locks/tryton.txt
 
 # ---- run --------------------------------------------------------------------------------------------------------------
 PORTS ?= default
@@ -99,8 +100,12 @@ ci: lint gate test ## everything CI does
 .PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets
 bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets ## every benchmark
 
-bench-platform: setup-dev ## create, read, list, import; open loop and 16 clients; beside a bare path with the same SQL
-	$(BIN)/python -m bench.platform
+bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
+	$(BIN)/python -m bench.platform $(if $(TRYTON),--tryton .venv-tryton/bin)
+.venv-tryton/.done: locks/tryton.txt
+	$(PYTHON) -m venv .venv-tryton
+	.venv-tryton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/tryton.txt
+	@touch $@
 bench-resilience: setup-dev ## a guarded call, beside hyx and pybreaker + tenacity
 	$(BIN)/python -m bench.resilience
 bench-hop: setup-dev ## a unary hop through the chassis, beside bare grpcio

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,16 +22,21 @@ from typing import Any
 import httpx2
 import uvloop
 
+from bench.platform import tryton
 from bench.platform.load import Result, closed_loop, open_loop, request
 from breakwater.chassis.migrations import migrate
 from breakwater.local.databases import MIGRATIONS, ServiceRoles, provision_database, provision_roles, provision_schema
+from breakwater.local.ports import free_port
 from breakwater.local.postgres import PostgresServer
 from tests.support.platform import Platform, eventually, running
 
 PEER = "bare FastAPI -> gRPC -> PostgreSQL"
 TRYTON_CREATES_PER_S = 139
-"""measurements.md: create + assign, 16 clients. Not run here."""
-PEOPLE = "USER_ID,First Name,Last Name,Email\n" + "".join(f"b{n},,销售{n},b{n}@example.com\n" for n in range(20))
+"""measurements.md: create + assign, 16 clients. `--tryton` measures it in the same run."""
+PEOPLE_COUNT = 20
+PEOPLE = "USER_ID,First Name,Last Name,Email\n" + "".join(
+    f"b{n},,销售{n},b{n}@example.com\n" for n in range(PEOPLE_COUNT)
+)
 
 
 def figure(name: str, value: float, unit: str, peer: str | None = None, peer_value: float | None = None) -> None:
@@ -44,15 +48,24 @@ def figure(name: str, value: float, unit: str, peer: str | None = None, peer_val
 
 
 @contextmanager
-def bare(root: Path) -> Iterator[int]:
-    """The bare path on a PostgreSQL of its own: its HTTP port."""
+def postgres(root: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL of the peers' own."""
     server = PostgresServer(root / "postgres", password_file=root / "superuser.password")
     server.prepare()
     server.start()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def bare(server: PostgresServer) -> Iterator[int]:
+    """The bare path: its HTTP port."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         dsn = asyncio.run(_bare_database(server))
-        grpc_port, http_port = _free_port(), _free_port()
+        grpc_port, http_port = free_port(), free_port()
         environment = os.environ | {"BARE_DSN": dsn, "BARE_GRPC_PORT": str(grpc_port), "BARE_HTTP_PORT": str(http_port)}
         for side in ("leads", "gateway"):
             command = [sys.executable, "-m", "bench.platform.bare", side]
@@ -63,7 +76,6 @@ def bare(root: Path) -> Iterator[int]:
         for process in processes:
             process.terminate()
             process.wait()
-        server.close()
 
 
 async def _bare_database(server: PostgresServer) -> str:
@@ -72,13 +84,6 @@ async def _bare_database(server: PostgresServer) -> str:
     await provision_schema(server.dsn("bare"), "bare", "leads")
     await migrate(server.dsn("bare", user="leads_owner", password="bare-owner"), "leads", MIGRATIONS["leads"])
     return server.dsn("bare", user="leads", password="bare")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def lead(number: int, tag: str) -> bytes:
@@ -101,20 +106,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--import-rows", type=int, default=20_000)
+    parser.add_argument("--tryton", type=Path, help="the folder with Tryton's programs, to measure beside it as well")
     options = parser.parse_args()
     figure("trace_sample_ratio", float(os.environ.get("BREAKWATER_TRACE_SAMPLE_RATIO", "0.01")), "share of traces")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         root = Path(folder)
-        with running(root / "state") as platform, bare(root / "bare") as bare_port:
+        with running(root / "state") as platform, postgres(root / "peers") as server, bare(server) as bare_port:
             token = platform.token("admin", "bench", ttl="2h")
             port = int(platform.ready["gateway"].rsplit(":", 1)[1])
-            _import(platform, root, "people.csv", PEOPLE, "zoho-users")
             targets = {"ours": port, "bare": bare_port}
+            for each in targets.values():
+                _import(each, token, PEOPLE, "zoho-users", PEOPLE_COUNT)
             uvloop.run(_closed(targets, token, options.rounds, options.seconds))
             _profile(platform, port, token, options.seconds)
             _without_readers(platform, targets, token, options.rounds, options.seconds)
             uvloop.run(_open(platform, targets, token, options.seconds))
-            _imports(platform, root, options.import_rows)
+            _imports(targets, token, options.rounds, options.import_rows)
+            _all_assigned(platform)
+            if options.tryton:
+                with tryton.running(options.tryton, root / "tryton", server) as peer:
+                    uvloop.run(_beside_tryton(port, token, peer, options.rounds, options.seconds))
 
 
 async def _closed(targets: dict[str, int], token: str, rounds: int, seconds: float) -> None:
@@ -145,6 +156,26 @@ async def _closed(targets: dict[str, int], token: str, rounds: int, seconds: flo
                 "Tryton 8.2, as measured before",
                 TRYTON_CREATES_PER_S,
             )
+
+
+async def _beside_tryton(port: int, token: str, peer: tryton.Tryton, rounds: int, seconds: float) -> None:
+    """Creates of both in turn."""
+    before, done = await asyncio.to_thread(peer.opportunities), 0
+    ours, theirs = [], []
+    for round_ in range(rounds):
+        result = await closed_loop(port, creates(token, f"tryton{round_}", (90 + round_) * 1_000_000), 16, seconds)
+        _must_be_good(result)
+        ours.append(result.rate_per_s)
+        result = await closed_loop(peer.port, peer.creates(), 16, seconds)
+        _must_be_good(result)
+        theirs.append(result.rate_per_s)
+        done += len(result.latencies_s)
+    if await asyncio.to_thread(peer.opportunities) - before != done:
+        raise SystemExit("Tryton has not made what it answered")
+    peer_name = f"Tryton 8.2, {tryton.WORKERS} workers"
+    figure(
+        "create_16_clients_beside_tryton", statistics.median(ours), "requests/s", peer_name, statistics.median(theirs)
+    )
 
 
 def _profile(platform: Platform, port: int, token: str, seconds: float) -> None:
@@ -233,25 +264,47 @@ async def _notified(platform: Platform, posts: Result) -> list[float]:
     return sorted(1000 * (row["created_at"].timestamp() - sent[row["subject"].removeprefix("lead:")]) for row in rows)
 
 
-def _imports(platform: Platform, root: Path, rows: int) -> None:
-    """Rows a second of a file of open leads, all routed: from the command's start to its end."""
-    text = "姓名,公司,手机,来源\n" + "".join(f"导入{n},导入公司{n},17{n:09d},import\n" for n in range(rows))
-    report, elapsed_s = _import(platform, root, "leads.csv", text, "default")
-    if (report["created"], report["rejected"]) != (rows, 0):
-        raise SystemExit(f"the import is not whole: {report}")
-    [owned] = platform.sql("SELECT count(*) AS rows FROM leads.leads WHERE source = 'import' AND owner_id IS NOT NULL")
-    if owned["rows"] != rows:
-        raise SystemExit(f"{rows - owned['rows']} imported leads are not assigned")
-    figure("import_assigned", rows / elapsed_s, "rows/s")
+def _imports(targets: dict[str, int], token: str, rounds: int, rows: int) -> None:
+    """Rows a second of files of open leads, all routed: from the upload's start until the import is done."""
+    rates: dict[str, list[float]] = {name: [] for name in targets}
+    for round_ in range(rounds):
+        for name, port in targets.items():
+            first = 17_000_000_000 + round_ * rows
+            text = "姓名,公司,手机,来源\n" + "".join(
+                f"导入{n},导入公司{n},{n},import\n" for n in range(first, first + rows)
+            )
+            rates[name].append(rows / _import(port, token, text, "default", rows))
+    ours, theirs = (statistics.median(rates[name]) for name in ("ours", "bare"))
+    figure("import_assigned", ours, "rows/s", PEER, theirs)
 
 
-def _import(platform: Platform, root: Path, name: str, text: str, mapping: str) -> tuple[dict[str, Any], float]:
-    path = root / name
-    path.write_text(text, encoding="utf-8")
-    started_s = time.perf_counter()
-    done = platform.cli("import", str(path), "--mapping", mapping, "--only", "--json", timeout_s=300)
-    report: dict[str, Any] = json.loads(done.stdout)["imports"][0]
-    return report, time.perf_counter() - started_s
+def _import(port: int, token: str, text: str, mapping: str, rows: int) -> float:
+    """Seconds from the upload's start to the import's end."""
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+        started_s = time.perf_counter()
+        answer = client.post("/v1/imports", files={"file": ("bench.csv", text.encode())}, data={"mapping": mapping})
+        if answer.status_code != httpx2.codes.ACCEPTED:
+            raise SystemExit(f"the import is refused: {answer.text}")
+        place = f"/v1/imports/{answer.json()['id']}"
+        found: dict[str, Any] = eventually(
+            "the import to end", lambda: _done(client.get(place).json()), within_s=300, every_s=0.02
+        )
+        elapsed_s = time.perf_counter() - started_s
+    # The bare path leaves out zeros and writes 64 bits as text, as protobuf does in JSON.
+    if (found["state"], int(found.get("rows", 0)), int(found.get("rejected", 0))) != ("completed", rows, 0):
+        raise SystemExit(f"the import is not whole: {found}")
+    return elapsed_s
+
+
+def _done(found: dict[str, Any]) -> dict[str, Any] | None:
+    return found if found["state"] in {"completed", "failed"} else None
+
+
+def _all_assigned(platform: Platform) -> None:
+    [row] = platform.sql("SELECT count(*) AS rows FROM leads.leads WHERE source = 'import' AND owner_id IS NULL")
+    if row["rows"]:
+        raise SystemExit(f"{row['rows']} imported leads are not assigned")
 
 
 async def _one(port: int, token: str) -> str:

@@ -8,30 +8,44 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import grpc
 import uvicorn
 import uvloop
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, File, Form, Request
 from google.protobuf.json_format import MessageToDict
 
 from breakwater.chassis.clock import SystemClock
 from breakwater.chassis.database import Database
 from breakwater.identity.v1 import identity_pb2
 from breakwater.leads.v1 import leads_pb2 as pb
-from breakwater.leads.v1.leads_pb2_grpc import LeadsServiceStub, add_LeadsServiceServicer_to_server
+from breakwater.leads.v1.leads_pb2_grpc import (
+    ImportServiceStub,
+    LeadsServiceStub,
+    add_ImportServiceServicer_to_server,
+    add_LeadsServiceServicer_to_server,
+)
+from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.datasets.store import PostgresDatasetReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.batching import BatchLimits
+from services.leads.intake.imports import reading
+from services.leads.intake.imports.documents import mapping_of
+from services.leads.intake.imports.domain import ImportLimits
+from services.leads.intake.imports.runner import ImportRunner
+from services.leads.intake.imports.store import WAKE_TOPIC, PostgresImportStore, PostgresStores
+from services.leads.intake.imports.usecases import Imports
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.routing.store import Snapshots
 from services.leads.settings import LeadsSettings
 from services.leads.sla.calendars import load_holidays
 
+PART_BYTES = 256 * 1024
 ACTOR = identity_pb2.Actor(sub="bench", role=identity_pb2.ROLE_ADMIN, scope=identity_pb2.SCOPE_ALL)
 
 
@@ -50,23 +64,42 @@ async def leads() -> None:
         begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
         clock=clock,
     )
+    limits = ImportLimits()
+    store = PostgresImportStore(database, lambda tx: PostgresStores(tx, snapshots), limits)
+    runner = ImportRunner(store, mapping_of, clock, limits)
+    database.listen(WAKE_TOPIC, runner.wake)
     server = grpc.aio.server()
     add_LeadsServiceServicer_to_server(api, server)
+    add_ImportServiceServicer_to_server(ImportsApi(Imports(store, mapping_of, reading.inspect, clock, limits)), server)
     server.add_insecure_port(f"127.0.0.1:{os.environ['BARE_GRPC_PORT']}")
     await server.start()
     print("ready", flush=True)
-    await creations.run()
+    await asyncio.gather(creations.run(), runner.run())
 
 
 def gateway() -> FastAPI:
     """The HTTP side."""
     app = FastAPI()
-    state: dict[str, Any] = {}
+    stubs: dict[Any, Any] = {}
 
-    def stub() -> Any:
-        if "stub" not in state:
-            state["stub"] = LeadsServiceStub(grpc.aio.insecure_channel(f"127.0.0.1:{os.environ['BARE_GRPC_PORT']}"))
-        return state["stub"]
+    def stub(kind: Any = LeadsServiceStub) -> Any:
+        if kind not in stubs:
+            stubs[kind] = kind(grpc.aio.insecure_channel(f"127.0.0.1:{os.environ['BARE_GRPC_PORT']}"))
+        return stubs[kind]
+
+    @app.post("/v1/imports", status_code=202)
+    async def start_import(file: Annotated[bytes, File()], mapping: Annotated[str, Form()]) -> dict[str, Any]:
+        async def parts() -> AsyncIterator[pb.StartImportRequest]:
+            yield pb.StartImportRequest(head=pb.ImportHead(actor=ACTOR, filename="bench.csv", mapping=mapping))
+            for start in range(0, len(file), PART_BYTES):
+                yield pb.StartImportRequest(content=file[start : start + PART_BYTES])
+
+        return MessageToDict(await stub(ImportServiceStub).StartImport(parts()))["import"]
+
+    @app.get("/v1/imports/{import_id}")
+    async def get_import(import_id: str) -> dict[str, Any]:
+        answer = await stub(ImportServiceStub).GetImport(pb.GetImportRequest(actor=ACTOR, id=import_id))
+        return MessageToDict(answer)["import"]
 
     @app.post("/v1/leads", status_code=201)
     async def create(request: Request) -> dict[str, Any]:
