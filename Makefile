@@ -94,7 +94,18 @@ gate: setup-dev ## may this tree replace what is deployed? protos and auth vecto
 	$(BIN)/breakwater gate --env prod
 
 .PHONY: ci
-ci: lint gate test ## everything CI does
+ci: lint gate test proof-status ## everything CI does
+
+# ---- proofs: too long for CI; each writes proof/NAME.json (tests/proofs/README.md) ------------------------------------------
+PROVE := nice -n 19 $(BIN)/python -m tests.proofs
+EFFORT = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS))
+.PHONY: proof proof-status
+proof: setup-dev ## every long proof
+	$(PROVE) all $(EFFORT)
+proof-status: setup-dev ## which proofs hold for the code as it is, and which are stale
+	@$(PROVE) status
+proof-%: setup-dev ## one long proof; as long as MINUTES= or SCHEDULES= say, from SEED=, by WORKERS=
+	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
 .PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets

@@ -1,0 +1,66 @@
+"""The long proofs: what each says, which code it covers, where it begins. README.md tells how to add one."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much was asked for; a proof uses what it understands of it."""
+
+    seed: int = 0
+    minutes: float | None = None
+    """Longest time; what is done by then is recorded as a part."""
+    schedules: int | None = None
+    workers: int = 1
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a proof found, as it is recorded."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    """Every way in which the sentence of the proof does not hold; empty where it does."""
+    complete: bool = True
+    """False where less was done than the proof asks for."""
+
+
+Progress = Callable[[Findings], None]
+"""Records what is there so far, as a part; a proof that runs for long calls it now and then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """`module` has `prove(effort, progress) -> Findings`; it is imported when it is run."""
+
+    name: str
+    says: str
+    covers: tuple[str, ...]
+    """Files and folders, from the root: a change in them makes the proof stale. Its own code belongs to them."""
+    module: str
+
+    def prove(self, effort: Effort, progress: Progress) -> Findings:
+        findings: Findings = importlib.import_module(self.module).prove(effort, progress)
+        return findings
+
+
+PROOFS: Final = (
+    Proof(
+        name="simulation",
+        says="In 1,000,000 seeded schedules of callers, replicas, faults and overrides no rule of the policies breaks.",
+        covers=("libs/breakwater/resilience", "tests/simulation", "tests/proofs/simulation.py"),
+        module="tests.proofs.simulation",
+    ),
+)
+
+
+def proof_of(name: str) -> Proof:
+    """The proof of that name; ValueError names those there are."""
+    for proof in PROOFS:
+        if proof.name == name:
+            return proof
+    known = ", ".join(proof.name for proof in PROOFS)
+    raise ValueError(f"no proof {name}; there are: {known}")

@@ -1,0 +1,189 @@
+"""One call of one caller, the dependency it meets, and what the model is told of both."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from breakwater.resilience import (
+    BulkheadFullError,
+    CircuitOpenError,
+    Deadline,
+    Outcome,
+    PolicyError,
+    current_deadline,
+)
+from tests.simulation.replica import Attempt, Replica
+from tests.simulation.scene import ANSWER, ATTEMPT_TIMEOUT_S, FAILURE, LEASE, LEASE_S, STREAM_S_MAX
+
+if TYPE_CHECKING:
+    from tests.simulation.schedule import Schedule
+
+_CALL_S_MAX: Final = 4 * (ATTEMPT_TIMEOUT_S + 0.3) + 5 + 1
+
+
+class NotFoundError(Exception):
+    outcome = Outcome.CALLER_FAULT
+
+
+class CredentialRefusedError(Exception):
+    outcome = Outcome.AUTH_REJECTED
+
+
+class PushedBackError(Exception):
+    outcome = Outcome.OVERLOAD
+    retry_after_s = 0.3
+
+
+class DropError(ConnectionError):
+    outcome = Outcome.FAILURE
+
+
+class CrashError(BaseException):
+    """What no handler of ours knows: the attempt's task dies of it."""
+
+    outcome = Outcome.CANCELLED
+
+
+FAULTS: Final = (DropError, DropError, DropError, NotFoundError, CredentialRefusedError, PushedBackError, CrashError)
+_EXPECTED: Final = (
+    PolicyError, DropError, NotFoundError, CredentialRefusedError, PushedBackError, TimeoutError, CrashError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Calls through one replica, in one style, in its own hurry."""
+
+    replica: int
+    style: int
+    deadline_s: float | None
+
+
+PLAIN, RETRYING, DEGRADING, STREAMING = range(4)
+"""Styles: a plain call; one that may be retried; one with retries and a fallback; a stream, kept by its caller."""
+STYLES: Final = (PLAIN, PLAIN, PLAIN, RETRYING, RETRYING, RETRYING, DEGRADING, STREAMING)
+DEADLINES_S: Final = (None, None, None, None, 0.05, 0.5, 1.0, 2.0)
+
+
+class Call:
+    """One call of one caller through the policy of its replica."""
+
+    __slots__ = ("attempts", "cancelled", "deadline", "replica", "schedule", "stamp_s", "style", "task")
+
+    def __init__(self, schedule: "Schedule", caller: Caller, replica: Replica) -> None:
+        self.schedule = schedule
+        self.replica = replica
+        self.style = caller.style
+        self.attempts = 0
+        self.cancelled = False
+        self.stamp_s = replica.clock.monotonic()
+        deadline_s = caller.deadline_s
+        self.deadline = None if deadline_s is None else Deadline(self.stamp_s + deadline_s, replica.clock)
+        self.task = asyncio.Task(self.run(), loop=schedule.loop)
+
+    async def run(self) -> None:
+        replica, policy, style = self.replica, self.replica.policy, self.style
+        try:
+            if style == STREAMING:
+                async with policy.admit(deadline=self.deadline) as admission:
+                    await self.body(min(admission.timeout_s, STREAM_S_MAX))
+            elif style == DEGRADING:
+                current_deadline.set(self.deadline)
+                await policy.call(self.attempt, retryable=True, fallback=self.fallback)
+            else:
+                await policy.call(self.attempt, deadline=self.deadline, retryable=style == RETRYING)
+                if self.deadline is not None and self.deadline.remaining_s() < -1e-6:
+                    replica.fail("no answer comes after its deadline")
+        except CircuitOpenError:
+            self.refused()
+        except BulkheadFullError:
+            if self.attempts == 0 and self.spent_s() > replica.settings.queue_wait_s_max + 1e-6:
+                replica.fail("a refusal is not retried")
+        except _EXPECTED:
+            pass
+        finally:
+            if replica.alive:
+                del replica.live[self]
+                if self.spent_s() > _CALL_S_MAX:
+                    replica.fail("no call hangs")
+
+    async def fallback(self, error: Exception) -> str:
+        if isinstance(error, CircuitOpenError):
+            self.refused()
+        return "degraded"
+
+    def refused(self) -> None:
+        if self.attempts == 0 and self.spent_s() > self.replica.settings.queue_wait_s_max + 1e-6:
+            self.replica.fail("a refusal is not retried")
+        self.replica.refused()
+
+    def spent_s(self) -> float:
+        return self.replica.clock.monotonic() - self.stamp_s
+
+    async def attempt(self, timeout_s: float) -> str:
+        replica = self.replica
+        waited = self.attempts > 0 or replica.clock.monotonic() > self.stamp_s
+        if waited and self.attempts == 0 and self.spent_s() > replica.settings.queue_wait_s_max + 1e-6:
+            replica.fail("a refusal is not retried")
+        self.attempts += 1
+        deadline = self.deadline
+        left_s = None if deadline is None else deadline.remaining_s()
+        attempt = replica.starts(timeout_s, ATTEMPT_TIMEOUT_S, left_s, waited=waited)
+        if attempt.leased_until_s:
+            replica.clock.loop.call_later(LEASE_S, _nothing, LEASE, replica)
+        return await self.work(attempt, *self.schedule.fate())
+
+    async def body(self, timeout_s: float) -> None:
+        """A stream keeps its own time, and may outlive its lease."""
+        replica = self.replica
+        self.attempts += 1
+        left_s = None if self.deadline is None else self.deadline.remaining_s()
+        attempt = replica.starts(timeout_s, STREAM_S_MAX, left_s, waited=replica.clock.monotonic() > self.stamp_s)
+        if attempt.leased_until_s:
+            replica.clock.loop.call_later(LEASE_S, _nothing, LEASE, replica)
+        takes_s, fault = self.schedule.fate()
+        if takes_s >= timeout_s:
+            takes_s, fault = timeout_s, TimeoutError
+        await self.work(attempt, takes_s, fault, stream=True)
+
+    async def work(
+        self, attempt: Attempt, takes_s: float, fault: type[BaseException] | None, *, stream: bool = False
+    ) -> str:
+        replica = self.replica
+        outcome = Outcome.SUCCESS
+        try:
+            if takes_s:
+                await replica.clock.wake_after(takes_s, ANSWER if fault is None else FAILURE, replica)
+            if fault is not None:
+                outcome = self.cut_off(attempt, takes_s) if fault is TimeoutError else fault.outcome  # type: ignore[attr-defined]
+                raise fault
+        except asyncio.CancelledError:
+            outcome = Outcome.CANCELLED if self.cancelled else self.cut_off(attempt, attempt.timeout_s)
+            raise
+        except GeneratorExit:
+            outcome = Outcome.CANCELLED
+            raise
+        finally:
+            if replica.alive:
+                if takes_s >= attempt.timeout_s - 1e-6 and not stream and outcome in _MET:
+                    # The answer and the end of its time met in one moment; either order is right.
+                    replica.exact = False
+                replica.ends(attempt, outcome)
+        return "answer"
+
+    def cut_off(self, attempt: Attempt, took_s: float) -> Outcome:
+        """README.md: a deadline that cuts an attempt off counts only where it ran longer than a slow call may take."""
+        limit_s = ATTEMPT_TIMEOUT_S if attempt.timeout_s <= ATTEMPT_TIMEOUT_S else STREAM_S_MAX
+        by_deadline = self.deadline is not None and attempt.timeout_s < limit_s
+        if by_deadline and took_s <= self.replica.settings.slow_call_s:
+            return Outcome.DEADLINE_EXCEEDED
+        return Outcome.TIMEOUT
+
+
+_MET: Final = frozenset(
+    {Outcome.SUCCESS, Outcome.FAILURE, Outcome.CALLER_FAULT, Outcome.AUTH_REJECTED, Outcome.OVERLOAD}
+)
+
+
+def _nothing() -> None:
+    """A moment at which the rules are checked."""
