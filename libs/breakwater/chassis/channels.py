@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from breakwater.chassis import errors, telemetry, wire
 from breakwater.chassis.auth import ServiceSigner
-from breakwater.chassis.policies import error_of_policy
+from breakwater.chassis.policies import CallFailedError, error_of
 from breakwater.resilience import (
     AttemptTimeoutError,
     Deadline,
@@ -46,18 +46,6 @@ _CALLER_FAULTS = frozenset(
 )
 _AUTH = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _TOO_LARGE = re.compile(r"\b(?:[Rr]eceived|[Ss]ent) message larger than max")
-
-
-class CallFailedError(Exception):
-    """An answered attempt that failed, on its way through the policy, which reads `outcome`.
-
-    Only `Channel` raises and catches it; services see `error`.
-    """
-
-    def __init__(self, error: errors.BreakwaterError, outcome: Outcome) -> None:
-        super().__init__(error.detail)
-        self.error = error
-        self.outcome = outcome
 
 
 class Channel:
@@ -116,7 +104,7 @@ class Channel:
                     fallback=self._given(fallback) if fallback else None,
                 )
             except (CallFailedError, PolicyError) as error:
-                raise _error_of(error) from error
+                raise error_of(error) from error
 
     async def stream(
         self,
@@ -147,7 +135,7 @@ class Channel:
                 finally:
                     call.cancel()
         except (CallFailedError, PolicyError) as error:
-            raise _error_of(error) from error
+            raise error_of(error) from error
 
     async def upload(
         self,
@@ -177,7 +165,7 @@ class Channel:
                 finally:
                     call.cancel()
         except (CallFailedError, PolicyError) as error:
-            raise _error_of(error) from error
+            raise error_of(error) from error
 
     async def close(self) -> None:
         """Ends calls in flight and disconnects."""
@@ -260,7 +248,7 @@ class Channel:
         self, fallback: Callable[[errors.BreakwaterError], Awaitable[Response]]
     ) -> Callable[[Exception], Awaitable[Response]]:
         def answer(error: Exception) -> Awaitable[Response]:
-            return fallback(_error_of(error))
+            return fallback(error_of(error))
 
         return answer
 
@@ -315,14 +303,6 @@ def _code_of(code: grpc.StatusCode, details: wire.Details) -> str | None:
     if code is grpc.StatusCode.UNAVAILABLE:
         return details.reason or None
     return "dependency_failed"
-
-
-def _error_of(error: Exception) -> errors.BreakwaterError:
-    if isinstance(error, CallFailedError):
-        return error.error
-    if isinstance(error, PolicyError):
-        return error_of_policy(error)
-    return errors.InternalError("internal error")
 
 
 class _TrueStatus:

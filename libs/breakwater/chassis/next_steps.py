@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 NEXT_STEPS: Mapping[str, str] = {
+    "answer_too_large": "A dependency answered more than its limit: on-call looks at it, or raises the limit.",
     "body_timeout": "Send the whole body within the route's deadline, or ask for a longer one with X-Request-Timeout.",
     "circuit_open": "A part is out and is not called until it recovers: wait for Retry-After.",
     "conflict": "Read the record again: its present state does not allow the action.",
@@ -10,6 +11,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "deadline_exceeded": "It may have happened: repeat it with the same Idempotency-Key, or ask for more time.",
     "dependency_auth": "A service refuses our credential: nothing is wrong with yours. Retry later.",
     "dependency_failed": "A service met a defect; quote request_id when you report it.",
+    "egress_refused": "A name leads to a private address: allow its network in BREAKWATER_EGRESS_PRIVATE if that is meant.",
     "export_expired": "The file's retention is over: ask for a new export.",
     "export_failed": "Read detail, correct the request and ask for a new export.",
     "export_not_ready": "Poll GET /v1/exports/{id} until its state is completed.",
@@ -25,6 +27,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "method_not_allowed": "Use one of the methods in the Allow header.",
     "not_ready": "The process starts or drains: wait for Retry-After.",
     "not_found": "Check the id; a record you may not see is not found either.",
+    "outcome_unknown": "It may have happened: repeat it only where a second time does no harm.",
     "overloaded": "This replica, or a part behind it, is at its limit: wait for Retry-After.",
     "payload_too_large": "Send less: detail names the limit.",
     "permission_denied": "Your role does not allow this; ask for a token with another role.",

@@ -27,6 +27,18 @@ from breakwater.resilience import (
 _SECTIONS = frozenset({"defaults", "edges"})
 
 
+class CallFailedError(Exception):
+    """An answered attempt that failed, on its way through the policy, which reads `outcome`.
+
+    Only transports raise and catch it; services see `error`.
+    """
+
+    def __init__(self, error: errors.BreakwaterError, outcome: Outcome) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.outcome = outcome
+
+
 def load(
     caller: str, path: Path | None, *, clock: Clock, classifiers: Mapping[str, Callable[[BaseException], Outcome]]
 ) -> PolicyRegistry:
@@ -67,6 +79,15 @@ def error_of_policy(error: PolicyError) -> errors.UnavailableError | errors.Rate
         dependency=dependency,
         retry_after_s=retry_after_s,
     )
+
+
+def error_of(error: Exception) -> errors.BreakwaterError:
+    """What a service is told of a failed call, whatever the transport."""
+    if isinstance(error, CallFailedError):
+        return error.error
+    if isinstance(error, PolicyError):
+        return error_of_policy(error)
+    return errors.InternalError("internal error")
 
 
 def _document(text: str, source: str) -> dict[str, Any]:

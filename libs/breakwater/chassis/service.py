@@ -16,8 +16,11 @@ from breakwater.chassis.channels import Channel
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.database import Database, PoolLimits
 from breakwater.chassis.edges import EdgeReporter, EdgeService
+from breakwater.chassis.egress import Egress
 from breakwater.chassis.grpc_server import AddToServer, Server, Servicer
+from breakwater.chassis.http_client import HttpClient, HttpLimits, Judge
 from breakwater.chassis.lifecycle import StopSignal
+from breakwater.chassis.mail import MailClient, MailLimits, MailServer
 from breakwater.chassis.overrides import Overrides
 from breakwater.chassis.probes import Probes
 from breakwater.chassis.settings import Environment, MisconfiguredError, ServiceSettings, read_secret
@@ -143,6 +146,58 @@ class Service(Generic[SettingsT]):
         )
         self._stack.push_async_callback(channel.close)
         return channel
+
+    def http(self, dependency: str, *, judge: Judge | None = None) -> HttpClient:
+        """A guarded client of the dependency at HTTP_BASES, closed in the drain.
+
+        `judge` reads answers whose status does not say everything. Raises `MisconfiguredError` where HTTP_BASES lacks it,
+        and in production for a base without TLS.
+        """
+        settings = self.settings
+        base = settings.http_bases.get(dependency)
+        if base is None:
+            raise MisconfiguredError(f"BREAKWATER_HTTP_BASES names no {dependency!r}")
+        if self._production and not base.startswith("https:"):
+            raise MisconfiguredError(f"BREAKWATER_HTTP_BASES: {dependency} needs https in production")
+        limits = HttpLimits(settings.http_answer_size_bytes_max, settings.http_request_size_bytes_max)
+        try:
+            client = HttpClient(
+                dependency,
+                base,
+                self.policy(dependency),
+                egress=Egress(settings.egress_private),
+                judge=judge,
+                limits=limits,
+                user_agent=f"breakwater-{self.name}",
+                clock=self.clock,
+            )
+        except ValueError as error:
+            raise MisconfiguredError(str(error)) from error
+        self.on_close(client.close)
+        return client
+
+    def smtp(self, dependency: str = "smtp") -> MailClient:
+        """A guarded client of the mail server at SMTP_SERVER.
+
+        Raises `MisconfiguredError` where it is missing, or a login would go in the clear.
+        """
+        settings = self.settings
+        if settings.smtp_server is None:
+            raise MisconfiguredError("BREAKWATER_SMTP_SERVER is missing")
+        host, _, port = settings.smtp_server.rpartition(":")
+        try:
+            server = MailServer(
+                host.strip("[]"),
+                int(port),
+                tls=settings.smtp_tls,
+                user=settings.smtp_user,
+                password=_secret(settings.smtp_password_file),
+            )
+            limits = MailLimits(settings.mail_size_bytes_max, settings.mail_recipients_max)
+            egress = Egress(settings.egress_private)
+            return MailClient(dependency, server, self.policy(dependency), egress=egress, limits=limits)
+        except ValueError as error:
+            raise MisconfiguredError(str(error)) from error
 
     def add_rpc(
         self,

@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -37,7 +38,10 @@ KNOWN_ELSEWHERE = frozenset(
 )
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):\d{1,5}|(?:dns|ipv4|ipv6|unix):\S+")
+# A key in it would be a secret in the environment: the path and query of a request are the service's.
+_BASE = re.compile(r"https?://(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+)(?::\d{1,5})?(?:/[A-Za-z0-9_./-]*)?")
 
+Network = IPv4Network | IPv6Network
 Settings = TypeVar("Settings", bound="ServiceSettings")
 
 
@@ -46,6 +50,17 @@ class Environment(StrEnum):
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+class Tls(StrEnum):
+    """How a connection to the mail server is protected."""
+
+    STARTTLS = "starttls"
+    """Plain until STARTTLS, which the server must offer."""
+    IMPLICIT = "implicit"
+    """From the first byte (port 465)."""
+    NONE = "none"
+    """Never; no login is sent over it."""
 
 
 class MisconfiguredError(Exception):
@@ -94,6 +109,21 @@ class ServiceSettings(BaseSettings):
     peers: Annotated[Mapping[str, tuple[str, ...]], NoDecode] = Field(default_factory=dict)
     """name=host:port,...; a name given several times has several addresses."""
 
+    http_bases: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=dict)
+    """name=https://host/path,...: the base URL of each dependency that is called by HTTP; nothing else is reached by it."""
+    smtp_server: str | None = Field(default=None, pattern=r"^(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$")
+    """host:port of the mail server."""
+    smtp_tls: Tls = Tls.STARTTLS
+    """starttls, implicit, or none; a login needs one of the first two."""
+    smtp_user: str | None = None
+    smtp_password_file: Path | None = None
+    egress_private: Annotated[tuple[Network, ...], NoDecode] = ()
+    """10.0.3.0/24,127.0.0.1/32: private networks that HTTP and SMTP may reach; none otherwise."""
+    http_answer_size_bytes_max: int = Field(default=1024 * 1024, ge=1024)
+    http_request_size_bytes_max: int = Field(default=24 * 1024 * 1024, ge=1024)
+    mail_size_bytes_max: int = Field(default=24 * 1024 * 1024, ge=1024)
+    mail_recipients_max: int = Field(default=100, ge=1)
+
     otlp_endpoint: str | None = None
     """Where spans are sent by OTLP over gRPC; none are made without it."""
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
@@ -121,6 +151,24 @@ class ServiceSettings(BaseSettings):
                 raise ValueError("must be name=host:port,...")
             peers[name] = (*peers.get(name, ()), address)
         return peers
+
+    @field_validator("http_bases", mode="before")
+    @classmethod
+    def _parse_bases(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        bases: dict[str, str] = {}
+        for entry in filter(None, (part.strip() for part in value.split(","))):
+            name, _, base = entry.partition("=")
+            if not name or not _BASE.fullmatch(base):
+                raise ValueError("must be name=https://host[:port][/path],...")
+            bases[name] = base
+        return bases
+
+    @field_validator("egress_private", mode="before")
+    @classmethod
+    def _parse_networks(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod

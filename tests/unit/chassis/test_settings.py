@@ -102,3 +102,28 @@ def test_a_secret_comes_without_its_trailing_newline(tmp_path):
     assert read_secret(path) == b" pass word "
     with pytest.raises(SecretFileError, match="cannot be read"):
         read_secret(tmp_path / "absent")
+
+
+def test_places_outside_are_read_and_judged_at_start(environment, capsys):
+    """Bases, mail server and allowed networks have their types; one with a key in it, or of nonsense, stops the start."""
+    environment(
+        HTTP_BASES="wecom=https://qyapi.weixin.qq.com,feishu=https://open.feishu.cn/open-apis/",
+        SMTP_SERVER="mail.example:587",
+        EGRESS_PRIVATE="10.0.3.0/24, ::1/128",
+    )
+    settings = load(FilesSettings)
+    assert settings.http_bases["feishu"] == "https://open.feishu.cn/open-apis/"
+    assert (settings.smtp_server, settings.smtp_tls) == ("mail.example:587", "starttls")
+    assert [str(network) for network in settings.egress_private] == ["10.0.3.0/24", "::1/128"]
+    environment(
+        HTTP_BASES="wecom=https://x/send?key=canary-secret",
+        SMTP_SERVER="mail",
+        EGRESS_PRIVATE="10.0.3.7/24",
+        SMTP_TLS="no",
+    )
+    with pytest.raises(SystemExit):
+        load(FilesSettings)
+    told = capsys.readouterr().err
+    for name in ("HTTP_BASES: must be name=https", "SMTP_SERVER: ", "EGRESS_PRIVATE: ", "SMTP_TLS: "):
+        assert f"BREAKWATER_{name}" in told
+    assert "canary-secret" not in told
