@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from tests.proofs.register import Effort, Findings, Proof
+from tests.proofs.register import ROOT, Effort, Findings, Proof
 
-ROOT: Final = Path(__file__).parents[2]
 _CODE: Final = frozenset({".py", ".yaml", ".proto", ".sql", ".json", ".toml"})
 
 

@@ -3,7 +3,10 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +50,40 @@ class Proof:
         return findings
 
 
+POLICIES: Final = tuple(
+    f"libs/breakwater/resilience/_{name}.py"
+    for name in (
+        "breaker", "budget", "bulkhead", "clock", "deadline", "errors", "figures", "outcome", "override", "policy",
+        "registry", "retry", "settings", "snapshot", "timer", "window",
+    )
+)  # fmt: skip
+"""The client side of the resilience library."""
+SIMULATION: Final = tuple(
+    f"tests/simulation/{name}.py" for name in ("bugs", "calls", "loop", "replica", "scene", "schedule", "tally")
+)
+POLICY_FILES: Final = (
+    "libs/breakwater/chassis/policies.yaml",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "services").rglob("policies.yaml"))),
+)
+
 PROOFS: Final = (
     Proof(
         name="simulation",
         says="In 1,000,000 seeded schedules of callers, replicas, faults and overrides no rule of the policies breaks.",
-        covers=("libs/breakwater/resilience", "tests/simulation", "tests/proofs/simulation.py"),
+        covers=(*POLICIES, *SIMULATION, "tests/proofs/simulation.py"),
         module="tests.proofs.simulation",
+    ),
+    Proof(
+        name="trips",
+        says="A fault at 100/s opens the circuit within 2 s; at 1 % errors no edge's circuit opens in 24 hours.",
+        covers=(
+            *POLICIES,
+            *POLICY_FILES,
+            "tests/simulation/trips.py",
+            "tests/simulation/loop.py",
+            "tests/proofs/trips.py",
+        ),
+        module="tests.proofs.trips",
     ),
 )
 
