@@ -56,9 +56,10 @@ async def serve() -> None:
         bus = await service.open_bus()
         snapshots = Snapshots(_holidays(service))
         _serve_leads(service, database, snapshots)
-        _serve_imports(service, database, snapshots)
+        imports = _serve_imports(service, database, snapshots)
         _watch_over_leads(service, database, snapshots)
-        service.background("outbox-relay", Relay(database, bus, service.clock).run)
+        relay = Relay(database, bus, service.clock, held=lambda: imports.busy)
+        service.background("outbox-relay", relay.run)
         service.background("housekeeping", Housekeeping(database, bus, service.clock).run)
         await service.run()
 
@@ -97,7 +98,7 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
     service.background("lead-creations", creations.run)
 
 
-def _serve_imports(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
+def _serve_imports(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> ImportRunner:
     """Files, taken and worked on."""
     clock, settings = service.clock, service.settings
     limits = ImportLimits(
@@ -115,6 +116,7 @@ def _serve_imports(service: Service[LeadsSettings], database: Database, snapshot
     service.add_rpc(add_ImportServiceServicer_to_server, imports, callers={"gateway"})
     database.listen(WAKE_TOPIC, runner.wake)
     service.background("imports", runner.run)
+    return runner
 
 
 def _watch_over_leads(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:

@@ -24,8 +24,11 @@ _PENDING_MAX: Final = 100_000
 
 _FIGURES = """
 SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE published_at IS NULL LIMIT $1) AS pending) AS pending,
-       (SELECT extract(epoch FROM now() - created_at)::float8
-        FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT 1) AS oldest_age_s
+       (SELECT extract(epoch FROM now() - min(oldest.created_at))::float8
+        FROM (VALUES (true), (false)) AS kind (urgent), LATERAL (
+            SELECT created_at FROM outbox WHERE published_at IS NULL AND outbox.urgent = kind.urgent
+            ORDER BY position LIMIT 1
+        ) AS oldest) AS oldest_age_s
 """
 _PRUNE = """
 DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {column} < $1 LIMIT $2))

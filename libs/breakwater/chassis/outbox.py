@@ -35,22 +35,26 @@ POLL_S: Final = 1.0
 ROWS_MAX: Final = 5 * BATCH_MESSAGES_MAX
 """Of one turn of the relay: published in atomic batches, marked at once."""
 
+HELD_S_MAX: Final = 30.0
+"""How long what nobody waits for may be held back while its cause is still at work."""
+
 _TOPIC: Final = "outbox"
+_TOPIC_NOT_URGENT: Final = "outbox-not-urgent"
 _RETRY_MIN_S: Final = 0.1
 _RETRY_MAX_S: Final = 2.0
 _TYPE: Final = re.compile(r"breakwater\.[a-z]+\.v\d+\.[A-Za-z0-9]+")
 
 _ADD = """
-INSERT INTO outbox (id, type, subject_id, sequence, payload, occurred_at, traceparent)
-SELECT id, type, subject_id, sequence, payload, coalesce(occurred_at, now()), traceparent
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[], $7::text[])
-     WITH ORDINALITY AS event(id, type, subject_id, sequence, payload, occurred_at, traceparent, place)
+INSERT INTO outbox (id, type, subject_id, sequence, payload, occurred_at, traceparent, urgent)
+SELECT id, type, subject_id, sequence, payload, coalesce(occurred_at, now()), traceparent, urgent
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::timestamptz[], $7::text[], $8::boolean[])
+     WITH ORDINALITY AS event(id, type, subject_id, sequence, payload, occurred_at, traceparent, urgent, place)
 ORDER BY place
 """
 # What another replica is publishing is skipped; should that replica die, its locks die with it.
 _PENDING = """
 SELECT day, position, id::text, type, subject_id, sequence, payload, occurred_at, traceparent
-FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED
+FROM outbox WHERE published_at IS NULL AND urgent = $2 ORDER BY position LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 _MARK = "UPDATE outbox SET published_at = now() WHERE day = $1 AND position = ANY($2) AND published_at IS NULL"
 _UNMARK = "UPDATE outbox SET published_at = NULL WHERE day = $1 AND published_at >= $2"
@@ -72,6 +76,8 @@ class OutboxEvent:
     """When it happened, by the injected clock; None: the transaction's time."""
     traceparent: str | None = None
     """The trace it belongs to; None: the present one. A micro-batch holds events of many."""
+    urgent: bool = True
+    """Somebody waits for it. What an import causes can wait behind what people do meanwhile."""
 
     @classmethod
     def of(
@@ -82,6 +88,7 @@ class OutboxEvent:
         sequence: int,
         occurred_at: datetime | None = None,
         traceparent: str | None = None,
+        urgent: bool = True,
     ) -> Self:
         """The event that `message` is."""
         return cls(
@@ -91,6 +98,7 @@ class OutboxEvent:
             payload=message.SerializeToString(),
             occurred_at=occurred_at,
             traceparent=traceparent,
+            urgent=urgent,
         )
 
 
@@ -106,10 +114,12 @@ async def add(tx: Transaction, events: Sequence[OutboxEvent]) -> None:
             raise ValueError(f"{event.type} of {len(event.payload)} bytes is no event that can be published")
     present = telemetry.current_traceparent()
     rows = (
-        (e.id, e.type, e.subject_id, e.sequence, e.payload, e.occurred_at, e.traceparent or present) for e in events
+        (e.id, e.type, e.subject_id, e.sequence, e.payload, e.occurred_at, e.traceparent or present, e.urgent)
+        for e in events
     )
     await tx.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
-    tx.announce(_TOPIC)
+    for topic in {_TOPIC if event.urgent else _TOPIC_NOT_URGENT for event in events}:
+        tx.announce(topic)
 
 
 async def republish(db: Database, since: datetime) -> int:
@@ -121,7 +131,7 @@ async def republish(db: Database, since: datetime) -> int:
     for day in range(RING_DAYS):
         async with db.transaction(long=True) as tx:
             tag = await tx.execute(_UNMARK, day, since)
-            tx.announce(_TOPIC)
+            tx.announce(_TOPIC_NOT_URGENT)
         rows += int(tag.rpartition(" ")[2])
     return rows
 
@@ -141,9 +151,12 @@ class Relay:
         *,
         keep_days: int = KEEP_DAYS,
         poll_s: float = POLL_S,
+        held: Callable[[], bool] = lambda: False,
         checkpoint: Callable[[str], None] = lambda _name: None,
     ) -> None:
-        """The stream is the service's name in upper case. `checkpoint` is told the points at which drills kill."""
+        """The stream is the service's name in upper case. While `held` says so, at most for HELD_S_MAX, this replica
+        leaves lying what is not urgent. `checkpoint` is told the points at which drills kill.
+        """
         self._db = db
         self._bus = bus
         self._clock = clock or SystemClock()
@@ -151,9 +164,13 @@ class Relay:
         self._poll_s = poll_s
         self._checkpoint = checkpoint
         self._stream = StreamSpec(bus.service.upper(), (f"breakwater.{bus.service}.v1.>",))
+        self._held = held
+        self._held_since_s: float | None = None
         self._woken = asyncio.Event()
+        self._not_urgent_waits = True
         self._stream_checked = False
         db.listen(_TOPIC, self._woken.set)
+        db.listen(_TOPIC_NOT_URGENT, self._not_urgent_added)
         bus.on_connected(self._recheck)
 
     async def run(self) -> None:
@@ -163,7 +180,7 @@ class Relay:
             self._woken.clear()
             try:
                 await self._ensure_stream()
-                while await self._publish_some() == ROWS_MAX:
+                while await self._publish_round():
                     pass
             except BreakwaterError as error:
                 log.warning(
@@ -178,6 +195,30 @@ class Relay:
                 await asyncio.sleep(_GATHER_S)
                 await self._wait()
 
+    async def _publish_round(self) -> bool:
+        """Publishes what is urgent, else what is not, unless it is held; True when more may wait."""
+        if await self._publish_some(urgent=True) == ROWS_MAX:
+            return True
+        if not self._not_urgent_waits or self._holds():
+            return False
+        # Before it is read: what is added meanwhile is announced again.
+        self._not_urgent_waits = False
+        full = await self._publish_some(urgent=False) == ROWS_MAX
+        self._not_urgent_waits |= full
+        return full
+
+    def _holds(self) -> bool:
+        if not self._held():
+            self._held_since_s = None
+            return False
+        if self._held_since_s is None:
+            self._held_since_s = self._clock.monotonic()
+        return self._clock.monotonic() - self._held_since_s < HELD_S_MAX
+
+    def _not_urgent_added(self) -> None:
+        self._not_urgent_waits = True
+        self._woken.set()
+
     def _recheck(self) -> None:
         # JetStream may have come back without its streams.
         self._stream_checked = False
@@ -188,7 +229,8 @@ class Relay:
             async with asyncio.timeout(self._poll_s):
                 await self._woken.wait()
         except TimeoutError:
-            pass
+            # Of another replica that did not live to publish it, perhaps.
+            self._not_urgent_waits = True
 
     async def _ensure_stream(self) -> None:
         if self._stream_checked:
@@ -200,10 +242,10 @@ class Relay:
         await self._bus.ensure_stream(self._stream)
         self._stream_checked = True
 
-    async def _publish_some(self) -> int:
+    async def _publish_some(self, *, urgent: bool) -> int:
         # A mark that gets lost has its event sent again, which receivers absorb.
         async with self._db.transaction(long=True, durable=False) as tx:
-            rows = await tx.fetch(_PENDING, ROWS_MAX)
+            rows = await tx.fetch(_PENDING, ROWS_MAX, urgent)
             if not rows:
                 return 0
             self._checkpoint("relay:read")

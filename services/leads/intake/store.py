@@ -246,7 +246,12 @@ def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
         owner_id="" if lead.assignment else lead.owner_id or "",
     )
     return OutboxEvent.of(
-        event, subject_id=lead.id, sequence=1, occurred_at=batch.now, traceparent=lead.draft.traceparent
+        event,
+        subject_id=lead.id,
+        sequence=1,
+        occurred_at=batch.now,
+        traceparent=lead.draft.traceparent,
+        urgent=not batch.import_id,
     )
 
 

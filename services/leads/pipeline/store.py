@@ -173,8 +173,9 @@ class PipelineSql:
         return str(rows[-1]["looked_at"]) if len(rows) == rows_max else ""
 
     async def _publish(self, table: _Table, rows: Sequence[Row]) -> None:
+        # They come in files, and nobody waits for them.
         events = [
-            OutboxEvent.of(table.event(row), subject_id=str(row["id"]), sequence=row["sequence"])
+            OutboxEvent.of(table.event(row), subject_id=str(row["id"]), sequence=row["sequence"], urgent=False)
             for row in rows
             if row["customer_id"] is not None
         ]

@@ -184,4 +184,5 @@ def _assigned(assignment: Assignment) -> OutboxEvent:
         sequence=assignment.sequence,
         occurred_at=assignment.decided_at,
         traceparent=assignment.traceparent,
+        urgent=not assignment.import_id,
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from breakwater.chassis.errors import NotFoundError
 from breakwater.chassis.outbox import OutboxEvent, Relay
 from breakwater.leads.v1.events_pb2 import LeadAssigned
 from breakwater.local.nats import NatsServer
+from breakwater.resilience.testing import VirtualClock
 from tests.support.background import killed_at, running, supervised
 from tests.support.waiting import until
 
@@ -40,11 +42,12 @@ async def pending(db: Database) -> int:
         return count
 
 
-async def published(db: Database) -> None:
-    async def nothing_pending() -> bool:
-        return await pending(db) == 0
+async def pending_is(db: Database, wanted: int) -> bool:
+    return await pending(db) == wanted
 
-    await until("an empty outbox", nothing_pending)
+
+async def published(db: Database) -> None:
+    await until("an empty outbox", lambda: pending_is(db, 0))
 
 
 async def stored(bus: Bus) -> list[Any]:
@@ -154,6 +157,44 @@ async def test_an_event_that_could_never_be_published_is_refused_when_added(db: 
             async with db.transaction() as tx:
                 await outbox.add(tx, [wrong])
     assert await pending(db) == 0
+
+
+async def add_not_urgent(db: Database, *numbers: int) -> None:
+    async with db.transaction() as tx:
+        await outbox.add(tx, [replace(event, urgent=False) for event in events(*numbers)])
+
+
+async def test_what_somebody_waits_for_overtakes_what_nobody_does(db: Database, bus: Bus, operator: Bus) -> None:
+    """A person's click during a large import is told before what the import caused."""
+    await add_not_urgent(db, *range(50))
+    await add(db, 99)
+    async with running(Relay(db, bus).run()):
+        await published(db)
+    assert [int(found.data) for found in await stored(operator)] == [99, *range(50)]
+
+
+async def test_what_is_not_urgent_is_held_while_its_cause_is_at_work(db: Database, bus: Bus, operator: Bus) -> None:
+    """Urgent events go on meanwhile; the rest follows as soon as the work is done."""
+    busy = True
+    async with running(Relay(db, bus, poll_s=60, held=lambda: busy).run()):
+        await add_not_urgent(db, 1, 2)
+        await add(db, 3)
+        await until("the urgent one", lambda: pending_is(db, 2))
+        busy = False
+        await add(db, 4)
+        await published(db)
+    assert [int(found.data) for found in await stored(operator)] == [3, 4, 1, 2]
+
+
+async def test_nothing_is_held_for_longer_than_the_limit(db: Database, bus: Bus) -> None:
+    """An import without end does not silence what it caused."""
+    clock = VirtualClock()
+    async with running(Relay(db, bus, clock, poll_s=0.02, held=lambda: True).run()):
+        await add_not_urgent(db, 1)
+        await add(db, 2)
+        await until("the urgent one", lambda: pending_is(db, 1))
+        await clock.advance(outbox.HELD_S_MAX)
+        await published(db)
 
 
 async def test_events_wait_for_nats_and_go_when_it_is_back(own_server: NatsServer, db: Database, open_bus: Any) -> None:

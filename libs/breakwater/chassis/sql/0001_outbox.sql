@@ -9,6 +9,7 @@ CREATE TABLE outbox (
     sequence     bigint      NOT NULL,
     payload      bytea       NOT NULL,
     traceparent  text,
+    urgent       boolean     NOT NULL DEFAULT true,
     occurred_at  timestamptz NOT NULL DEFAULT now(),
     created_at   timestamptz NOT NULL DEFAULT now(),
     published_at timestamptz
@@ -22,8 +23,8 @@ BEGIN
 END
 $$;
 
--- Small whatever the history: only what still has to go.
-CREATE INDEX outbox_pending ON outbox (position) WHERE published_at IS NULL;
+-- Small whatever the history: only what still has to go, what somebody waits for first.
+CREATE INDEX outbox_pending ON outbox (urgent DESC, position) WHERE published_at IS NULL;
 
 -- Empties the days of the ring that are older than `keep_days` and wholly published; returns how many it emptied.
 -- Runs as the owner: the run-time role may not truncate, and this function refuses what is still to be sent.

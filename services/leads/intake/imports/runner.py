@@ -131,6 +131,8 @@ class ImportRunner:
         self._targets = targets
         self._checkpoint = checkpoint
         self._woken = asyncio.Event()
+        self.busy = False
+        """Rows are being written: what they cause can wait, the rows and the people of the meantime cannot."""
 
     def wake(self) -> None:
         """Somebody added an import."""
@@ -191,15 +193,19 @@ class ImportRunner:
             reading.read, self._file(job), mapping, job.shape, self._limits, skip=job.rows_done
         )
         portion = await self._next(rows, target, read_with)
-        while portion:
-            # The next rows are read while these are written.
-            following = asyncio.create_task(self._next(rows, target, read_with))
-            try:
-                job = await self._write(job, target, portion)
-            except BaseException:
-                following.cancel()
-                raise
-            portion = await following
+        self.busy = True
+        try:
+            while portion:
+                # The next rows are read while these are written.
+                following = asyncio.create_task(self._next(rows, target, read_with))
+                try:
+                    job = await self._write(job, target, portion)
+                except BaseException:
+                    following.cancel()
+                    raise
+                portion = await following
+        finally:
+            self.busy = False
         if job.dataset in MAKES_REFS:
             await self._link()
         await self._finish(job, "")
