@@ -85,6 +85,18 @@ PROOFS: Final = (
         ),
         module="tests.proofs.trips",
     ),
+    Proof(
+        name="breakers",
+        says="Our breaker keeps every rule about generations, probes, cancellation and clocks; the table shows who else does.",
+        covers=(
+            *POLICIES,
+            "tests/simulation/breaker_rules.py",
+            "tests/simulation/loop.py",
+            "tests/simulation/peers.py",
+            "tests/proofs/breakers.py",
+        ),
+        module="tests.proofs.breakers",
+    ),
 )
 
 
