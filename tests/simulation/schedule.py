@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from breakwater.resilience import Outcome, Override, OverrideMode
+from breakwater.resilience import Outcome, Override
 from tests.simulation.calls import DEADLINES_S, FAULTS, STYLES, Call, Caller
 from tests.simulation.loop import START, SimulationLoop, Timer
 from tests.simulation.replica import CLOSED, MODES, OPEN, STATES, Replica
@@ -154,7 +154,7 @@ class Schedule:
         override = None
         if self.draw() < 0.7:
             ttl_s = (0.2, 0.5, 1.0, 4.0)[self.below(4)]
-            mode = tuple(OverrideMode)[self.below(len(OverrideMode))]
+            mode = MODES[1 + self.below(_MODES - 1)]
             override = Override(mode, "sim", "schedule", START + timedelta(seconds=self.loop.now_s + ttl_s))
         self.current = override
         for replica in self.replicas:

@@ -17,6 +17,7 @@ from breakwater.resilience import (
     AttemptTimeoutError,
     BulkheadFullError,
     DeadlineExceededError,
+    InjectedFaultError,
     InvalidPolicyError,
     Outcome,
     OverloadedError,
@@ -73,6 +74,8 @@ def error_of_policy(error: PolicyError) -> errors.UnavailableError | errors.Rate
         return errors.RateLimitedError(
             f"{dependency} is at its limit.", code="overloaded", dependency=dependency, retry_after_s=retry_after_s
         )
+    if isinstance(error, InjectedFaultError):
+        return _error_of_fault(error)
     return errors.UnavailableError(
         f"{dependency} is out; it is not called until it recovers.",
         code="circuit_open",
@@ -88,6 +91,15 @@ def error_of(error: Exception) -> errors.BreakwaterError:
     if isinstance(error, PolicyError):
         return error_of_policy(error)
     return errors.InternalError("internal error")
+
+
+def _error_of_fault(error: InjectedFaultError) -> errors.UnavailableError:
+    # A drill must look like the fault it rehearses.
+    if error.outcome is Outcome.AUTH_REJECTED:
+        detail = f"{error.dependency} does not accept this service's credential."
+        return errors.DependencyAuthError(detail, dependency=error.dependency)
+    detail = f"{error.dependency} could not do it."
+    return errors.UnavailableError(detail, code="dependency_failed", dependency=error.dependency)
 
 
 def _document(text: str, source: str) -> dict[str, Any]:

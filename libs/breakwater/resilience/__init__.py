@@ -1,5 +1,6 @@
 """Policies for calls that may fail: one for each caller -> dependency edge. Knows no transport; see README.md."""
 
+from breakwater.resilience._admission import Admission
 from breakwater.resilience._clock import Clock
 from breakwater.resilience._deadline import Deadline, current_deadline
 from breakwater.resilience._errors import (
@@ -7,13 +8,15 @@ from breakwater.resilience._errors import (
     BulkheadFullError,
     CircuitOpenError,
     DeadlineExceededError,
+    InjectedFaultError,
     InvalidPolicyError,
     OverloadedError,
     PolicyError,
 )
+from breakwater.resilience._fault import Fault, FaultKind, current_fault
 from breakwater.resilience._outcome import Outcome
 from breakwater.resilience._override import Override, OverrideMode
-from breakwater.resilience._policy import Admission, Policy
+from breakwater.resilience._policy import Policy
 from breakwater.resilience._registry import PolicyRegistry
 from breakwater.resilience._settings import PolicySettings
 from breakwater.resilience._snapshot import CircuitState, EdgeSnapshot, Transition
@@ -28,6 +31,9 @@ __all__ = [
     "Deadline",
     "DeadlineExceededError",
     "EdgeSnapshot",
+    "Fault",
+    "FaultKind",
+    "InjectedFaultError",
     "InvalidPolicyError",
     "Outcome",
     "OverloadedError",
@@ -39,4 +45,5 @@ __all__ = [
     "PolicySettings",
     "Transition",
     "current_deadline",
+    "current_fault",
 ]

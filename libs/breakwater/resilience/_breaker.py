@@ -62,6 +62,7 @@ class Breaker:
         self._probes_well = 0
         self._probes_failed = 0
         self._probes_slow = 0
+        self._probes_of_round = settings.probes
         self.stale = 0
         """Results that came too late to count."""
         self.closed: Ticket | None = Ticket(expires_at_s=0.0)
@@ -73,6 +74,11 @@ class Breaker:
     @property
     def state(self) -> CircuitState:
         return CircuitState(self._state.current_state)
+
+    def reconfigure(self, settings: PolicySettings, window: Window) -> None:
+        """Judges by other settings from now on; the state stays, and a round of probes ends as it began."""
+        self._settings = settings
+        self._window = window
 
     def admit(self, now_s: float) -> Ticket | None:
         """A ticket, or None where no call may go now."""
@@ -114,7 +120,7 @@ class Breaker:
         return max(0.0, min(probe.expires_at_s for probe in self._probes) - now_s)
 
     def _free_permits(self) -> int:
-        return self._settings.probes - len(self._probes) - self._probes_well - self._probes_failed
+        return self._probes_of_round - len(self._probes) - self._probes_well - self._probes_failed
 
     def _settle_closed(self, outcome: Outcome, *, slow: bool, now_s: float) -> None:
         if outcome in _SAYS_NOTHING:
@@ -142,7 +148,7 @@ class Breaker:
         self._probes_failed += failed
         self._probes_well += not failed
         self._probes_slow += slow
-        probes = self._settings.probes
+        probes = self._probes_of_round
         if self._probes_failed >= ceil(probes * self._settings.error_rate_max):
             self._open(f"{self._probes_failed} of {probes} probes failed", now_s)
         elif self._probes_slow >= ceil(probes * self._settings.slow_rate_max):
@@ -164,6 +170,7 @@ class Breaker:
         self.closed = Ticket(expires_at_s=0.0) if new is CircuitState.CLOSED else None
         self._probes = set()
         self._probes_well = self._probes_failed = self._probes_slow = 0
+        self._probes_of_round = self._settings.probes
         self._window.forget()
         self._on_change(old, new, self._reason)
 

@@ -23,6 +23,13 @@ class RetryBudget:
         self._tokens = min(1.0, tokens_max)
         self._settled_at_s = now_s
 
+    def reconfigure(self, *, ratio: float, floor_per_s: float, tokens_max: float, now_s: float) -> None:
+        """Other rates from now on; what was saved up stays, as far as the new bucket holds it."""
+        self._tokens = min(self.tokens(now_s), tokens_max)
+        self.earned = 0.0
+        self._settled_at_s = now_s
+        self.ratio, self._floor_per_s, self._tokens_max = ratio, floor_per_s, tokens_max
+
     def tokens(self, now_s: float) -> float:
         """What could be spent now; reading settles nothing."""
         floor = self._floor_per_s * (now_s - self._settled_at_s)

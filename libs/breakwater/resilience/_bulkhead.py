@@ -47,6 +47,15 @@ class Bulkhead:
         finally:
             timer.cancel()
 
+    def resize(self, limit: int, queue_max: int) -> None:
+        """Other limits from now on: whoever has a slot or a place keeps it, and new slots go to those who wait."""
+        self.limit, self.queue_max = limit, queue_max
+        while self._queue and self.in_use < limit:
+            place = self._queue.popleft()
+            if not place.done():
+                self.in_use += 1
+                place.set_result(True)
+
     def release(self) -> None:
         """Gives the slot to the first in the queue, or frees it."""
         while self._queue and self.in_use <= self.limit:

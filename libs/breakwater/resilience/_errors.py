@@ -52,6 +52,20 @@ class OverloadedError(PolicyError):
     outcome = Outcome.OVERLOAD
 
 
+class InjectedFaultError(PolicyError):
+    """A fault that an override injected, in place of the dependency's own failure."""
+
+
+class InjectedResetError(InjectedFaultError, ConnectionResetError):
+    """The connection broke off."""
+
+
+class InjectedRejectionError(InjectedFaultError):
+    """Our credential was refused."""
+
+    outcome = Outcome.AUTH_REJECTED
+
+
 class InvalidPolicyError(ValueError):
     """A policy document breaks its rules; `errors` holds every one as `edge.field: reason`."""
 

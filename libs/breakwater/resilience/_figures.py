@@ -53,6 +53,7 @@ def take_snapshot(
         retries=rolling.retries,
         retry_budget_tokens=budget.tokens(now_s),
         fallbacks=rolling.fallbacks,
+        injected=rolling.injected,
         bulkhead=BulkheadSnapshot(
             in_use=bulkhead.in_use, limit=bulkhead.limit, queued=bulkhead.queued, queue_max=bulkhead.queue_max
         ),
@@ -65,6 +66,7 @@ def _totals(past: Bucket, stale: int) -> EdgeTotals:
         outcomes={outcome.value: past.outcomes.get(outcome, 0) for outcome in Outcome},
         retries=past.retries,
         fallbacks=past.fallbacks,
+        injected=past.injected,
         stale=stale,
         latency_s_sum=past.latency_s_sum,
         latency_counts=tuple(cumulative(past.cells)),

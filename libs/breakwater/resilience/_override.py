@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from breakwater.resilience._errors import InvalidPolicyError
+from breakwater.resilience._fault import Fault
 
 
 class OverrideMode(StrEnum):
@@ -20,6 +21,8 @@ class OverrideMode(StrEnum):
     """No breaker, bulkhead or retry; deadline and attempt timeout stay, because nothing may hang."""
     FALLBACK = "fallback"
     """No attempt is made; the caller's fallback answers, or `CircuitOpenError` where it has none."""
+    CHAOS = "chaos"
+    """All layers act as ever, and the override's `fault` happens inside of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Override:
     actor: str
     reason: str
     expires_at: datetime
+    fault: Fault | None = None
+    """What `chaos` injects; None in every other mode."""
 
     def __post_init__(self) -> None:
         """Raises `InvalidPolicyError` with every rule that is broken."""
@@ -40,5 +45,12 @@ class Override:
             errors.append("override.reason: must say why")
         if self.expires_at.utcoffset() != timedelta(0):
             errors.append("override.expires_at: must be aware and in UTC")
+        if (self.fault is not None) != (self.mode is OverrideMode.CHAOS):
+            errors.append(
+                f"override.fault: {'chaos needs it' if self.fault is None else f'means nothing to {self.mode}'}"
+            )
         if errors:
             raise InvalidPolicyError(tuple(errors))
+
+    def __str__(self) -> str:
+        return str(self.mode) if self.fault is None else f"{self.mode} ({self.fault})"

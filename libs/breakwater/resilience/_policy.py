@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
+from breakwater.resilience._admission import Admission
 from breakwater.resilience._breaker import Breaker, Ticket
 from breakwater.resilience._budget import RetryBudget
 from breakwater.resilience._bulkhead import Bulkhead
+from breakwater.resilience._chaos import Chaos, Cohort
 from breakwater.resilience._clock import Clock, SystemClock
 from breakwater.resilience._deadline import Deadline, current_deadline
 from breakwater.resilience._errors import (
@@ -19,6 +21,7 @@ from breakwater.resilience._errors import (
     DeadlineExceededError,
     PolicyError,
 )
+from breakwater.resilience._fault import Fault
 from breakwater.resilience._figures import take_snapshot
 from breakwater.resilience._outcome import REACHED, Classify, Outcome, classify_by_type
 from breakwater.resilience._override import Override, OverrideMode
@@ -34,34 +37,18 @@ Listener = Callable[[Transition], None]
 _LOG: Final = logging.getLogger(__name__)
 _SUCCESS: Final = Outcome.SUCCESS
 _NO_ATTEMPTS: Final = frozenset({OverrideMode.FORCED_OPEN, OverrideMode.FALLBACK})
+_REFUSING: Final = frozenset({None, OverrideMode.CHAOS})
 _NO_BULKHEAD: Final = frozenset({OverrideMode.SHADOW, OverrideMode.DISABLED})
 # A transport's own timer may fire this much before ours would have.
 _EARLY_S: Final = 0.005
-
-
-class Admission:
-    """One admitted stream or transaction; its outcome is told by how its `async with` block ends."""
-
-    __slots__ = ("_monotonic", "answered_at_s", "started_s", "timeout_s")
-
-    def __init__(self, timeout_s: float, monotonic: Callable[[], float]) -> None:
-        self.timeout_s = timeout_s
-        """What the body may take: the deadline's rest, at most `stream_s_max`. The transport keeps it."""
-        self.started_s = monotonic()
-        self.answered_at_s: float | None = None
-        self._monotonic = monotonic
-
-    def answered(self) -> None:
-        """The first answer came: the time until now is this call's latency. Later calls change nothing."""
-        if self.answered_at_s is None:
-            self.answered_at_s = self._monotonic()
 
 
 class Policy:
     """Fallback > deadline > retry with budget > for each attempt: bulkhead > breaker > attempt timeout.
 
     Belongs to one event loop at a time. `classify` tells what an attempt's exception means, `listener` hears of every
-    transition and override and must return at once, `rng` seeds back-off and jitter.
+    transition and override and must return at once, `rng` seeds back-off, jitter and faults. `cohort` tells where from 0
+    to below 1 the present request stands, the same on each of its hops: the control group of a fault is taken by it.
     """
 
     def __init__(
@@ -72,6 +59,7 @@ class Policy:
         classify: Classify = classify_by_type,
         listener: Listener | None = None,
         rng: random.Random | None = None,
+        cohort: Cohort | None = None,
     ) -> None:
         self.settings = settings
         self._clock = clock or SystemClock()
@@ -93,6 +81,7 @@ class Policy:
         self._bulkhead = Bulkhead(settings.concurrency_max, settings.queue_max, call_later_on(self._clock))
         self._breaker = Breaker(settings, self._window, rng, self._changed)
         self._alarms = Alarms(settings.attempt_timeout_s, self._clock) if settings.attempt_timer else None
+        self.chaos = Chaos(settings.caller, settings.dependency, self._clock, rng, cohort, self._injected)
         self._override: Override | None = None
         self._override_until_s = 0.0
 
@@ -135,6 +124,7 @@ class Policy:
             deadline = current_deadline.get()
         self._budget.earned += self._budget.ratio
         mode = None if self._override is None else self._mode()
+        fault = self._fault(mode)
         await self._take_slot(mode, deadline)
         try:
             limit_s = self.settings.stream_s_max
@@ -142,6 +132,8 @@ class Policy:
             admission = Admission(timeout_s, self._monotonic)
             ticket = self._pass_breaker(mode, admission.started_s)
             try:
+                if fault is not None:
+                    await self.chaos.begin(fault, admission, self._attempt_timeout_s, self._present_fault)
                 yield admission
             except BaseException as error:
                 told = self._failed(error, ticket, admission.started_s, timeout_s=timeout_s, limit_s=limit_s)
@@ -157,6 +149,32 @@ class Policy:
         """Adds a listener of transitions and overrides; it must return at once."""
         self._listeners.append(listener)
 
+    def reconfigure(self, settings: PolicySettings) -> None:
+        """Takes other settings for the same edge, without losing anything.
+
+        The circuit's state, leased permits, slots, those who wait and the budget stay; what is in flight ends by the
+        limits it began with; another `window_s` begins new figures and judgements.
+        """
+        before, now_s = self.settings, self._monotonic()
+        if (settings.caller, settings.dependency) != (before.caller, before.dependency):
+            raise ValueError(f"{settings.caller} -> {settings.dependency} is another edge")
+        self.settings = settings
+        self._attempt_timeout_s = settings.attempt_timeout_s
+        self._slow_call_s = settings.slow_call_s
+        if settings.window_s != before.window_s:
+            self._window = self._window.resized(settings.window_s, now_s)
+        self._breaker.reconfigure(settings, self._window)
+        self._budget.reconfigure(
+            ratio=settings.retry_budget_ratio,
+            floor_per_s=settings.retry_budget_floor_per_s,
+            tokens_max=settings.retry_budget_tokens_max,
+            now_s=now_s,
+        )
+        self._retrier.reconfigure(settings)
+        self._bulkhead.resize(settings.concurrency_max, settings.queue_max)
+        # Alarms in one queue end in the order they start: those of another length need a queue of their own.
+        self._alarms = Alarms(settings.attempt_timeout_s, self._clock) if settings.attempt_timer else None
+
     def apply(self, override: Override | None) -> None:
         """Sets the override of this edge, or ends it; one that has expired ends it too."""
         now_s = self._monotonic()
@@ -165,7 +183,7 @@ class Policy:
         self._override = override if left_s > 0 else None
         self._override_until_s = now_s + left_s
         if self._override is not None and self._override != before:
-            self._announce(f"{self._override.mode} set by {self._override.actor}: {self._override.reason}")
+            self._announce(f"{self._override} set by {self._override.actor}: {self._override.reason}")
         elif self._override is None and before is not None:
             self._announce(f"{before.mode} of {before.actor} ended")
 
@@ -214,7 +232,7 @@ class Policy:
         if mode is None and bulkhead.in_use < bulkhead.limit:
             bulkhead.in_use += 1
         else:
-            await self._take_slot(mode, deadline)
+            attempt = await self._admitted(mode, attempt, deadline)
         try:
             limit_s = self._attempt_timeout_s
             timeout_s = limit_s if deadline is None else min(limit_s, self._left_s(deadline))
@@ -250,6 +268,13 @@ class Policy:
         finally:
             bulkhead.release()
 
+    async def _admitted(
+        self, mode: OverrideMode | None, attempt: Callable[[float], Awaitable[T]], deadline: Deadline | None
+    ) -> Callable[[float], Awaitable[T]]:
+        fault = self._fault(mode)
+        await self._take_slot(mode, deadline)
+        return attempt if fault is None else self.chaos.around(fault, attempt)
+
     async def _take_slot(self, mode: OverrideMode | None, deadline: Deadline | None) -> None:
         wait_s = self.settings.queue_wait_s_max
         if deadline is not None:
@@ -269,7 +294,7 @@ class Policy:
         if mode is OverrideMode.DISABLED:
             return None
         ticket = self._breaker.admit(now_s)
-        if ticket is None and mode is None:
+        if ticket is None and mode in _REFUSING:
             raise self._refusal(
                 CircuitOpenError, f"circuit {self._breaker.state}", retry_after_s=self._breaker.next_probe_s(now_s)
             )
@@ -343,6 +368,20 @@ class Policy:
 
     def _forced(self, now_s: float) -> Override | None:
         return self._override if now_s < self._override_until_s else None
+
+    def _fault(self, mode: OverrideMode | None) -> Fault | None:
+        """The fault that is to happen to the attempt about to be made."""
+        if mode is not OverrideMode.CHAOS or self._override is None:
+            return None
+        fault = self._override.fault
+        return None if fault is None or self.chaos.spares(fault) else fault
+
+    def _present_fault(self) -> Fault | None:
+        override = self._forced(self._monotonic())
+        return override.fault if override is not None else None
+
+    def _injected(self) -> None:
+        self._bucket().injected += 1
 
     def _mode(self) -> OverrideMode | None:
         override = self._forced(self._monotonic())

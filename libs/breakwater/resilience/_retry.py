@@ -49,6 +49,10 @@ class Retrier:
         self._rng = rng
         self._outcome_of = outcome_of
 
+    def reconfigure(self, settings: PolicySettings) -> None:
+        """Other limits from the next failed call on."""
+        self._settings = settings
+
     def worth_it(self, error: Exception) -> bool:
         """False where tenacity would give up at once; a rejection by bulkhead or breaker is never retried."""
         return (

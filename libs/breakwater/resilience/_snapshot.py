@@ -47,6 +47,8 @@ class EdgeTotals:
     """Attempts by `Outcome` value; every value is present."""
     retries: int
     fallbacks: int
+    injected: int
+    """Faults of overrides."""
     stale: int
     """Results ignored by the breaker because they were admitted in an earlier state."""
     latency_s_sum: float
@@ -90,5 +92,7 @@ class EdgeSnapshot:
     retries: int
     retry_budget_tokens: float
     fallbacks: int
+    injected: int
+    """Faults of a `chaos` override; each is also counted as what it came to."""
     bulkhead: BulkheadSnapshot
     totals: EdgeTotals

@@ -49,6 +49,7 @@ class Bucket:
         "cells",
         "failed",
         "fallbacks",
+        "injected",
         "judged",
         "latency_s_sum",
         "number",
@@ -66,6 +67,7 @@ class Bucket:
         self.retries = 0
         self.rescued = 0
         self.fallbacks = 0
+        self.injected = 0
         self.forget()
 
     def forget(self) -> None:
@@ -91,6 +93,7 @@ class Bucket:
         self.retries += other.retries
         self.rescued += other.rescued
         self.fallbacks += other.fallbacks
+        self.injected += other.injected
 
 
 class Window:
@@ -146,6 +149,12 @@ class Window:
         for bucket in self._ring:
             total.add(bucket)
         return total
+
+    def resized(self, window_s: float, now_s: float) -> "Window":
+        """A window of another length: it begins anew, and what was before stays in the sum since the start."""
+        window = Window(window_s, now_s)
+        window._past = self.all_time()
+        return window
 
     def span_s(self, now_s: float) -> float:
         """The time that `rolling` covers; at least one slice, so that a rate over it is never absurd."""
