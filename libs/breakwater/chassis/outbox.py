@@ -137,7 +137,9 @@ async def republish(db: Database, since: datetime) -> int:
 
 
 _GATHER_S: Final = 0.01
-"""Between two publications, so that a crowd shares a sync of JetStream's disk and a transaction."""
+"""Between two publications, so that a crowd shares a sync of JetStream's disk and a transaction ..."""
+_GATHER_NOT_URGENT_S: Final = 0.25
+"""... and between two of what nobody waits for."""
 
 
 class Relay:
@@ -168,6 +170,7 @@ class Relay:
         self._held_since_s: float | None = None
         self._woken = asyncio.Event()
         self._not_urgent_waits = True
+        self._not_urgent_from_s = 0.0
         self._stream_checked = False
         db.listen(_TOPIC, self._woken.set)
         db.listen(_TOPIC_NOT_URGENT, self._not_urgent_added)
@@ -199,13 +202,16 @@ class Relay:
         """Publishes what is urgent, else what is not, unless it is held; True when more may wait."""
         if await self._publish_some(urgent=True) == ROWS_MAX:
             return True
-        if not self._not_urgent_waits or self._holds():
+        now_s = asyncio.get_running_loop().time()
+        if not self._not_urgent_waits or now_s < self._not_urgent_from_s or self._holds():
             return False
         # Before it is read: what is added meanwhile is announced again.
         self._not_urgent_waits = False
-        full = await self._publish_some(urgent=False) == ROWS_MAX
-        self._not_urgent_waits |= full
-        return full
+        if await self._publish_some(urgent=False) == ROWS_MAX:
+            self._not_urgent_waits = True
+            return True
+        self._not_urgent_from_s = now_s + _GATHER_NOT_URGENT_S
+        return False
 
     def _holds(self) -> bool:
         if not self._held():
@@ -216,8 +222,11 @@ class Relay:
         return self._clock.monotonic() - self._held_since_s < HELD_S_MAX
 
     def _not_urgent_added(self) -> None:
+        if self._not_urgent_waits:
+            return
         self._not_urgent_waits = True
-        self._woken.set()
+        loop = asyncio.get_running_loop()
+        loop.call_at(max(loop.time(), self._not_urgent_from_s), self._woken.set)
 
     def _recheck(self) -> None:
         # JetStream may have come back without its streams.

@@ -222,4 +222,6 @@ def _delivered(notification: Notification) -> OutboxEvent:
         channel=IN_APP,
         delivered_at=at,
     )
-    return OutboxEvent.of(event, subject_id=notification.id, sequence=1, occurred_at=notification.created_at)
+    return OutboxEvent.of(
+        event, subject_id=notification.id, sequence=1, occurred_at=notification.created_at, urgent=False
+    )
