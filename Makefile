@@ -90,7 +90,7 @@ capabilities: setup-dev ## write the tests' column of docs/capabilities.md
 	$(BIN)/python -m tests.support.capabilities
 
 .PHONY: gate
-gate: setup-dev ## may this tree replace what is deployed? protos and auth vectors of all services
+gate: setup-dev ## may this tree replace what is deployed? runs every service and asks it
 	$(BIN)/breakwater gate --env prod
 
 .PHONY: ci

@@ -1,54 +1,135 @@
 """The compatibility gate: lets the unchanged pass, stops what breaks a caller, and fails closed."""
 
-import base64
 import json
 import shutil
+import subprocess
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import yaml
 
-from breakwater.chassis.auth import ServiceVerifier, TokenRefusedError
-from breakwater.chassis.auth.claims import Reason
-from breakwater.compat import artifacts, gate, release, replay
+from breakwater.compat import artifacts, candidate, gate, interface, protos, release, world
 
 ROOT = Path(__file__).parents[2]
+VERSION = "1.0.0"
+RELEASED = ("leads", "notify", "files", "health", "gateway")
 
-pytestmark = pytest.mark.capability(36, 37)
+pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+async def place():
+    """A NATS and a PostgreSQL for every candidate of this module."""
+    async with world.opened() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
-    """A tree with files 1.0.0 released and deployed."""
+    """A tree as it is, with the contracts of what is deployed."""
     root = tmp_path_factory.mktemp("released")
-    shutil.copytree(ROOT / "proto", root / "proto")
+    for name in ("libs", "services", "proto", "contracts"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "deploy").mkdir()
-    release.write(root, "files", "1.0.0")
-    release.record(root, "files", "1.0.0", "prod")
+    shutil.copy(ROOT / "deploy/lock.yaml", root / "deploy/lock.yaml")
     return root
 
 
 @pytest.fixture
 def tree(released, tmp_path):
-    """A copy of that tree to change."""
+    """That tree to change."""
     return shutil.copytree(released, tmp_path / "tree")
 
 
-def edit(root, old, new):
-    """Changes the files proto in one place."""
-    path = root / "proto/breakwater/files/v1/files.proto"
-    text = path.read_text()
+def pinned(root, service="files"):
+    """The version of a service in production."""
+    return yaml.safe_load((root / "deploy/lock.yaml").read_text())["environments"]["prod"][service][0]["version"]
+
+
+def edit(root, path, old, new):
+    """Changes a file in one place."""
+    file = root / path
+    text = file.read_text()
     assert text.count(old) >= 1
-    path.write_text(text.replace(old, new, 1))
+    file.write_text(text.replace(old, new, 1))
 
 
-def test_the_unchanged_candidate_passes(tree):
-    """The null change is SAFE, and something was looked at."""
-    report = gate.run(tree, "files", "prod")
+READS = 'if key == "authorization":'
+READS_ANOTHER = 'if key == "x-jwt" and (value := f"Bearer {value}"):'
+READS_BOTH = 'if key == "authorization" or (key == "x-jwt" and (value := f"Bearer {value}")):'
+METHODS = "libs/breakwater/chassis/grpc_methods.py"
+
+
+async def test_the_unchanged_candidate_passes(tree, place):
+    """The null change is SAFE, and everything was looked at."""
+    report = await gate.examine(tree, "files", "prod", place)
     assert report.exit_code() == 0, report.first_line()
     assert all(check.examined > 0 for check in report.checks)
-    assert sum(check.examined for check in report.checks) > 200
+    assert sum(check.examined for check in report.checks) > 600
+
+
+async def test_the_release_of_the_outage_is_stopped(tree, place):
+    """files reads its token elsewhere: NO, naming the caller, what it sends, what is read instead, and the cure."""
+    edit(tree, METHODS, READS, READS_ANOTHER)
+    report = await gate.examine(tree, "files", "prod", place)
+    version = pinned(tree, "gateway")
+    assert report.exit_code() == 1
+    assert report.first_line() == (
+        f"NO: files -> prod. BREAKING auth: gateway {version}: sends authorization: Bearer Ed25519; files reads x-jwt."
+        f" Accept both until gateway adapts, or stay on {pinned(tree)}."
+    )
+
+
+async def test_its_variant_that_accepts_both_is_no_break(tree, place):
+    """The migration's first step breaks nobody; that it accepts more is for security to approve."""
+    edit(tree, METHODS, READS, READS_BOTH)
+    report = await gate.examine(tree, "files", "prod", place)
+    assert (report.verdict(), report.exit_code()) == ("LOOSENED", 1), report.first_line()
+    assert "in x-jwt" in report.first_line()
+
+
+async def test_a_narrower_verifier_is_a_warning(tree, place):
+    """What no known caller sends may be refused: NARROWED, told apart from BREAKING."""
+    edit(tree, "libs/breakwater/chassis/auth/preparse.py", '{"Ed25519", "EdDSA"}', '{"Ed25519"}')
+    report = await gate.examine(tree, "files", "prod", place)
+    assert (report.verdict(), report.exit_code()) == ("NARROWED", 0), report.first_line()
+
+
+async def test_a_looser_verifier_is_stopped(tree, place):
+    """A verifier that does not look at the signature any more needs security's approval."""
+    verify = "libs/breakwater/chassis/auth/verify.py"
+    edit(tree, verify, 'if not JWSRegistry.algorithms["Ed25519"].verify(', "if False and (")
+    report = await gate.examine(tree, "files", "prod", place)
+    assert report.exit_code() == 1
+    assert "LOOSENED auth" in report.first_line()
+
+
+async def test_a_candidate_that_crashes_is_stopped(tree, place):
+    """A process that does not start proves nothing."""
+    edit(tree, "services/files/main.py", "settings = load(FilesSettings)", "settings = load(Nothing)")
+    report = await gate.examine(tree, "files", "prod", place)
+    assert report.exit_code() == 2
+    assert "start" in report.first_line()
+    assert "NameError" in report.first_line()
+
+
+async def test_a_candidate_that_hangs_is_stopped(tree, place, monkeypatch):
+    """A process that never says that it is ready is given up in bounded time."""
+    monkeypatch.setattr(candidate, "START_TIMEOUT_S", 1.0)
+    edit(tree, "services/files/main.py", "        await service.run()", "        await service.stop.wait()")
+    report = await gate.examine(tree, "files", "prod", place)
+    assert report.exit_code() == 2
+    assert "was not ready within" in report.first_line()
+
+
+async def test_a_candidate_that_dies_under_a_request_is_stopped(tree, place):
+    """What ends while it is asked is a NO, with what it said last."""
+    edit(tree, METHODS, READS, '__import__("os")._exit(7)\n            if key == "authorization":')
+    report = await gate.examine(tree, "files", "prod", place)
+    assert report.exit_code() != 0
+    assert "files ended with 7" in report.first_line() or "answers UNAVAILABLE" in report.first_line()
 
 
 @pytest.mark.parametrize(
@@ -62,66 +143,29 @@ def test_the_unchanged_candidate_passes(tree):
         ("repeated string fields = 3;", "string fields = 3;"),
     ],
 )
-def test_a_proto_change_that_breaks_a_caller_is_stopped(tree, old, new):
-    """Removed, renumbered and retyped fields and RPCs: NO, with the place in the first line."""
-    edit(tree, old, new)
-    report = gate.run(tree, "files", "prod")
-    assert report.exit_code() == 1
-    assert report.first_line().startswith("NO: files -> prod. BREAKING proto: files 1.0.0")
+def test_a_proto_change_that_breaks_a_caller_is_found(tree, old, new):
+    """Removed, renumbered and retyped fields and RPCs, with the place; no candidate needs to run for it."""
+    edit(tree, "proto/breakwater/files/v1/files.proto", old, new)
+    checks = protos_checked(tree)
+    found = [finding for check in checks for finding in check.findings if "files/v1/files.proto" in finding.detail]
+    assert [finding.verdict for finding in found][:1] == ["BREAKING"]
+    assert any(f"gateway {pinned(tree, 'gateway')}" in finding.subject for finding in found)
 
 
-def test_an_added_field_passes(tree):
-    """What only adds is compatible."""
-    edit(tree, "string sha256 = 6;", "string sha256 = 6;\n  // Added later.\n  string note = 60;")
-    assert gate.run(tree, "files", "prod").exit_code() == 0
+def test_a_stub_that_is_older_than_its_proto_is_found(tree):
+    """What runs is the stub: a proto that changed alone promises what nobody serves."""
+    edit(tree, "proto/breakwater/files/v1/files.proto", "string sha256 = 6;", "string sha256 = 6;\n  string note = 60;")
+    stubs = next(check for check in protos_checked(tree) if check.name == "stubs beside protos")
+    assert [finding.subject for finding in stubs.findings] == ["stubs"]
 
 
-class RefusesEverybody(ServiceVerifier):
-    """Reads its token elsewhere, as in the outage: nobody it knew gets in."""
-
-    async def verify(self, token):
-        raise TokenRefusedError(Reason.MISSING)
-
-
-class RefusesTheOldName(ServiceVerifier):
-    """Lost the older name of the algorithm."""
-
-    async def verify(self, token):
-        caller = await super().verify(token)
-        if b'"EdDSA"' in base64.urlsafe_b64decode(token.split(".")[0] + "==="):
-            raise TokenRefusedError(Reason.ALGORITHM)
-        return caller
-
-
-class LetsEverybodyIn(ServiceVerifier):
-    """Does not look at the signature any more."""
-
-    async def verify(self, token):
-        return "gateway"
-
-
-def test_a_verifier_that_reads_its_token_elsewhere_is_stopped(tree, monkeypatch):
-    """The founding outage: what the gateway really sends is refused. NO, naming the gateway and the cure."""
-    monkeypatch.setattr(replay, "ServiceVerifier", RefusesEverybody)
-    report = gate.run(tree, "files", "prod")
-    assert report.exit_code() == 1
-    assert report.first_line().startswith("NO: files -> prod. BREAKING auth: gateway: files rejects what 1.0.0 accepts")
-    assert "Accept both until gateway adapts, or stay on 1.0.0." in report.first_line()
-
-
-def test_a_narrower_verifier_is_a_warning(tree, monkeypatch):
-    """What no known caller emits may be refused: NARROWED, told apart from BREAKING."""
-    monkeypatch.setattr(replay, "ServiceVerifier", RefusesTheOldName)
-    report = gate.run(tree, "files", "prod")
-    assert (report.verdict(), report.exit_code()) == ("NARROWED", 0)
-
-
-def test_a_looser_verifier_is_stopped(tree, monkeypatch):
-    """A verifier that accepts a forged token needs security's approval."""
-    monkeypatch.setattr(replay, "ServiceVerifier", LetsEverybodyIn)
-    report = gate.run(tree, "files", "prod")
-    assert report.exit_code() == 1
-    assert "LOOSENED auth" in report.first_line()
+def protos_checked(root):
+    """The checks of the proto dimension alone."""
+    lock = root / "deploy/lock.yaml"
+    deployment = gate.Deployment(
+        {name: artifacts.deployed(root / "contracts", lock, "prod", name) for name in RELEASED}
+    )
+    return gate.look_at_protos(root, "files", deployment)[0]
 
 
 def corrupt(path):
@@ -131,63 +175,121 @@ def corrupt(path):
     path.write_bytes(bytes(content))
 
 
-def lock_with(root, **entry):
-    """Replaces what the lock says of files."""
-    lock = {"environments": {"prod": {"files": [entry]}}}
-    (root / "deploy/lock.yaml").write_text(yaml.safe_dump(lock))
+def lock_with(root, service="files", **entry):
+    """Replaces what the lock says of a service."""
+    path = root / "deploy/lock.yaml"
+    lock = yaml.safe_load(path.read_text())
+    lock["environments"]["prod"][service] = [entry] if entry else []
+    path.write_text(yaml.safe_dump(lock))
 
 
+def rewrite(root, name, content, service="files"):
+    """Replaces a file of the deployed release, hashes and all."""
+    directory = root / "contracts" / service / pinned(root, service)
+    if content is None:
+        (directory / name).unlink()
+    else:
+        (directory / name).write_text(content)
+    lock_with(root, service, version=pinned(root, service), digest=f"sha256:{artifacts.write_sums(directory)}")
+
+
+def deployed(root, name, service="files"):
+    """A file of the deployed release."""
+    return root / "contracts" / service / pinned(root, service) / name
+
+
+FOREIGN = "sha256:" + "0" * 64
 FAULTS = {
     "no lock": lambda root: (root / "deploy/lock.yaml").unlink(),
     "an empty lock": lambda root: (root / "deploy/lock.yaml").write_text(""),
-    "nothing deployed": lambda root: (root / "deploy/lock.yaml").write_text("environments: {prod: {files: []}}"),
-    "a range for a version": lambda root: lock_with(root, version=">=1", digest="sha256:" + "0" * 64),
-    "latest": lambda root: lock_with(root, version="latest", digest="sha256:" + "0" * 64),
-    "no digest": lambda root: lock_with(root, version="1.0.0"),
-    "a foreign digest": lambda root: lock_with(root, version="1.0.0", digest="sha256:" + "0" * 64),
+    "a lock that is no YAML": lambda root: (root / "deploy/lock.yaml").write_text("{["),
+    "nothing deployed": lock_with,
+    "no consumer deployed": lambda root: lock_with(root, "gateway"),
+    "a range for a version": lambda root: lock_with(root, version=">=1", digest=FOREIGN),
+    "latest": lambda root: lock_with(root, version="latest", digest=FOREIGN),
+    "no digest": lambda root: lock_with(root, version=VERSION),
+    "a foreign digest": lambda root: lock_with(root, version=pinned(root), digest=FOREIGN),
+    "a release that is not here": lambda root: lock_with(root, version="9.9.9", digest=FOREIGN),
     "no contracts": lambda root: shutil.rmtree(root / "contracts"),
-    "no image": lambda root: (root / "contracts/files/1.0.0/image.binpb").unlink(),
-    "a changed image": lambda root: corrupt(root / "contracts/files/1.0.0/image.binpb"),
-    "changed vectors": lambda root: corrupt(root / "contracts/files/1.0.0/vectors.jsonl"),
-    "zero vectors": lambda root: (root / "contracts/files/1.0.0/vectors.jsonl").write_text(""),
-    "changed sums": lambda root: corrupt(root / "contracts/files/1.0.0/SHA256SUMS"),
-    "a file too many": lambda root: (root / "contracts/files/1.0.0/extra").write_text("x"),
+    "no image": lambda root: deployed(root, "image.binpb").unlink(),
+    "a changed image": lambda root: corrupt(deployed(root, "image.binpb")),
+    "an image that is none": lambda root: rewrite(root, "image.binpb", "no image"),
+    "changed vectors": lambda root: corrupt(deployed(root, "vectors.jsonl")),
+    "zero vectors": lambda root: rewrite(root, "vectors.jsonl", ""),
+    "vectors of an unknown label": lambda root: rewrite(root, "vectors.jsonl", '{"label": "maybe"}\n'),
+    "changed sums": lambda root: corrupt(deployed(root, "SHA256SUMS")),
+    "a file too many": lambda root: deployed(root, "extra").write_text("x"),
+    "no events": lambda root: rewrite(root, "events.yaml", None),
+    "events that are none": lambda root: rewrite(root, "events.yaml", "publishes: 7"),
+    "no emissions": lambda root: rewrite(root, "emits.json", None, "gateway"),
+    "zero emissions of the consumer": lambda root: rewrite(root, "emits.json", "[]", "gateway"),
+    "no profile of the provider": lambda root: rewrite(root, "auth.yaml", None, "leads"),
     "no protos": lambda root: shutil.rmtree(root / "proto"),
-    "a broken proto": lambda root: edit(root, "string sha256 = 6;", "string sha256 ="),
+    "a broken proto": lambda root: edit(root, "proto/breakwater/files/v1/files.proto", "sha256 = 6;", "sha256 ="),
+    "no service": lambda root: shutil.rmtree(root / "services/files"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_gate_that_cannot_look_says_no(tree, fault):
+async def test_a_gate_that_cannot_look_says_no(tree, place, fault):
     """Whatever the gate lacks, it never passes, and says what it lacks."""
     FAULTS[fault](tree)
-    report = gate.run(tree, "files", "prod")
+    report = await gate.examine(tree, "files", "prod", place)
     assert report.exit_code() != 0
     assert report.first_line().startswith("NO: files -> prod.")
 
 
-def test_zero_vectors_are_unverified_even_with_a_right_hash(tree):
-    """A release without vectors, hashes and all, proves nothing."""
-    directory = tree / "contracts/files/1.0.0"
-    (directory / "vectors.jsonl").write_text("")
-    digest = artifacts.write_sums(directory)
-    lock_with(tree, version="1.0.0", digest=f"sha256:{digest}")
-    report = gate.run(tree, "files", "prod")
-    assert (report.verdict(), report.exit_code()) == ("UNVERIFIED", 1)
+BUF = {
+    "that is missing": FileNotFoundError("buf"),
+    "that hangs": subprocess.TimeoutExpired("buf", 30),
+    "that fails": subprocess.CompletedProcess([], 1, "", "no such flag"),
+    "that finds something and names nothing": subprocess.CompletedProcess([], protos.FOUND, "", ""),
+}
+
+
+@pytest.mark.parametrize("buf", BUF)
+async def test_a_buf_that_does_not_work_blocks(tree, place, monkeypatch, buf):
+    """Exit 1 is no finding, and no finding without words: both block."""
+
+    def run(*_args, **_options):
+        if isinstance(BUF[buf], Exception):
+            raise BUF[buf]
+        return BUF[buf]
+
+    monkeypatch.setattr(subprocess, "run", run)
+    report = await gate.examine(tree, "files", "prod", place)
+    assert report.exit_code() == 2
+    assert "buf" in report.first_line()
+
+
+async def test_a_gate_that_takes_too_long_blocks(tree, place, monkeypatch):
+    """A run has a bound of its own."""
+    monkeypatch.setattr(gate, "RUN_TIMEOUT_S", 0.2)
+    began_s = time.monotonic()
+    report = await gate.examine(tree, "files", "prod", place)
+    assert report.exit_code() == 2
+    assert time.monotonic() - began_s < 30
 
 
 def test_a_released_version_is_never_written_again(tree):
     """A changed interface needs a new version."""
     with pytest.raises(artifacts.ArtifactError, match="released before"):
-        release.write(tree, "files", "1.0.0")
+        release.write(tree, "files", pinned(tree))
 
 
-def test_the_report_is_the_same_for_people_and_machines(tree):
+async def test_the_report_is_the_same_for_people_and_machines(tree, place):
     """JSON and JUnit say what the first line says."""
-    edit(tree, "string sha256 = 6;", "")
-    report = gate.run(tree, "files", "prod")
+    edit(tree, "libs/breakwater/chassis/auth/preparse.py", '{"Ed25519", "EdDSA"}', '{"EdDSA"}')
+    report = await gate.examine(tree, "files", "prod", place)
     document = json.loads(report.to_json())
-    assert (document["verdict"], document["exit_code"]) == ("BREAKING", 1)
+    assert (document["verdict"], document["exit_code"], document["line"]) == ("BREAKING", 1, report.first_line())
     suite = ET.fromstring(gate.junit([report])).find("testsuite")
     assert int(suite.get("failures")) == sum(case.find("failure") is not None for case in suite)
     assert int(suite.get("failures")) >= 1
+
+
+def test_every_release_says_everything():
+    """What is deployed was described whole: the gate would refuse it otherwise."""
+    for service in RELEASED:
+        present = {path.name for path in (ROOT / "contracts" / service / pinned(ROOT, service)).iterdir()}
+        assert interface.files_of(service) <= present

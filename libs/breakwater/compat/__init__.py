@@ -1,5 +1,5 @@
 """The compatibility gate: what runs before every upgrade (contract-gate.md). Needs no server and nothing from outside.
 
-`gate.run(...)` compares a candidate with every deployed release of its service and answers a `Report`;
-`release.write(...)` freezes the interface of a version under `contracts/`.
+`gate.run(...)` starts the candidate and compares it with every deployed release; it answers a `Report`.
+`interface.describe(...)` writes down what a service promises and leans on; `release.write(...)` freezes it under `contracts/`.
 """

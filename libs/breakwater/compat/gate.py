@@ -1,28 +1,84 @@
-"""One run of the gate: the candidate in a tree against every release of its service that is deployed.
+"""One run of the gate: the candidate in a tree against every release that is deployed beside it and before it.
 
-The first version checks protos and the auth vectors of the verifier every service stands on; the other checks of
-contract-gate.md are the gate's own issue.
+The candidate runs: its real processes are started with throw-away keys and servers, asked, and watched (contract-gate.md).
 """
 
+import asyncio
+import json
+import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from breakwater.compat import artifacts, protos, replay, vectors
-from breakwater.compat.artifacts import ArtifactError
+from breakwater.compat import artifacts, emits, events, interface, plain_http, protos, replay, vectors, world
+from breakwater.compat.artifacts import ArtifactError, Release
+from breakwater.compat.candidate import Candidate, CandidateError, running
+from breakwater.compat.checks import auth, callers, http
+from breakwater.compat.checks import events as event_checks
+from breakwater.compat.checks import protos as proto_checks
+from breakwater.compat.checks.auth import Deployed
+from breakwater.compat.checks.events import Party
+from breakwater.compat.emits import PROCESSES_OF, Emission
+from breakwater.compat.messages import Messages
+from breakwater.compat.peers import Peers, standing_in
 from breakwater.compat.verdict import CheckResult, Finding, Report, Verdict
+from breakwater.compat.world import World
+from breakwater.local.topology import PROCESSES
 
-SERVICES = tuple(replay.CALLERS)
+SERVICES = replay.SERVICES
+PROVIDER_OF = {process: service for service, processes in PROCESSES_OF.items() for process in processes}
+"""The service a process belongs to."""
+RUN_TIMEOUT_S = 180.0
+"""A gate that hangs has failed."""
 
 
-def run(root: Path, service: str, environment: str) -> Report:
-    """Checks the candidate `service` in the tree at `root`. Never raises for what it finds or lacks: that is the report."""
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Everything an environment runs, verified: the releases of each service."""
+
+    releases: dict[str, list[Release]]
+
+    def emissions(self, provider: str) -> list[Deployed]:
+        """What deployed consumers send to a service: to any process of it."""
+        return [
+            Deployed(emission.consumer, release.version, emission)
+            for releases in self.releases.values()
+            for release in releases
+            for emission in interface.read_emits(release.directory / interface.EMITS)
+            if PROVIDER_OF.get(emission.provider) == provider and emission.consumer != emission.provider
+        ]
+
+    def parties(self) -> list[Party]:
+        """Every deployed release's side of events."""
+        return [
+            Party(service, release.version, interface.read_events(release.directory / interface.EVENTS))
+            for service, releases in self.releases.items()
+            for release in releases
+        ]
+
+
+def run(root: Path, service: str, environment: str, place: World | None = None) -> Report:
+    """Checks the candidate `service` in the tree at `root`. Never raises for what it finds or lacks: that is the report.
+
+    `place` lends a world to runs one after the other, from within its event loop's thread; without it the run makes one.
+    """
+    return asyncio.run(examine(root, service, environment, place))
+
+
+async def examine(root: Path, service: str, environment: str, place: World | None = None) -> Report:
+    """As `run`, within a running loop."""
+    checks: list[CheckResult] = []
     try:
-        checks = _checks(root, service, environment)
-    except (ArtifactError, OSError, ValueError, RuntimeError) as error:
+        async with asyncio.timeout(RUN_TIMEOUT_S):
+            async for check in _checks(root, service, environment, place):
+                checks.append(check)  # noqa: PERF401 - what was found before a failure is kept
+    except Exception as error:  # noqa: BLE001 - whatever it is that stops a gate, it blocks
         # A gate that cannot look has failed, which blocks as well (contract-gate.md: fail closed).
-        finding = Finding(Verdict.GATE_FAILED, "gate", service, str(error) or type(error).__name__)
-        checks = [CheckResult("artifacts", 0, (finding,))]
+        dimension = "start" if isinstance(error, CandidateError) else "gate"
+        finding = Finding(Verdict.GATE_FAILED, dimension, service, str(error) or type(error).__name__)
+        checks.append(CheckResult("the gate itself", 0, (finding,)))
     return Report(service, environment, tuple(checks))
 
 
@@ -33,11 +89,121 @@ def junit(reports: Sequence[Report]) -> str:
     return ET.tostring(suites, encoding="unicode", xml_declaration=True)
 
 
-def _checks(root: Path, service: str, environment: str) -> list[CheckResult]:
-    contracts = root / "contracts"
-    releases = artifacts.deployed(contracts, root / "deploy" / "lock.yaml", environment, service)
-    checks = [protos.lint(root / "proto")]
+async def _checks(root: Path, service: str, environment: str, place: World | None) -> AsyncIterator[CheckResult]:
+    contracts, lock = root / "contracts", root / "deploy" / "lock.yaml"
+    deployment = Deployment({name: artifacts.deployed(contracts, lock, environment, name) for name in sorted(SERVICES)})
+    for release in (each for releases in deployment.releases.values() for each in releases):
+        _require_whole(release)
+    async with AsyncExitStack() as stack:
+        # buf and its images take a core of their own while servers start on the other.
+        looking = asyncio.create_task(asyncio.to_thread(look_at_protos, root, service, deployment))
+        stack.push_async_callback(asyncio.wait, [looking])
+        if place is None:
+            place = await stack.enter_async_context(world.opened())
+        checks, messages = await looking
+        for check in checks:
+            yield check
+        for process in PROCESSES_OF[service]:
+            async for check in _process(place, root, service, process, deployment, messages):
+                yield check
+
+
+def look_at_protos(root: Path, service: str, deployment: Deployment) -> tuple[list[CheckResult], Messages]:
+    """The checks of the proto dimension, and the messages of the tree. Needs no candidate. Raises `RuntimeError`."""
+    tree = root / "proto"
+    checks = [proto_checks.lint(tree)]
+    messages = Messages(protos.whole_image(tree))
+    checks.append(proto_checks.stubs(root, messages))
+    users = proto_checks.Users(deployment.emissions(service), deployment.parties(), messages)
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / "candidate.binpb"
+        protos.build_image(tree, service, candidate)
+        for release in deployment.releases[service]:
+            checks += [proto_checks.breaking(tree, candidate, release, users), proto_checks.options(candidate, release)]
+    return checks, messages
+
+
+def _require_whole(release: Release) -> None:
+    """A release that does not say everything would leave a check with nothing to hold the candidate against."""
+    lacking = interface.files_of(release.service) - {path.name for path in release.directory.iterdir()}
+    if lacking:
+        raise ArtifactError(f"{release.service} {release.version} was released without {', '.join(sorted(lacking))}")
+
+
+async def _process(
+    place: World, root: Path, service: str, process: str, deployment: Deployment, messages: Messages
+) -> AsyncIterator[CheckResult]:
+    """One process of the candidate, started once for all that is asked of it."""
+    await events.prepare_streams(place)
+    settings = {"ENVIRONMENT": "production"}
+    others = [name for name in PROCESSES if name != process]
+    async with (
+        standing_in(others) as peers,
+        running(place, root, process, peers.addresses, settings=settings) as candidate,
+    ):
+        if process == service:
+            async for check in _provider(place, candidate, service, deployment, messages):
+                yield check
+        async for check in _consumer(place, candidate, peers, service, deployment, messages):
+            yield check
+
+
+async def _provider(
+    place: World, candidate: Candidate, service: str, deployment: Deployment, messages: Messages
+) -> AsyncIterator[CheckResult]:
+    """What others get from the candidate: accepted credentials, events, HTTP."""
+    method = interface.probe_method(service, messages)
+    parties = deployment.parties()
+    emitted = [each for each in deployment.emissions(service) if each.emission.provider == candidate.process]
+    releases = deployment.releases[service]
     for release in releases:
-        checks.append(protos.breaking(root / "proto", service, release))
-        checks.append(replay.check(service, release.version, vectors.load(release.vectors)))
-    return checks
+        yield await auth.emissions_of(place, candidate, service, release.version, emitted)
+        labelled = vectors.load(release.vectors)
+        yield await auth.vectors_of(place, candidate, service, release.version, method, labelled)
+    now = await events.published(place, candidate, service, messages)
+    before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
+    consumed = await events.consumed(place, candidate.process, max(len(each.consumes) for each in before.values()))
+    for version, old in before.items():
+        yield event_checks.published(version, old, now, parties)
+        yield await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
+    if service == "gateway":
+        new = (await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)).json()
+        for release in releases:
+            document = json.loads((release.directory / interface.OPENAPI).read_text())
+            yield http.documents(release.version, document, new)
+            yield await http.kept_to(place, candidate, document)
+
+
+async def _consumer(
+    place: World, candidate: Candidate, peers: Peers, service: str, deployment: Deployment, messages: Messages
+) -> AsyncIterator[CheckResult]:
+    """What the candidate sends to others, and how it bears their failures."""
+    await emits.exercise(place, candidate, peers, messages)
+    emitted = emits.emissions(candidate.process, peers.calls, messages)
+    yield _reached(candidate, service, deployment, emitted)
+    if emitted:
+        profiles = [
+            (name, release.version, interface.read_profile(release.directory / interface.AUTH))
+            for name, releases in deployment.releases.items()
+            for release in releases
+        ]
+        yield auth.inside_profiles(emitted, profiles)
+        yield proto_checks.known_to_providers(emitted, deployment.releases)
+        yield await callers.rehearsed(place, candidate, peers, messages)
+
+
+def _reached(candidate: Candidate, service: str, deployment: Deployment, emitted: Sequence[Emission]) -> CheckResult:
+    """Every provider the deployed release calls was called now: a recording that missed one proves nothing of it."""
+    now = {each.provider for each in emitted}
+    findings = []
+    examined = 1
+    for release in deployment.releases[service]:
+        for before in interface.read_emits(release.directory / interface.EMITS):
+            if before.consumer != candidate.process:
+                continue
+            examined += 1
+            if before.provider not in now:
+                detail = f"{candidate.process} was not seen calling {before.provider}, which {release.version} calls"
+                cure = "Have the gate's exercise reach it, or retire the call with a release of its own."
+                findings.append(Finding(Verdict.UNVERIFIED, "callers", candidate.process, detail, cure))
+    return CheckResult(f"calls of {candidate.process}", examined, tuple(findings))

@@ -1,36 +1,34 @@
-"""The proto dimension: buf lint, buf breaking (category FILE) from each deployed image, buf build for a release."""
+"""buf: lint, breaking (category FILE), and the images of releases. Its exit 100 means findings; any other a failed tool."""
 
 import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from breakwater.compat.artifacts import Release
-from breakwater.compat.verdict import CheckResult, Finding, Verdict
-
 _TIMEOUT_S = 30
-# buf's own exit code for "the rules are broken"; any other non-zero one is a failure of the tool.
-_BUF_FOUND = 100
+FOUND = 100
+"""buf's own exit code for "the rules are broken"; any other non-zero one is a failure of the tool."""
 
 
-def lint(protos: Path) -> CheckResult:
-    """buf lint over the whole tree."""
-    files = sum(1 for _ in protos.rglob("*.proto"))
-    return CheckResult("proto lint", files, _buf(["lint", str(protos)], subject="proto", verdict=Verdict.BREAKING))
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One thing buf found. `rule` is its name, such as FIELD_NO_DELETE."""
+
+    rule: str
+    message: str
+    place: str
 
 
-def breaking(protos: Path, service: str, release: Release) -> CheckResult:
-    """buf breaking of the candidate's image against one deployed release's: of the same packages, so that a deleted file shows.
+def lint(protos: Path) -> list[Annotation]:
+    """buf lint over the whole tree. Raises `RuntimeError` when buf fails."""
+    return _findings(["lint", str(protos)])
 
-    Raises `RuntimeError` when the candidate cannot be built.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / "candidate.binpb"
-        build_image(protos, service, candidate)
-        arguments = ["breaking", str(candidate), "--against", str(release.image), "--config", str(protos / "buf.yaml")]
-        findings = _buf(arguments, subject=f"{service} {release.version}", verdict=Verdict.BREAKING)
-    return CheckResult(f"proto breaking from {release.version}", int(release.image.stat().st_size > 0), findings)
+
+def breaking(protos: Path, candidate: Path, against: Path) -> list[Annotation]:
+    """buf breaking of one image against another, with the rules of the tree. Raises `RuntimeError` when buf fails."""
+    return _findings(["breaking", str(candidate), "--against", str(against), "--config", str(protos / "buf.yaml")])
 
 
 def build_image(protos: Path, service: str, image: Path) -> None:
@@ -43,30 +41,40 @@ def build_image(protos: Path, service: str, image: Path) -> None:
         raise RuntimeError(f"buf build failed: {done.stderr.strip()}")
 
 
+def whole_image(protos: Path) -> bytes:
+    """The image of every package. Raises `RuntimeError` when buf fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "whole.binpb"
+        done = _run(["build", str(protos), "-o", str(image)])
+        if done.returncode != 0:
+            raise RuntimeError(f"buf build failed: {done.stderr.strip()}")
+        return image.read_bytes()
+
+
 def package_paths(protos: Path, service: str) -> list[Path]:
     """The proto directories a release of `service` answers for: its own, and the one every service serves."""
     return [path for path in (protos / "breakwater" / service, protos / "breakwater" / "edges") if path.is_dir()]
 
 
-def _buf(arguments: list[str], *, subject: str, verdict: Verdict) -> tuple[Finding, ...]:
-    try:
-        done = _run([*arguments, "--error-format=json"])
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return (Finding(Verdict.GATE_FAILED, "proto", subject, f"buf did not run: {type(error).__name__}"),)
+def _findings(arguments: list[str]) -> list[Annotation]:
+    done = _run([*arguments, "--error-format=json"])
     if done.returncode == 0:
-        return ()
-    if done.returncode != _BUF_FOUND:
-        return (Finding(Verdict.GATE_FAILED, "proto", subject, f"buf failed: {done.stderr.strip()[:500]}"),)
-    findings = []
+        return []
+    if done.returncode != FOUND:
+        raise RuntimeError(f"buf failed: {done.stderr.strip()[:500]}")
+    found = []
     for line in done.stdout.splitlines():
-        annotation = json.loads(line)
-        place = f"{annotation.get('path', '')}:{annotation.get('start_line', 0)}"
-        detail = f"{annotation.get('message', '').rstrip('.')} ({annotation.get('type', '')}, {place})"
-        cure = "Keep the old field or RPC beside the new one until no deployed consumer uses it."
-        findings.append(Finding(verdict, "proto", subject, detail, cure))
-    return tuple(findings) or (Finding(Verdict.GATE_FAILED, "proto", subject, "buf found something and named nothing"),)
+        each = json.loads(line)
+        place = f"{each.get('path', '')}:{each.get('start_line', 0)}"
+        found.append(Annotation(each.get("type", ""), each.get("message", "").rstrip("."), place))
+    if not found:
+        raise RuntimeError("buf found something and named nothing")
+    return found
 
 
 def _run(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
     buf = Path(sys.executable).with_name("buf")
-    return subprocess.run([str(buf), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603
+    try:
+        return subprocess.run([str(buf), *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeError(f"buf did not run: {type(error).__name__}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from breakwater.compat import artifacts, protos, replay, vectors
+from breakwater.compat import artifacts, interface, replay
 from breakwater.compat.artifacts import ArtifactError
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -18,7 +18,7 @@ def write(root: Path, service: str, version: str) -> str:
     Raises `ArtifactError` when the version is malformed or was released before, `RuntimeError` when the candidate's
     verifier or buf fails.
     """
-    if service not in replay.CALLERS:
+    if service not in replay.SERVICES:
         raise ArtifactError(f"there is no service {service}")
     if not _VERSION.fullmatch(version):
         raise ArtifactError(f"{version} is no version such as 1.4.0")
@@ -27,8 +27,7 @@ def write(root: Path, service: str, version: str) -> str:
         raise ArtifactError(f"{service} {version} was released before; a changed interface needs a new version")
     directory.mkdir(parents=True)
     try:
-        protos.build_image(root / "proto", service, directory / artifacts.IMAGE)
-        vectors.dump(replay.label(service), directory / artifacts.VECTORS)
+        interface.describe(root, service, directory)
         return artifacts.write_sums(directory)
     except BaseException:
         shutil.rmtree(directory)

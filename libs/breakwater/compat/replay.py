@@ -1,73 +1,73 @@
-"""The auth dimension: recorded labels of each deployed release, replayed against the candidate's verifier behind real gRPC."""
+"""The auth dimension: credentials minted anew from recipes, sent to a running candidate over gRPC and HTTP.
+
+What tells an accepted credential from a refused one needs no database: a message that cannot be parsed is answered
+INVALID_ARGUMENT (422 over HTTP) only once the credential was accepted.
+"""
 
 import asyncio
-import base64
-import json
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any
 
 import grpc
 
-from breakwater.chassis import logging
-from breakwater.chassis.auth import KeySource, ServiceSigner, ServiceVerifier
-from breakwater.chassis.grpc_server import Server
-from breakwater.chassis.settings import Environment, ServiceSettings
+from breakwater.compat import plain_http
+from breakwater.compat.candidate import Candidate
 from breakwater.compat.vectors import ACCEPT, REJECT, Keys, Recipe, Vector, generate, metadata, must_reject
-from breakwater.compat.verdict import CheckResult, Finding, Verdict
-from breakwater.edges.v1 import edges_pb2
-from breakwater.edges.v1.edges_pb2_grpc import (
-    EdgeServiceServicer,
-    EdgeServiceStub,
-    add_EdgeServiceServicer_to_server,
-)
+from breakwater.compat.world import CALLERS, World
+from breakwater.local.state import CALLER_ISSUER
 
 CALL_TIMEOUT_S = 2.0
 """A verifier that takes longer hangs its callers, which is the outage this gate exists for."""
-CALLERS = {"leads": "gateway", "notify": "gateway", "files": "gateway", "health": "gateway", "gateway": "ops"}
+CALLER_OF = {"leads": "gateway", "notify": "gateway", "files": "gateway", "health": "gateway", "gateway": "ops"}
 """The consumer whose real credential the recipes are built around."""
+SERVICES = tuple(CALLER_OF)
+HTTP_CONSUMER = "callers"
+"""Who sends tokens to the gateway: people and machines."""
+HTTP_PROBE = "/v1/leads?unknown=1"
+_UNPARSEABLE = b"\xff\xff\xff"
+_AT_A_TIME = 8
+_LOOKS = 3
+"""How often a surprising outcome is looked at: a machine that stood still for seconds must not become a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a verifier did with a recipe: accept, reject, or the name of a status that means neither."""
+    """What a candidate did with a recipe: accept, reject, or the name of a status that means neither."""
 
     recipe: Recipe
     outcome: str
 
 
-class _Answering(EdgeServiceServicer):
-    async def ListEdges(self, request: edges_pb2.ListEdgesRequest, context: Any) -> edges_pb2.ListEdgesResponse:  # noqa: N802
-        del request, context
-        return edges_pb2.ListEdgesResponse()
-
-    async def ApplyOverride(  # noqa: N802
-        self, request: edges_pb2.ApplyOverrideRequest, context: Any
-    ) -> edges_pb2.ApplyOverrideResponse:
-        del request, context
-        return edges_pb2.ApplyOverrideResponse()
-
-
-def emitted(service: str) -> list[Recipe]:
-    """The recipes around the credential that the real client of `service` emits today."""
-    with tempfile.TemporaryDirectory() as folder:
-        token = _signer(Path(folder), CALLERS[service], Keys()).token_for(service)
-    header, claims = (json.loads(base64.urlsafe_b64decode(part + "===")) for part in token.split(".")[:2])
-    now = claims["iat"]
-    relative = {name: {"now": claims[name] - now} for name in ("iat", "exp", "nbf") if name in claims}
-    return generate(header | {"kid": "$current"}, claims | relative)
+def recipes_for(service: str) -> list[Recipe]:
+    """Every recipe for a service: around its caller's service token, and for the gateway around a caller's token too."""
+    consumer = CALLER_OF[service]
+    claims = {
+        "iss": consumer,
+        "sub": consumer,
+        "aud": service,
+        "iat": {"now": 0},
+        "exp": {"now": 300},
+        "jti": "gate-vector",
+    }
+    header = {"alg": "Ed25519", "kid": "$current", "typ": "JWT"}
+    recipes = generate(header, claims)
+    if service == "gateway":
+        caller = {"iss": CALLER_ISSUER, "sub": "gate", "aud": "breakwater", "role": "admin", "scope": "all"}
+        times = {"iat": {"now": 0}, "exp": {"now": 3600}, "jti": "gate-vector"}
+        recipes += generate(header, caller | times, transport="http")
+    return recipes
 
 
-def label(service: str) -> list[Vector]:
-    """Every recipe with what the present verifier does; what must be rejected is labelled so whatever it does.
+async def label(world: World, candidate: Candidate, service: str, method: str) -> list[Vector]:
+    """Every recipe with what the running candidate does; `method` is an RPC the consumer may call.
 
-    Raises `RuntimeError` when the verifier hangs, answers with another status, or accepts what must be rejected.
+    Raises `RuntimeError` when it hangs, answers with another status, or accepts what must be rejected.
     """
     vectors = []
-    for each in asyncio.run(_play(service, emitted(service))):
+    for each in await play(world, candidate, service, method, recipes_for(service)):
         if each.outcome not in {ACCEPT, REJECT}:
             raise RuntimeError(f"{service} answers {each.outcome} to: {each.recipe.name}")
         if each.outcome == ACCEPT and must_reject(each.recipe):
@@ -78,67 +78,66 @@ def label(service: str) -> list[Vector]:
     return vectors
 
 
-def check(service: str, version: str, vectors: Sequence[Vector]) -> CheckResult:
-    """The candidate against one deployed release's labels."""
-    outcomes = asyncio.run(_play(service, [vector.recipe for vector in vectors]))
-    findings = [
-        finding
-        for each, vector in zip(outcomes, vectors, strict=True)
-        if (finding := _judge(service, version, each, vector.label)) is not None
-    ]
-    return CheckResult(f"auth vectors of {version}", len(outcomes), tuple(findings))
+async def replay(
+    world: World, candidate: Candidate, service: str, method: str, vectors: Sequence[Vector]
+) -> list[tuple[Outcome, str]]:
+    """Each vector's outcome beside its label; one that differs was looked at again."""
+    outcomes = await play(world, candidate, service, method, [vector.recipe for vector in vectors])
+    for _ in range(_LOOKS - 1):
+        again = [
+            index
+            for index, (each, vector) in enumerate(zip(outcomes, vectors, strict=True))
+            if each.outcome != vector.label
+        ]
+        if not again or len(again) > len(vectors) // 4:
+            break
+        looked = await play(world, candidate, service, method, [vectors[index].recipe for index in again])
+        for index, outcome in zip(again, looked, strict=True):
+            outcomes[index] = outcome
+    return [(each, vector.label) for each, vector in zip(outcomes, vectors, strict=True)]
 
 
-def _judge(service: str, version: str, each: Outcome, expected: str) -> Finding | None:
-    consumer, name = CALLERS[service], each.recipe.name
-    if each.outcome not in {ACCEPT, REJECT}:
-        detail = f"answers {each.outcome} where {version} does {expected}: {name}"
-        return Finding(Verdict.BREAKING, "auth status", consumer, detail, "Answer UNAUTHENTICATED at once.")
-    if each.outcome == ACCEPT and (expected == REJECT or must_reject(each.recipe)):
-        detail = f"{service} accepts what {version} rejects: {name}"
-        return Finding(Verdict.LOOSENED, "auth", consumer, detail, "Have security approve it, or reject it again.")
-    if each.outcome == REJECT and expected == ACCEPT:
-        known = name == "emitted"
-        detail = f"{service} rejects what {version} accepts: {name}"
-        cure = f"Accept both until {consumer} adapts, or stay on {version}."
-        return Finding(Verdict.BREAKING if known else Verdict.NARROWED, "auth", consumer, detail, cure)
-    return None
+async def play(
+    world: World, candidate: Candidate, service: str, method: str, recipes: Iterable[Recipe]
+) -> list[Outcome]:
+    """Each recipe in a call to the candidate. Raises `CandidateError` when it does not live through it."""
+    keys = world.keys[CALLER_OF[service]]
+    room = asyncio.Semaphore(_AT_A_TIME)
+    async with grpc.aio.insecure_channel(candidate.grpc) as channel:
+
+        async def one(recipe: Recipe) -> Outcome:
+            async with room:
+                if recipe.transport == "http":
+                    return Outcome(recipe, await _call_http(candidate.http, recipe, world.keys[CALLERS]))
+                return Outcome(recipe, await call(channel, method, metadata(recipe, keys, time.time())))
+
+        outcomes = await asyncio.gather(*(one(recipe) for recipe in recipes))
+    candidate.require_alive()
+    return outcomes
 
 
-async def _play(service: str, recipes: Sequence[Recipe]) -> list[Outcome]:
-    """Each recipe in a call to a real server of the chassis, with keys made for this run."""
-    with tempfile.TemporaryDirectory() as folder:
-        # Hundreds of refusals are what is wanted here; each would be a warning.
-        logging.configure("gate", "error")
-        keys = Keys()
-        jwks = Path(folder) / "jwks.json"
-        owner = CALLERS[service]
-        jwks.write_text(json.dumps({"keys": [keys.jwk(role) | {"owner": owner} for role in ("current", "previous")]}))
-        source = KeySource(str(jwks), production=False)
-        await source.start()
-        settings = ServiceSettings(environment=Environment.PRODUCTION)
-        server = Server(service, settings, ServiceVerifier(source, service))
-        server.add(add_EdgeServiceServicer_to_server, _Answering(), callers={owner})
-        await server.start()
-        try:
-            async with grpc.aio.insecure_channel(f"{settings.host}:{server.port}") as channel:
-                stub = EdgeServiceStub(channel)
-                return [Outcome(recipe, await _call(stub, recipe, keys)) for recipe in recipes]
-        finally:
-            await server.drain(0)
-
-
-async def _call(stub: Any, recipe: Recipe, keys: Keys) -> str:
-    credential = metadata(recipe, keys, time.time())
+async def call(channel: Any, method: str, credential: tuple[tuple[str, str], ...]) -> str:
+    """Whether a running candidate accepts a credential for an RPC, told by a message that cannot be parsed."""
+    # Any RPC is a stream of bytes for a stream of bytes on the wire.
+    send = channel.stream_stream(f"/{method}")
     try:
-        await stub.ListEdges(edges_pb2.ListEdgesRequest(), metadata=credential, timeout=CALL_TIMEOUT_S)
+        async for _ in send(iter((_UNPARSEABLE,)), metadata=credential, timeout=CALL_TIMEOUT_S):
+            pass
     except grpc.aio.AioRpcError as error:
-        return REJECT if error.code() is grpc.StatusCode.UNAUTHENTICATED else str(error.code().name)
-    return ACCEPT
+        code = error.code()
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            return REJECT
+        return ACCEPT if code is grpc.StatusCode.INVALID_ARGUMENT else str(code.name)
+    return "OK"
 
 
-def _signer(folder: Path, service: str, keys: Keys) -> ServiceSigner:
-    file = folder / "service.jwk"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(keys.jwk("current", private=True) | {"owner": service}))
-    return ServiceSigner(file, service, production=False)
+async def _call_http(url: str, recipe: Recipe, keys: Keys) -> str:
+    headers = metadata(recipe, keys, time.time())
+    try:
+        reply = await plain_http.get(url, HTTP_PROBE, headers, timeout_s=CALL_TIMEOUT_S)
+    except (OSError, TimeoutError) as error:
+        return type(error).__name__
+    if reply.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        # A credential sent twice is a 422 as well, and names another field.
+        return ACCEPT if b'"unknown"' in reply.body else REJECT
+    return REJECT if reply.status == HTTPStatus.UNAUTHORIZED else str(reply.status)

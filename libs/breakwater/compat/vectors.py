@@ -11,7 +11,7 @@ import hmac
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 ACCEPT, REJECT = "accept", "reject"
+ELSEWHERE = ("x-jwt", "x-authorization", "proxy-authorization", "x-access-token", "cookie")
+"""Where a token might be read instead: the fault the platform was founded on."""
+EMITTED = "emitted"
+"""The recipe of what the real client sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Recipe:
     """How often the credential is sent in one call."""
     raw_header: str = ""
     """The header's JSON text when no dict can say it, such as one with a doubled key."""
+    transport: str = "grpc"
+    """grpc, or http for the tokens of callers at the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +56,33 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Fresh key pairs by role, and the key ids the published ones go by."""
+    """Fresh key pairs of one owner by role, and the key ids the published ones go by."""
 
+    owner: str
     private: dict[str, Ed25519PrivateKey] = field(
         default_factory=lambda: {role: Ed25519PrivateKey.generate() for role in ("current", "previous", "foreign")}
     )
 
     def kid(self, role: str) -> str:
-        return f"gate-{role}"
+        return f"{self.owner}-{role}"
 
     def public(self, role: str) -> bytes:
         """The raw public key, 32 bytes."""
         return self.private[role].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def jwk(self, role: str, *, private: bool = False) -> dict[str, Any]:
-        """The key as a JWK (RFC 8037)."""
+        """The key as a JWK (RFC 8037), with its owner."""
         jwk = {"kty": "OKP", "crv": "Ed25519", "kid": self.kid(role), "x": _b64(self.public(role)), "use": "sig"}
+        jwk["owner"] = self.owner
         return jwk | ({"d": _b64(self.private[role].private_bytes_raw())} if private else {})
 
 
-def generate(header: dict[str, Any], claims: dict[str, Any]) -> list[Recipe]:
+def generate(header: dict[str, Any], claims: dict[str, Any], *, transport: str = "grpc") -> list[Recipe]:
     """Every recipe around what a real client emits: single edits, then each edit of the head with each of the claims.
 
     `header` and `claims` are a real client's, with times relative (`{"now": s}`).
     """
-    real = Recipe("emitted", header, claims)
+    real = Recipe(EMITTED, header, claims, transport=transport)
     head_edits = list(_head_edits(real))
     claim_edits = list(_claim_edits(real))
     recipes = [real, *head_edits, *claim_edits, *_credential_edits(real)]
@@ -83,24 +91,33 @@ def generate(header: dict[str, Any], claims: dict[str, Any]) -> list[Recipe]:
     return recipes
 
 
+_NONES_PAIRED = ("none", "None", "NONE", "nOnE")
+
+
 def _head_edits(real: Recipe) -> Iterator[Recipe]:
     def header(name: str, **values: Any) -> Recipe:
         return replace(real, name=name, header={k: v for k, v in (real.header | values).items() if v is not None})
 
     yield header("alg EdDSA", alg="EdDSA")
     yield header("alg Ed25519", alg="Ed25519")
-    for spelling in ("none", "None", "NONE", "nOnE"):
+    for spelling in _NONES_PAIRED:
         yield replace(header(f"alg {spelling}", alg=spelling), signature="empty")
     yield replace(header("alg HS256 signed with the public key", alg="HS256"), signature="hs256-with-public-key")
     yield header("alg missing", alg=None)
     yield header("typ missing", typ=None)
     yield header("typ wrong", typ="at+jwt")
+    yield header("typ lower case", typ="jwt")
+    yield header("typ JWS", typ="JOSE")
     yield header("kid missing", kid=None)
     yield header("kid unknown", kid="nobody")
     yield header("kid an integer", kid=7)
     yield header("crit unknown", crit=["exp2"], exp2=True)
     yield header("jwk embedded", jwk={"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})
     yield header("jku given", jku="https://keys.invalid/jwks.json")
+    yield header("x5u given", x5u="https://keys.invalid/chain.pem")
+    yield header("b64 false", b64=False)
+    yield header("alg lower case", alg="ed25519")
+    yield header("alg ES256", alg="ES256")
     doubled = json.dumps(real.header, separators=(",", ":"))
     yield replace(real, name="alg given twice", raw_header=doubled[:-1] + ',"alg":"none"}')
 
@@ -109,9 +126,17 @@ def _claim_edits(real: Recipe) -> Iterator[Recipe]:
     def claims(name: str, **values: Any) -> Recipe:
         return replace(real, name=name, claims={k: v for k, v in (real.claims | values).items() if v is not None})
 
-    yield claims("expired", exp={"now": -3600}, iat={"now": -7200})
+    yield claims("expired", exp={"now": -3600}, iat={"now": -3900})
+    yield claims("expired within leeway", exp={"now": -2}, iat={"now": -302})
+    yield claims("expired past leeway", exp={"now": -10}, iat={"now": -310})
     yield claims("just within leeway", nbf={"now": 2})
     yield claims("not yet valid", nbf={"now": 3600})
+    yield claims("nbf past leeway", nbf={"now": 12})
+    yield claims("issued within leeway", iat={"now": 2})
+    yield claims("issued past leeway", iat={"now": 12})
+    yield claims("lives too long", exp={"now": 30 * 86_400})
+    yield claims("iat missing", iat=None)
+    yield claims("jti missing", jti=None)
     yield claims("exp missing", exp=None)
     yield claims("exp as text", exp="tomorrow")
     yield claims("aud missing", aud=None)
@@ -120,13 +145,25 @@ def _claim_edits(real: Recipe) -> Iterator[Recipe]:
     yield claims("aud a list with others", aud=["somebody-else", real.claims["aud"]])
     yield claims("iss missing", iss=None)
     yield claims("iss foreign", iss="https://issuer.invalid")
+    yield claims("iss an integer", iss=7)
     yield claims("sub missing", sub=None)
+    yield claims("sub somebody else", sub="somebody-else")
     yield claims("sub an integer", sub=1001)
     yield claims("large", padding="x" * 2048)
     yield claims("huge", padding="x" * 9_000)
+    if "role" in real.claims:
+        yield claims("role unknown", role="emperor")
+        yield claims("role missing", role=None)
+        yield claims("scope missing", scope=None)
+        yield claims("scope unknown", scope="galaxy")
 
 
 def _credential_edits(real: Recipe) -> Iterator[Recipe]:
+    # Every spelling; four of them are also paired with the claims.
+    for letters in itertools.product(*zip("none", "NONE", strict=True)):
+        spelling = "".join(letters)
+        if spelling not in _NONES_PAIRED:
+            yield replace(real, name=f"alg {spelling}", header=real.header | {"alg": spelling}, signature="empty")
     yield replace(real, name="previous key", key="previous", header=real.header | {"kid": "$previous"})
     yield replace(real, name="foreign key under a known kid", key="foreign")
     yield replace(real, name="foreign key", key="foreign", header=real.header | {"kid": "$foreign"})
@@ -138,21 +175,27 @@ def _credential_edits(real: Recipe) -> Iterator[Recipe]:
     yield replace(real, name="scheme lower case", scheme="bearer")
     yield replace(real, name="scheme Token", scheme="Token")
     yield replace(real, name="no scheme", scheme="")
-    yield replace(real, name="in x-jwt", metadata_key="x-jwt", scheme="")
+    yield replace(real, name="scheme Basic", scheme="Basic")
+    for key in ELSEWHERE:
+        yield replace(real, name=f"in {key}", metadata_key=key, scheme="")
+        yield replace(real, name=f"in {key} with a scheme", metadata_key=key)
 
 
 # Whatever a release's verifier said: these are never accepted. Labels taken from a release would freeze its mistakes.
 MUST_REJECT = frozenset({
-    "alg none", "alg None", "alg NONE", "alg nOnE", "alg HS256 signed with the public key", "alg given twice",
-    "kid unknown", "kid an integer", "crit unknown", "jwk embedded", "expired", "not yet valid", "exp missing",
-    "aud missing", "aud another service", "iss foreign", "sub an integer", "foreign key under a known kid",
-    "foreign key", "signature tampered", "signature empty", "claims changed after signing", "sent twice", "not sent",
+    "alg HS256 signed with the public key", "alg given twice", "alg missing", "alg ES256",
+    "kid unknown", "kid missing", "kid an integer", "crit unknown", "jwk embedded", "jku given", "x5u given", "b64 false",
+    "expired", "expired past leeway", "not yet valid", "nbf past leeway", "issued past leeway", "lives too long",
+    "exp missing", "exp as text", "aud missing", "aud another service", "iss missing", "iss foreign", "iss an integer",
+    "sub missing", "sub an integer", "foreign key under a known kid", "foreign key", "signature tampered",
+    "signature empty", "claims changed after signing", "sent twice", "not sent", "role unknown", "role missing",
 })  # fmt: skip
 
 
 def must_reject(recipe: Recipe) -> bool:
     """Whether any part of the recipe's name is hand-kept as never acceptable."""
-    return any(part in MUST_REJECT for part in recipe.name.split(" + "))
+    parts = recipe.name.split(" + ")
+    return any(part in MUST_REJECT or part.lower() == "alg none" for part in parts)
 
 
 def mint(recipe: Recipe, keys: Keys, now_s: float) -> str:
@@ -187,8 +230,8 @@ def metadata(recipe: Recipe, keys: Keys, now_s: float) -> tuple[tuple[str, str],
 
 
 def dump(vectors: list[Vector], path: Path) -> None:
-    """Writes one JSON object a line."""
-    lines = (json.dumps({**asdict(v.recipe), "label": v.label}, ensure_ascii=False, sort_keys=True) for v in vectors)
+    """Writes one JSON object a line; what a recipe leaves at its default is left out."""
+    lines = (json.dumps({**_stated(v.recipe), "label": v.label}, ensure_ascii=False, sort_keys=True) for v in vectors)
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -202,6 +245,11 @@ def load(path: Path) -> list[Vector]:
             raise ValueError(f"{path.name}: unknown label {label!r}")
         vectors.append(Vector(Recipe(**document), label))
     return vectors
+
+
+def _stated(recipe: Recipe) -> dict[str, Any]:
+    defaults = {each.name: each.default for each in fields(Recipe)}
+    return {name: value for name, value in asdict(recipe).items() if value != defaults[name]}
 
 
 def _resolve(value: Any, keys: Keys, now_s: float) -> Any:

@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
 
 _SEVERITY = list(Verdict)
-# NARROWED passes only while every consumer is known, which the caller of the gate states by its environment.
+# NARROWED passes only where every consumer is known: not on the public API.
 _EXIT_CODES = {Verdict.SAFE: 0, Verdict.NARROWED: 0, Verdict.GATE_FAILED: 2}
 
 
@@ -31,6 +31,8 @@ class Finding:
     subject: str
     detail: str
     cure: str = ""
+    public: bool = False
+    """Whether consumers may exist that nobody here knows of: then NARROWED blocks as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Report:
 
     def exit_code(self) -> int:
         """0: may be deployed; 1: may not; 2: the gate itself failed, which blocks as well."""
+        if self.verdict() is Verdict.NARROWED and any(each.public for check in self.checks for each in check.findings):
+            return 1
         return _EXIT_CODES.get(self.verdict(), 1)
 
     def first_line(self) -> str:

@@ -84,50 +84,58 @@ def automatic_ports() -> Ports:
 
 def process_program(name: str, state: State, ports: Ports, lock_fd: int) -> Program:
     """The program of one of our own processes. It inherits the launcher's lock and is killed with the launcher."""
+    own = ports.processes[name]
+    peers = {peer: f"{HOST}:{process.grpc}" for peer, process in ports.processes.items() if peer != name}
+    told = {
+        "ENVIRONMENT": "development",
+        "GRPC_PORT": str(own.grpc),
+        "METRICS_PORT": str(own.metrics),
+        "DATABASE_URL": f"postgresql://{name}@{HOST}:{ports.postgres}/{DATABASE}",
+        "OPS_URL": ports.ops_url,
+        "GATEWAY_URL": ports.gateway_url,
+    }
+    if own.http is not None:
+        told["HTTP_PORT"] = str(own.http)
     return Program(
         (sys.executable, "-P", "-m", MODULES[name]),
-        _environment(name, state, ports),
+        environment(name, state, nats_url=f"nats://{HOST}:{ports.nats}", told=told, peers=peers),
         fds=(lock_fd,),
         directory=str(state.root),
     )
 
 
-def _environment(name: str, state: State, ports: Ports) -> dict[str, str]:
-    own = ports.processes[name]
-    peers = ",".join(f"{peer}={HOST}:{process.grpc}" for peer, process in ports.processes.items() if peer != name)
-    told = {
-        "ENVIRONMENT": "development",
+def environment(
+    name: str, state: State, *, nats_url: str, told: Mapping[str, str], peers: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of one of our own processes: its keys and passwords below `state`, and what it is `told`.
+
+    `peers` are host:port by name.
+    """
+    variables = {
         "HOST": HOST,
-        "GRPC_PORT": own.grpc,
-        "METRICS_PORT": own.metrics,
-        "DATABASE_URL": f"postgresql://{name}@{HOST}:{ports.postgres}/{DATABASE}",
         "DATABASE_PASSWORD_FILE": state.password_file(name),
-        "NATS_URL": f"nats://{HOST}:{ports.nats}",
+        "NATS_URL": nats_url,
         "NATS_USER": name,
         "NATS_PASSWORD_FILE": state.secrets / f"nats-{name}.password",
         "SERVICE_KEY_FILE": state.service_key(name),
         "SERVICE_JWKS": state.service_jwks,
-        "PEERS": peers,
-        **_particulars(name, state, ports),
+        "PEERS": ",".join(f"{peer}={address}" for peer, address in peers.items()),
+        **_particulars(name, state),
+        **told,
+        **_passed_on(),
     }
-    told |= _passed_on()
     basics = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    return basics | {"PYTHONUNBUFFERED": "1"} | {f"BREAKWATER_{key}": str(value) for key, value in told.items()}
+    return basics | {"PYTHONUNBUFFERED": "1"} | {f"BREAKWATER_{key}": str(value) for key, value in variables.items()}
 
 
-def _particulars(name: str, state: State, ports: Ports) -> dict[str, Any]:
+def _particulars(name: str, state: State) -> dict[str, Any]:
     callers = {"CALLER_JWKS": state.caller_jwks, "CALLER_ISSUER": CALLER_ISSUER}
     match name:
         case "gateway":
-            return callers | {
-                "HTTP_PORT": ports.processes[name].http,
-                "HMAC_KEY_FILE": state.body_key,
-                "SEAL_KEY_FILE": state.seal_key,
-                "EXPORT_SCRATCH_DIR": state.scratch,
-                "OPS_URL": ports.ops_url,
-            }
+            keys = {"HMAC_KEY_FILE": state.body_key, "SEAL_KEY_FILE": state.seal_key}
+            return callers | keys | {"EXPORT_SCRATCH_DIR": state.scratch}
         case "ops":
-            return callers | {"HTTP_PORT": ports.processes[name].http, "GATEWAY_URL": ports.gateway_url}
+            return callers
         case "files":
             return {"OBJECT_STORE_URL": state.objects.as_uri(), "SEAL_KEY_FILE": state.seal_key}
         case _:

@@ -16,7 +16,7 @@ from breakwater.cli.output import print_json
 )
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=".", help="The checked-out tree.")
 def command(services: tuple[str, ...], environment: str, junit: Path | None, as_json: str | None, root: Path) -> None:
-    """Check the candidate against every deployed release: protos and auth vectors.
+    """Run the candidate and check it against every deployed release: protos, credentials, events, HTTP, callers.
 
     Exit codes: 0 may be deployed, 1 may not, 2 the gate itself failed.
     """
