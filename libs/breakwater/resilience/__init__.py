@@ -19,6 +19,7 @@ from breakwater.resilience._override import Override, OverrideMode
 from breakwater.resilience._policy import Policy
 from breakwater.resilience._registry import PolicyRegistry
 from breakwater.resilience._settings import PolicySettings
+from breakwater.resilience._shedding import Limiter, Priority, current_priority
 from breakwater.resilience._snapshot import CircuitState, EdgeSnapshot, Transition
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "FaultKind",
     "InjectedFaultError",
     "InvalidPolicyError",
+    "Limiter",
     "Outcome",
     "OverloadedError",
     "Override",
@@ -43,7 +45,9 @@ __all__ = [
     "PolicyError",
     "PolicyRegistry",
     "PolicySettings",
+    "Priority",
     "Transition",
     "current_deadline",
     "current_fault",
+    "current_priority",
 ]
