@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from breakwater.chassis import lifecycle
+from breakwater.chassis import lifecycle, metrics
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.database import Database
@@ -13,6 +13,7 @@ from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load, read_secret
+from breakwater.resilience import Limiter
 from services.gateway import consumer
 from services.gateway.clients import DatasetRows, FilesClient, Health, Leads, Notify
 from services.gateway.consumer import FilesEvents
@@ -101,6 +102,17 @@ async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> E
     )
     await keys.start()
     service.background("caller-keys", keys.run)
+    limiter = Limiter(
+        ceiling=settings.http_concurrency_max,
+        floor=min(settings.http_concurrency_min, settings.http_concurrency_max),
+        start=settings.http_concurrency_start,
+        ops_max=settings.http_ops_max,
+        streams_max=settings.http_streams_max,
+        adaptive=settings.http_concurrency_adaptive,
+        ratio_max=settings.http_latency_ratio_max,
+        clock=service.clock,
+    )
+    metrics.LIMITS.watch("http", limiter)
     return Edge(
         routes,
         verifier=CallerVerifier(keys, settings.caller_issuer, clock=service.clock),
@@ -108,8 +120,8 @@ async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> E
             RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max), service.clock
         ),
         hmac_key=read_secret(settings.hmac_key_file),
+        limiter=limiter,
         limits=EdgeLimits(
-            concurrency_max=settings.http_concurrency_max,
             body_size_bytes_max=settings.http_body_size_bytes_max,
             send_timeout_s=settings.http_send_timeout_s,
         ),

@@ -25,7 +25,19 @@ class GatewaySettings(ServiceSettings):
     """Where /ops redirects to."""
 
     http_concurrency_max: int = Field(default=512, ge=1)
-    """Requests being answered at a time; one more is 503."""
+    """Requests being answered at a time at most; what finds no room is 503."""
+    http_concurrency_adaptive: bool = True
+    """Whether the limit follows the latency below that maximum; else it is the maximum."""
+    http_concurrency_min: int = Field(default=16, ge=1)
+    """The adaptive limit never falls below."""
+    http_concurrency_start: int = Field(default=64, ge=1)
+    """The adaptive limit of a process that knows no latency yet."""
+    http_latency_ratio_max: float = Field(default=1.5, ge=1)
+    """The adaptive limit falls when most requests take so many times as long as unhindered."""
+    http_ops_max: int = Field(default=32, ge=1)
+    """Probes being answered at a time, beside the others."""
+    http_streams_max: int = Field(default=64, ge=1)
+    """Uploads and downloads at a time, beside the others; one more is 503."""
     http_connections_max: int = Field(default=2048, ge=1)
     http_head_size_bytes_max: int = Field(default=32 * 1024, ge=1024)
     """Request line and headers together; past it 431."""

@@ -21,6 +21,8 @@ from breakwater.resilience import (
     OverloadedError,
     Policy,
     PolicyError,
+    Priority,
+    current_priority,
 )
 
 Request = TypeVar("Request")
@@ -32,6 +34,7 @@ MESSAGE_SIZE_BYTES_MAX = 4 * 1024 * 1024
 METADATA_SIZE_BYTES_MAX = 16 * 1024
 KEEPALIVE_S = 30
 
+_PRIORITIES = {priority: (wire.PRIORITY_METADATA, priority.value) for priority in Priority}
 _IPV4 = re.compile(r"[0-9.]+:\d+")
 _OVERLOADED = "overloaded"
 _CALLER_FAULTS = frozenset(
@@ -175,9 +178,10 @@ class Channel:
         # As metadata: per-RPC call credentials leak memory (measurements.md, gRPC settings).
         traceparent = telemetry.current_traceparent()
         trace = (("traceparent", traceparent),) if traceparent else ()
+        inherited = (_PRIORITIES[current_priority.get()], *trace)
         if self._signer is None:
-            return trace
-        return (("authorization", f"Bearer {self._signer.token_for(self.dependency)}"), *trace)
+            return inherited
+        return (("authorization", f"Bearer {self._signer.token_for(self.dependency)}"), *inherited)
 
     async def _soon(self, timeout_s: float, work: Awaitable[T]) -> T:
         limit = asyncio.timeout(timeout_s)

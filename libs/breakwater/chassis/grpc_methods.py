@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, TypeAlias, TypeVar, cast
+from time import monotonic
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import grpc
 from google.rpc import status_pb2
@@ -24,13 +24,11 @@ from breakwater.chassis.auth.claims import Reason
 from breakwater.chassis.auth.verify import bearer
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.policies import error_of_policy
-from breakwater.resilience import Deadline, PolicyError, current_deadline
+from breakwater.resilience import Deadline, Limiter, PolicyError, Priority, current_deadline, current_priority
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-OVERLOADED_RETRY_AFTER_S = 0.5
 
 current_caller: ContextVar[str] = ContextVar("breakwater_caller")
 """The service that calls the present RPC, from its verified token."""
@@ -46,30 +44,12 @@ class _RefusedError(Exception):
         self.error = error
 
 
-@dataclass(slots=True)
-class Load:
-    """The RPCs in flight of one server, and their limit."""
+class Claims(NamedTuple):
+    """What a request says of itself in its metadata; nothing of it is believed yet."""
 
-    limit: int
-    in_flight: int = 0
-
-    def enter(self) -> None:
-        """Takes a slot. Raises `_RefusedError` when there is none: at once, for waiting would only add load."""
-        if self.in_flight >= self.limit:
-            raise _RefusedError(
-                errors.RateLimitedError(
-                    f"The service handles its limit of {self.limit} requests at a time.",
-                    code="overloaded",
-                    retry_after_s=OVERLOADED_RETRY_AFTER_S,
-                )
-            )
-        self.in_flight += 1
-        metrics.RPC_SERVER_IN_FLIGHT.set(self.in_flight)
-
-    def leave(self) -> None:
-        """Gives the slot back."""
-        self.in_flight -= 1
-        metrics.RPC_SERVER_IN_FLIGHT.set(self.in_flight)
+    authorization: str | None
+    traceparent: str | None
+    priority: Priority
 
 
 @dataclass(slots=True)
@@ -79,21 +59,21 @@ class Method:
     name: str
     callers: frozenset[str]
     verifier: ServiceVerifier
-    load: Load
+    limiter: Limiter
     deadline_default_s: float
+    priority: Priority | None = None
+    """Of every call, whatever the client says."""
     attributes: dict[str, telemetry.AttributeValue] = field(init=False)
     durations: dict[grpc.StatusCode, Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.attributes = {"rpc.system.name": "grpc", "rpc.method": self.name}
 
-    async def admit(self, context: Context) -> float | None:
-        """Checks credential, caller and deadline and sets the request's context.
-
-        The seconds to enforce are returned where the client set no deadline; gRPC itself enforces the client's. Raises
-        `_RefusedError`.
-        """
+    def read(self, context: Context) -> Claims:
+        """The metadata of a request. Raises `_RefusedError` for two credentials."""
         authorization = traceparent = None
+        # A client that says nothing has somebody waiting, for all we know.
+        priority = Priority.INTERACTIVE
         for key, value in context.invocation_metadata() or ():
             if key == "authorization":
                 if authorization is not None:
@@ -101,9 +81,20 @@ class Method:
                 authorization = value
             elif key == "traceparent":
                 traceparent = value
-        telemetry.join(cast("str | None", traceparent))
+            elif key == wire.PRIORITY_METADATA:
+                priority = _PRIORITY_BY_NAME.get(value, priority)
+        return Claims(cast("str | None", authorization), cast("str | None", traceparent), self.priority or priority)
+
+    async def admit(self, claims: Claims, context: Context) -> float | None:
+        """Checks credential, caller and deadline and sets the request's context.
+
+        The seconds to enforce are returned where the client set no deadline; gRPC itself enforces the client's. Raises
+        `_RefusedError`.
+        """
+        telemetry.join(claims.traceparent)
+        current_priority.set(claims.priority)
         try:
-            caller = await self.verifier.verify(bearer(cast("str | None", authorization)))
+            caller = await self.verifier.verify(bearer(claims.authorization))
         except TokenRefusedError as error:
             raise self._refused_token(error, context) from error
         if caller not in self.callers:
@@ -119,11 +110,11 @@ class Method:
         return self.deadline_default_s if remaining_s is None else None
 
     def observe(self, code: grpc.StatusCode, started_s: float) -> None:
-        """Records an RPC that began at `started_s` of `perf_counter`."""
+        """Records an RPC that began at `started_s` of `time.monotonic`."""
         duration = self.durations.get(code)
         if duration is None:
             duration = self.durations[code] = metrics.RPC_SERVER_DURATION.labels(self.name, code.name)
-        duration.observe(perf_counter() - started_s)
+        duration.observe(monotonic() - started_s)
 
     async def fail(self, error: BaseException, context: Context, started_s: float) -> None:
         """Answers a failed RPC with its status, or returns for the exception to go on: a cancelled or aborted one."""
@@ -184,19 +175,22 @@ def wrap(method: Method, handler: Handler) -> Handler:
 
 
 def _single(method: Method, behaviour: Any, parse: Any, dump: Any, requests: Any) -> Any:
-    load, name, attributes = method.load, method.name, method.attributes
+    limiter, name, attributes = method.limiter, method.name, method.attributes
 
     async def serve(content: Any, context: Context) -> bytes:
-        started_s = perf_counter()
+        started_s = monotonic()
+        answered = False
         try:
-            load.enter()
+            claims = method.read(context)
+            _require_room(limiter.enter(claims.priority))
             try:
-                timeout_s = await method.admit(context)
+                timeout_s = await method.admit(claims, context)
                 with telemetry.span(name, SpanKind.SERVER, attributes):
                     work = behaviour(requests(content, parse), context)
                     answer: bytes = dump(await (work if timeout_s is None else _within(timeout_s, work)))
+                answered = True
             finally:
-                load.leave()
+                limiter.leave(claims.priority, name, started_s, answered=answered)
         except BaseException as error:
             await method.fail(error, context, started_s)
             raise
@@ -207,34 +201,43 @@ def _single(method: Method, behaviour: Any, parse: Any, dump: Any, requests: Any
 
 
 def _streaming(method: Method, behaviour: Any, parse: Any, dump: Any, requests: Any) -> Any:
-    load, name, attributes = method.load, method.name, method.attributes
+    limiter, name, attributes = method.limiter, method.name, method.attributes
 
     async def serve(content: Any, context: Context) -> AsyncIterator[bytes]:
-        started_s = perf_counter()
+        started_s = monotonic()
         try:
-            load.enter()
+            claims = method.read(context)
+            _require_room(limiter.enter_stream(claims.priority))
             try:
-                timeout_s = await method.admit(context)
+                timeout_s = await method.admit(claims, context)
                 ends_at_s = None if timeout_s is None else started_s + timeout_s
                 with telemetry.span(name, SpanKind.SERVER, attributes):
                     async with aclosing(behaviour(requests(content, parse), context)) as messages:
                         while True:
                             work = anext(messages)
                             try:
-                                message = await (
-                                    work if ends_at_s is None else _within(ends_at_s - perf_counter(), work)
-                                )
+                                message = await (work if ends_at_s is None else _within(ends_at_s - monotonic(), work))
                             except StopAsyncIteration:
                                 break
                             yield dump(message)
             finally:
-                load.leave()
+                limiter.leave_stream(claims.priority)
         except BaseException as error:
             await method.fail(error, context, started_s)
             raise
         method.observe(grpc.StatusCode.OK, started_s)
 
     return serve
+
+
+def _require_room(retry_after_s: float | None) -> None:
+    if retry_after_s is not None:
+        # At once, for waiting would only add load.
+        raise _RefusedError(
+            errors.RateLimitedError(
+                "The service has as many requests as it can serve.", code="overloaded", retry_after_s=retry_after_s
+            )
+        )
 
 
 def _parsed(content: bytes, parse: Callable[[bytes], T]) -> T:
@@ -268,13 +271,15 @@ def method_for(
     *,
     callers: Collection[str],
     verifier: ServiceVerifier,
-    load: Load,
+    limiter: Limiter,
     unary_s: float,
     stream_s: float,
+    priority: Priority | None,
 ) -> Method:
     """The method of a handler: streams have a default deadline of their own."""
     streaming = handler.request_streaming or handler.response_streaming
-    return Method(name, frozenset(callers), verifier, load, stream_s if streaming else unary_s)
+    return Method(name, frozenset(callers), verifier, limiter, stream_s if streaming else unary_s, priority)
 
 
+_PRIORITY_BY_NAME: dict[Any, Priority] = {priority.value: priority for priority in Priority}
 _CODE_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

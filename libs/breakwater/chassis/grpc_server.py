@@ -10,9 +10,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from breakwater.chassis import metrics
 from breakwater.chassis.auth import ServiceVerifier
-from breakwater.chassis.grpc_methods import Load, current_caller, method_for, wrap
+from breakwater.chassis.grpc_methods import current_caller, method_for, wrap
 from breakwater.chassis.settings import Environment, ServiceSettings
+from breakwater.resilience import Limiter, Priority
 
 __all__ = ["Server", "current_caller"]
 
@@ -34,7 +36,16 @@ class Server:
     def __init__(self, service: str, settings: ServiceSettings, verifier: ServiceVerifier) -> None:
         self._settings = settings
         self._verifier = verifier
-        self._load = Load(settings.grpc_concurrency_max)
+        self.limiter = Limiter(
+            ceiling=settings.grpc_concurrency_max,
+            floor=min(settings.grpc_concurrency_min, settings.grpc_concurrency_max),
+            start=settings.grpc_concurrency_start,
+            ops_max=settings.grpc_ops_max,
+            streams_max=settings.grpc_streams_max,
+            adaptive=settings.grpc_concurrency_adaptive,
+            ratio_max=settings.grpc_latency_ratio_max,
+        )
+        """Who is let in; health checks pass it by."""
         self._health = _Health()
         self._names: list[str] = ["", service]
         self._server = grpc.aio.server(
@@ -47,7 +58,8 @@ class Server:
     @property
     def in_flight(self) -> int:
         """RPCs being served, health checks excluded."""
-        return self._load.in_flight
+        limiter = self.limiter
+        return limiter.in_flight + limiter.ops_in_flight + limiter.streams_in_flight
 
     def add(
         self,
@@ -56,8 +68,11 @@ class Server:
         *,
         callers: Collection[str],
         callers_of: Mapping[str, Collection[str]] | None = None,
+        priority: Priority | None = None,
     ) -> None:
         """Serves `servicer` to the services `callers`; `callers_of` replaces them for single RPCs by their short name.
+
+        `priority` holds for all of it; without, each call has its client's.
 
         Raises `ValueError` when `callers_of` names an RPC that does not exist, `TypeError` for a handler that is not
         async.
@@ -73,9 +88,10 @@ class Server:
                     handler,
                     callers=own.pop(rpc, callers),
                     verifier=self._verifier,
-                    load=self._load,
+                    limiter=self.limiter,
                     unary_s=self._settings.grpc_deadline_default_s,
                     stream_s=self._settings.grpc_stream_deadline_default_s,
+                    priority=priority,
                 )
                 wrapped[rpc] = wrap(method, handler)
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_name, wrapped),))
@@ -94,6 +110,7 @@ class Server:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address} for gRPC") from error
         await self._server.start()
+        metrics.LIMITS.watch("grpc", self.limiter)
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 

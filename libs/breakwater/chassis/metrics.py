@@ -14,7 +14,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from breakwater.resilience import CircuitState, PolicyRegistry
+from breakwater.resilience import CircuitState, Limiter, PolicyRegistry
 
 REGISTRY = CollectorRegistry()
 
@@ -52,7 +52,6 @@ RPC_SERVER_DURATION = Histogram(
     buckets=LATENCY_BUCKETS_S,
     registry=REGISTRY,
 )
-RPC_SERVER_IN_FLIGHT = Gauge("breakwater_rpc_in_flight", "RPCs being served.", registry=REGISTRY)
 AUTH_REFUSED = Counter(
     "breakwater_auth_refused_total", "Tokens refused, by reason.", ("verifier", "reason"), registry=REGISTRY
 )
@@ -128,7 +127,47 @@ def _edge_families() -> tuple[
     )
 
 
+class LimitCollector(Collector):
+    """The limits of this process's servers (`grpc`, `http`), read when they are asked for."""
+
+    def __init__(self) -> None:
+        self._limiters: dict[str, Limiter] = {}
+
+    def watch(self, server: str, limiter: Limiter) -> None:
+        """Shows the limiter of a server, in place of an earlier one."""
+        self._limiters[server] = limiter
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, without reading any limiter."""
+        return _limit_families()
+
+    def collect(self) -> Iterable[Metric]:
+        """The figures now."""
+        families = _limit_families()
+        shed, limit, in_flight = families
+        for server, limiter in self._limiters.items():
+            limit.add_metric((server,), limiter.limit)
+            for priority, count in limiter.shed.items():
+                shed.add_metric((server, priority.value), count)
+            in_flight.add_metric((server, "request"), limiter.in_flight)
+            in_flight.add_metric((server, "ops"), limiter.ops_in_flight)
+            in_flight.add_metric((server, "stream"), limiter.streams_in_flight)
+        return families
+
+
+def _limit_families() -> tuple[CounterMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+    return (
+        CounterMetricFamily(
+            "breakwater_requests_shed", "Requests refused for load, by priority.", labels=("server", "priority")
+        ),
+        GaugeMetricFamily("breakwater_concurrency_limit", "Requests a server takes at a time.", labels=("server",)),
+        GaugeMetricFamily("breakwater_requests_in_flight", "Requests being served.", labels=("server", "slot")),
+    )
+
+
 EDGES = EdgeCollector()
+LIMITS = LimitCollector()
+REGISTRY.register(LIMITS)
 REGISTRY.register(EDGES)
 
 

@@ -26,7 +26,7 @@ from breakwater.chassis.probes import Probes
 from breakwater.chassis.settings import Environment, MisconfiguredError, ServiceSettings, read_secret
 from breakwater.chassis.telemetry import Telemetry
 from breakwater.edges.v1.edges_pb2_grpc import add_EdgeServiceServicer_to_server
-from breakwater.resilience import Outcome, Policy
+from breakwater.resilience import Outcome, Policy, Priority, current_priority
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 T = TypeVar("T")
@@ -95,6 +95,9 @@ class Service(Generic[SettingsT]):
 
     async def _open(self) -> None:
         settings, name = self.settings, self.name
+        if name == OPS:
+            # Whatever this process does by itself is for on-call; every other's background work is batch.
+            current_priority.set(Priority.OPS)
         logging.configure(name, settings.log_level, instance=self.instance)
         self.policies = policies.load(name, self._policies_file, clock=self.clock, classifiers=self._classifiers)
         self.signer = self._signer()
@@ -206,11 +209,12 @@ class Service(Generic[SettingsT]):
         *,
         callers: Collection[str],
         callers_of: Mapping[str, Collection[str]] | None = None,
+        priority: Priority | None = None,
     ) -> None:
         """Serves an RPC servicer to the services `callers`; see `grpc_server.Server.add`."""
         if self._server is None:
             raise MisconfiguredError("BREAKWATER_SERVICE_JWKS is missing: no RPC can be served without it")
-        self._server.add(add_to_server, servicer, callers=callers, callers_of=callers_of)
+        self._server.add(add_to_server, servicer, callers=callers, callers_of=callers_of, priority=priority)
 
     def add_front(self, front: Front) -> None:
         """Adds another server, such as HTTP: started after, drained before what is there already."""
@@ -315,7 +319,8 @@ class Service(Generic[SettingsT]):
         await keys.start()
         self.background("service-keys", keys.run)
         self._server = Server(self.name, self.settings, ServiceVerifier(keys, self.name, clock=self.clock))
-        self.add_rpc(add_EdgeServiceServicer_to_server, EdgeService(self._reporter, self._overrides), callers={OPS})
+        edges = EdgeService(self._reporter, self._overrides)
+        self.add_rpc(add_EdgeServiceServicer_to_server, edges, callers={OPS}, priority=Priority.OPS)
         self.add_front(self._server)
 
 

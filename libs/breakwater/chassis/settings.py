@@ -129,7 +129,19 @@ class ServiceSettings(BaseSettings):
     trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
 
     grpc_concurrency_max: int = Field(default=256, ge=1)
-    """RPCs served at a time; one more is answered RESOURCE_EXHAUSTED with a time to wait."""
+    """RPCs served at a time at most; what finds no room is answered RESOURCE_EXHAUSTED with a time to wait."""
+    grpc_concurrency_adaptive: bool = True
+    """Whether the limit follows the latency below that maximum; else it is the maximum."""
+    grpc_concurrency_min: int = Field(default=4, ge=1)
+    """The adaptive limit never falls below; should not be above what can be worked on at once."""
+    grpc_concurrency_start: int = Field(default=32, ge=1)
+    """The adaptive limit of a process that knows no latency yet."""
+    grpc_latency_ratio_max: float = Field(default=1.2, ge=1)
+    """The adaptive limit falls when RPCs take so many times as long as unhindered."""
+    grpc_ops_max: int = Field(default=32, ge=1)
+    """RPCs of on-call and of the platform itself at a time, beside the others."""
+    grpc_streams_max: int = Field(default=64, ge=1)
+    """Streams at a time, beside the others."""
     grpc_deadline_default_s: float = Field(default=10.0, gt=0)
     """For a unary RPC whose client sets no deadline."""
     grpc_stream_deadline_default_s: float = Field(default=300.0, gt=0)

@@ -18,6 +18,9 @@ DOMAIN = "breakwater"
 TRANSPORT_DOMAIN = "transport.breakwater"
 """ErrorInfo.domain of what the server itself refuses before any use case: a credential, a caller, too much load."""
 
+PRIORITY_METADATA = "breakwater-priority"
+"""Metadata, and header of a NATS request: a `breakwater.resilience.Priority`."""
+
 DETAIL_LENGTH_MAX = 1_000
 FIELD_ERRORS_MAX = 50
 STATUS_TRAILER = "grpc-status-details-bin"

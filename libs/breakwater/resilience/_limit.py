@@ -26,7 +26,8 @@ REMEASURE_LATENCIES: Final = 50
 # it never goes up, or queueing would be learned as normal.
 _DOWN: Final = 0.25
 _UP_CALM: Final = 0.05
-_MEASURED: Final = 0.8
+DOUBT: Final = 3.0
+"""A measurement of n calls is believed by n / (n + this)."""
 
 # A queue's latency falls with the number in it. Where so many fewer get no better service the limit is not to blame.
 _FEWER: Final = 0.6
@@ -46,12 +47,14 @@ class Work:
         self.count = 0
         self.latency_s_sum = 0.0
 
+    def mean_s(self) -> float:
+        return self.latency_s_sum / self.count
+
     def ratio(self) -> float:
         """How much longer than unhindered it takes in this window, the first of which says what unhindered is."""
-        mean_s = self.latency_s_sum / self.count
         if not self.baseline_s:
-            self.baseline_s = mean_s
-        return mean_s / self.baseline_s if self.baseline_s else 1.0
+            self.baseline_s = self.mean_s()
+        return self.mean_s() / self.baseline_s if self.baseline_s else 1.0
 
 
 class _Crowd(NamedTuple):
@@ -116,10 +119,10 @@ class AdaptiveLimit:
         One that was not answered counts only where it took longer than the answer would have: a timeout is
         congestion, a quick failure says nothing. `refusing`: somebody was refused since the limit last moved.
         """
-        self._peak = max(self._peak, in_flight)
         # Whoever began under an earlier limit tells of that one.
         if started_s < self._starts_s:
             return False
+        self._peak = max(self._peak, in_flight)
         latency_s = now_s - started_s
         if not answered and latency_s <= work.baseline_s:
             return False
@@ -142,7 +145,7 @@ class AdaptiveLimit:
             self._measured(measuring, now_s)
         elif self._peak * 2 <= before:
             # Calm: nobody needs more, and the latency was measured for nothing.
-            self._rebase(_UP_CALM)
+            self._drift(_UP_CALM)
             self._postpone(now_s)
         elif refusing and now_s >= self._measure_s:
             self._measuring = before
@@ -156,13 +159,13 @@ class AdaptiveLimit:
         self._open(now_s, self._mean_s())
 
     def _measured(self, limit: float, now_s: float) -> None:
-        self._rebase(_MEASURED)
+        self._believe()
         self.value = limit
         self._descent.clear()
         self._postpone(now_s)
 
     def _follow_gradient(self, before: float) -> None:
-        self._rebase(0.0)
+        self._drift(0.0)
         gradient = max(GRADIENT_MIN, min(1.0, self.ratio_max / self.ratio))
         if gradient < 1:
             self._descent.append(_Crowd(before, self._peak, self.ratio))
@@ -189,11 +192,16 @@ class AdaptiveLimit:
         larger = (crowd for crowd in reversed(self._descent) if self._peak <= _FEWER * crowd.peak)
         return next(larger, None)
 
-    def _rebase(self, up: float) -> None:
-        """Moves the baselines: by the share `up` towards what took longer."""
+    def _drift(self, up: float) -> None:
+        """Lets the baselines follow the window, upwards by `up` of the way."""
         for work in self._used:
-            gap_s = work.latency_s_sum / work.count - work.baseline_s
-            work.baseline_s += gap_s * (max(up, _DOWN) if gap_s < 0 else up)
+            gap_s = work.mean_s() - work.baseline_s
+            work.baseline_s += gap_s * (_DOWN if gap_s < 0 else up)
+
+    def _believe(self) -> None:
+        """Takes the window for unhindered: the more calls it holds, the more of it."""
+        for work in self._used:
+            work.baseline_s += (work.mean_s() - work.baseline_s) * work.count / (work.count + DOUBT)
 
     def _open(self, now_s: float, mean_s: float) -> None:
         self._starts_s = now_s + (mean_s if self._used else 0.0)

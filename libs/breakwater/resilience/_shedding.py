@@ -69,7 +69,7 @@ class Limiter:
         ops_max: int = 32,
         streams_max: int = 64,
         adaptive: bool = True,
-        ratio_max: float = 1.3,
+        ratio_max: float = 1.2,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:

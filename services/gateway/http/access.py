@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from breakwater.chassis.identity import Role
+from breakwater.resilience import Priority
 
 _EVERYBODY = frozenset(Role)
 _BUSINESS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})
@@ -23,6 +24,10 @@ class Access:
     """Empty: the route is open and asks for no token."""
     deadline_max_s: float = 10.0
     """The most a caller may ask for with X-Request-Timeout, and what one gets who does not ask."""
+    priority: Priority = Priority.INTERACTIVE
+    """Under overload the less urgent is refused first; the services behind inherit it."""
+    streams: bool = False
+    """As long as a body takes to travel: has a stream's slot, and its length says nothing about load."""
 
     @property
     def open(self) -> bool:
@@ -30,6 +35,7 @@ class Access:
 
 
 _OPEN = Access(frozenset(), deadline_max_s=5.0)
+_PROBE = Access(frozenset(), deadline_max_s=5.0, priority=Priority.OPS)
 
 MATRIX: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/leads"): Access(_BUSINESS),
@@ -39,9 +45,9 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/leads/{lead_id}/claim"): Access(_BUSINESS),
     ("POST", "/v1/leads/{lead_id}/follow-ups"): Access(_BUSINESS),
     ("POST", "/v1/leads/{lead_id}/stage"): Access(_BUSINESS),
-    ("POST", "/v1/imports"): Access(_STEERING, deadline_max_s=120.0),
+    ("POST", "/v1/imports"): Access(_STEERING, deadline_max_s=120.0, priority=Priority.BATCH, streams=True),
     ("GET", "/v1/imports/{import_id}"): Access(_STEERING),
-    ("GET", "/v1/imports/{import_id}/rejections"): Access(_STEERING),
+    ("GET", "/v1/imports/{import_id}/rejections"): Access(_STEERING, priority=Priority.BATCH),
     ("GET", "/v1/routing/rules"): Access(_EVERYBODY),
     ("PUT", "/v1/routing/rules"): Access(_RULES),
     ("POST", "/v1/routing/dry-runs"): Access(_RULES),
@@ -50,13 +56,15 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/customers/{customer_id}"): Access(_BUSINESS),
     ("GET", "/v1/customers/{customer_id}/health"): Access(_BUSINESS),
     ("POST", "/v1/customers/{customer_id}/signals"): Access(_BUSINESS),
-    ("POST", "/v1/exports"): Access(_BUSINESS),
+    ("POST", "/v1/exports"): Access(_BUSINESS, priority=Priority.BATCH),
     ("GET", "/v1/exports/{export_id}"): Access(_BUSINESS),
-    ("GET", "/v1/exports/{export_id}/content"): Access(_BUSINESS, deadline_max_s=600.0),
+    ("GET", "/v1/exports/{export_id}/content"): Access(
+        _BUSINESS, deadline_max_s=600.0, priority=Priority.BATCH, streams=True
+    ),
     ("GET", "/v1/notifications"): Access(_EVERYBODY),
     ("POST", "/v1/notifications/{notification_id}/read"): Access(_EVERYBODY),
-    ("GET", "/healthz"): _OPEN,
-    ("GET", "/readyz"): _OPEN,
+    ("GET", "/healthz"): _PROBE,
+    ("GET", "/readyz"): _PROBE,
     ("GET", "/openapi.json"): _OPEN,
     ("GET", "/docs"): _OPEN,
     ("GET", "/ops"): _OPEN,

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError, PayloadTooLargeError
 from breakwater.chassis.identity import Actor
+from services.gateway.http.access import Access
 
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,200}")
 _SINGLE = (
@@ -40,6 +41,8 @@ class Call(Request):
         """A body is being waited for: a time-out now is the client's."""
         self.content = b""
         """The JSON body as it came, once it was read."""
+        self.access: Access | None = None
+        """What the matrix says of its route, once it was let in."""
         self.route = ""
         """The path's pattern, once it is known."""
         self.answer_headers: list[tuple[bytes, bytes]] = []

@@ -1,4 +1,4 @@
-"""What happens around every request, in this order: id and trace, concurrency, route, caller, rate, deadline, endpoint.
+"""What happens around every request, in this order: id and trace, route, room, caller, rate, deadline, endpoint.
 
 One ASGI application instead of a stack of middleware: FastAPI declares the routes and makes OpenAPI, requests do not
 pass through its handlers (a BaseHTTPMiddleware alone costs 0.6 of the throughput, measurements.md).
@@ -6,13 +6,12 @@ pass through its handlers (a BaseHTTPMiddleware alone costs 0.6 of the throughpu
 
 import asyncio
 import secrets
-import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
@@ -32,7 +31,7 @@ from breakwater.chassis.errors import (
     UnavailableError,
 )
 from breakwater.chassis.logging import get_logger
-from breakwater.resilience import Deadline, current_deadline
+from breakwater.resilience import Deadline, Limiter, current_deadline, current_priority
 from services.gateway.http.answers import Answer, Header, StreamAnswer
 from services.gateway.http.call import Call, ClientGoneError
 from services.gateway.http.problems import BodyTimeoutError, MethodNotAllowedError, problem
@@ -46,10 +45,12 @@ REQUEST_DURATION = Histogram(
     buckets=metrics.LATENCY_BUCKETS_S,
     registry=metrics.REGISTRY,
 )
-IN_FLIGHT = Gauge("breakwater_http_in_flight", "Requests being answered.", registry=metrics.REGISTRY)
 REFUSED = Counter(
     "breakwater_http_refused_total", "Requests refused by a limit.", ("limit",), registry=metrics.REGISTRY
 )
+
+_FIRST_ERROR = 400
+_OVERLOADED = "overloaded"
 
 _log = get_logger(__name__)
 
@@ -58,8 +59,6 @@ _log = get_logger(__name__)
 class EdgeLimits:
     """What one replica takes on."""
 
-    concurrency_max: int
-    """Requests being answered; one more is 503 at once."""
     body_size_bytes_max: int
     """A JSON body."""
     send_timeout_s: float
@@ -78,6 +77,7 @@ class Edge:
         verifier: CallerVerifier,
         rate_limiter: RateLimiter,
         hmac_key: bytes,
+        limiter: Limiter,
         limits: EdgeLimits,
         clock: Clock,
     ) -> None:
@@ -86,40 +86,40 @@ class Edge:
         self._verifier = verifier
         self._rate_limiter = rate_limiter
         self._hmac_key = hmac_key
+        self._limiter = limiter
         self._limits = limits
         self._clock = clock
-        self._in_flight = 0
         self._durations: dict[tuple[str, str, int], Histogram] = {}
-        IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise TypeError(f"the gateway speaks HTTP, not {scope['type']}")
-        started_s = time.perf_counter()
+        started_s = self._clock.monotonic()
         call = Call(scope, receive, secrets.token_hex(12), self._hmac_key)
         telemetry.join(call.header("traceparent"))
-        self._in_flight += 1
+        answered = False
         try:
             with telemetry.span(scope["method"], SpanKind.SERVER) as span:
                 reply = await self._reply(call)
                 if span is not None:
                     span.set_attributes(_attributes(call, reply))
             await self._send(call, reply, send)
+            answered = reply.status < _FIRST_ERROR
         except ClientGoneError:
             return
         finally:
-            self._in_flight -= 1
-        self._observe(call, reply.status, time.perf_counter() - started_s)
+            self._leave(call, started_s, answered=answered)
+        self._observe(call, reply.status, self._clock.monotonic() - started_s)
 
     async def _reply(self, call: Call) -> Answer | StreamAnswer:
         try:
-            self._require_room()
             call.refuse_doubled_headers()
             route, path_parameters = self._resolve(call.scope)
             call.route = route.path
+            self._enter(route, call)
             return await self._answer(route, path_parameters, call)
         except BreakwaterError as error:
-            if error.status >= 500:  # noqa: PLR2004
+            if error.status >= 500 and error.code != _OVERLOADED:  # noqa: PLR2004 - a line for each of a flood is another flood
                 _log.warning(
                     "request_failed",
                     request_id=call.request_id,
@@ -134,10 +134,21 @@ class Edge:
             _log.exception("request_crashed", request_id=call.request_id, route=call.route)
             return problem(InternalError("Something went wrong on our side."), call.request_id)
 
-    def _require_room(self) -> None:
-        if self._in_flight > self._limits.concurrency_max:
-            REFUSED.labels("concurrency").inc()
-            raise UnavailableError("too many requests at a time", code="overloaded", retry_after_s=1.0)
+    def _enter(self, route: Route, call: Call) -> None:
+        enter = self._limiter.enter_stream if route.access.streams else self._limiter.enter
+        retry_after_s = enter(route.access.priority)
+        if retry_after_s is not None:
+            raise UnavailableError("too many requests at a time", code=_OVERLOADED, retry_after_s=retry_after_s)
+        call.access = route.access
+        current_priority.set(route.access.priority)
+
+    def _leave(self, call: Call, started_s: float, *, answered: bool) -> None:
+        if call.access is None:
+            return
+        if call.access.streams:
+            self._limiter.leave_stream(call.access.priority)
+        else:
+            self._limiter.leave(call.access.priority, call.route, started_s, answered=answered)
 
     def _resolve(self, scope: Scope) -> tuple[Route, dict[str, str]]:
         method, path = scope["method"], scope["path"]

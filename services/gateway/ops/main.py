@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from breakwater.chassis import lifecycle
+from breakwater.chassis import lifecycle, metrics
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load
+from breakwater.resilience import Limiter
 from services.gateway.http import platform
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
@@ -80,13 +81,16 @@ async def _http(service: Service[OpsSettings], console: Console, overrides: Over
     page.add_routes(api, sessions)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)
     limits = RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max)
+    # All of it is ops traffic: bounded, never shed for load.
+    limiter = Limiter(ceiling=1, ops_max=settings.http_concurrency_max, adaptive=False, floor=1, clock=clock)
+    metrics.LIMITS.watch("http", limiter)
     edge = Edge(
         api.routes,
         verifier=verifier,
         rate_limiter=RateLimiter(limits, clock),
         hmac_key=b"",
+        limiter=limiter,
         limits=EdgeLimits(
-            concurrency_max=settings.http_concurrency_max,
             body_size_bytes_max=settings.http_body_size_bytes_max,
             send_timeout_s=settings.http_send_timeout_s,
         ),

@@ -283,7 +283,8 @@ async def test_one_request_too_many_is_told_when_to_come_again(platform, echo, e
     await eventually(lambda: server.in_flight == 2)
     with pytest.raises(RateLimitedError) as refused:
         await files.unary("3")
-    assert (refused.value.code, refused.value.dependency, refused.value.retry_after_s) == ("overloaded", "files", 0.5)
+    assert (refused.value.code, refused.value.dependency) == ("overloaded", "files")
+    assert 0.25 <= refused.value.retry_after_s <= 3
     gate.set()
     assert await asyncio.gather(*waiting) == ["0", "1"]
     assert files.errors() == {"overload": 1}

@@ -11,6 +11,7 @@ import pytest
 
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.clock import VirtualClock
+from breakwater.resilience import Limiter
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
 from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing
@@ -101,8 +102,8 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
             verifier=CallerVerifier(keys, ISSUER, clock=clock),
             rate_limiter=RateLimiter(RateLimits(quota, 1, callers_max=100), clock),
             hmac_key=b"k" * 32,
+            limiter=Limiter(ceiling=concurrency_max, floor=1, adaptive=False, clock=clock),
             limits=EdgeLimits(
-                concurrency_max=concurrency_max,
                 body_size_bytes_max=BODY_MAX,
                 send_timeout_s=send_timeout_s,
                 deadline_grace_s=0.0,

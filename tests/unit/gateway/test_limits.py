@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from breakwater.chassis.errors import NotFoundError
 from breakwater.leads.v1 import leads_pb2
-from breakwater.resilience import current_deadline
+from breakwater.resilience import Priority, current_deadline, current_priority
 from tests.unit.gateway.conftest import BODY_MAX
 from tests.unit.gateway.test_problems import assert_problem
 
@@ -164,3 +165,47 @@ async def test_a_header_that_decides_is_refused_when_it_comes_twice(gateway, hea
     """Two parties must never read two different requests out of one."""
     reply = await gateway.client.get("/v1/leads", headers=[(header, "a"), (header, "b")])
     assert assert_problem(reply, 422, "invalid_request")["errors"] == [{"field": header, "reason": "must be sent once"}]
+
+
+async def test_a_full_replica_still_answers_its_probes(make_gateway, eventually):
+    """A supervisor must not take a busy process for a dead one; unknown paths cost no slot either."""
+    gateway = await make_gateway(concurrency_max=1)
+    hold = asyncio.Event()
+
+    async def wait(_request):
+        await hold.wait()
+        return leads_pb2.GetLeadResponse()
+
+    gateway.leads.answers["GetLead"] = wait
+    slow = asyncio.create_task(gateway.ask("GET", "/v1/leads/1"))
+    await eventually(lambda: gateway.leads.asked)
+    assert_problem(await gateway.ask("GET", "/v1/leads/1"), 503, "overloaded")
+    for probe in ("/healthz", "/readyz"):
+        assert (await gateway.client.get(probe)).status_code == 200
+    assert (await gateway.client.get("/v1/nothing")).status_code == 404
+    hold.set()
+    assert (await slow).status_code == 200
+    assert (await gateway.ask("GET", "/v1/leads/1", headers={"x-request-timeout": "nan"})).status_code == 422
+    gateway.leads.answers["GetLead"] = leads_pb2.GetLeadResponse()
+    assert (await gateway.ask("GET", "/v1/leads/1")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "priority"),
+    [
+        ("GET", "/v1/leads/1", None, Priority.INTERACTIVE),
+        ("GET", "/v1/imports/1/rejections", None, Priority.BATCH),
+    ],
+)
+async def test_what_a_request_causes_is_as_urgent_as_its_route(gateway, method, path, body, priority):
+    """Imports and exports give way to people who wait, all the way down."""
+    seen = []
+
+    def look(_request):
+        seen.append(current_priority.get())
+        raise NotFoundError("no such record")
+
+    gateway.leads.answers["GetLead"] = look
+    gateway.leads.answers["ListRejections"] = look
+    await gateway.ask(method, path, json=body)
+    assert seen == [priority]

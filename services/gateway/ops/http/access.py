@@ -4,21 +4,24 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from breakwater.chassis.identity import Role
+from breakwater.resilience import Priority
 from services.gateway.http.access import Access
 from services.gateway.http.routes import Route
 
 VIEWERS = frozenset({Role.SERVICE, Role.MANAGER, Role.ONCALL, Role.SRE, Role.ADMIN})
 OPERATORS = frozenset({Role.ONCALL, Role.SRE, Role.ADMIN})
-_OPEN = Access(frozenset(), deadline_max_s=5.0)
+_OPEN = Access(frozenset(), deadline_max_s=5.0, priority=Priority.OPS)
+_VIEW = Access(VIEWERS, priority=Priority.OPS)
+_OPERATE = Access(OPERATORS, priority=Priority.OPS)
 
 MATRIX: Mapping[tuple[str, str], Access] = {
-    ("GET", "/v1/dependencies"): Access(VIEWERS),
-    ("PUT", "/v1/dependencies/{dependency}/override"): Access(OPERATORS),
-    ("DELETE", "/v1/dependencies/{dependency}/override"): Access(OPERATORS),
-    ("GET", "/v1/incidents"): Access(VIEWERS),
-    ("POST", "/v1/incidents/{incident_id}/ack"): Access(OPERATORS),
-    ("GET", "/v1/timeline"): Access(VIEWERS),
-    ("POST", "/ops/session"): Access(VIEWERS),
+    ("GET", "/v1/dependencies"): _VIEW,
+    ("PUT", "/v1/dependencies/{dependency}/override"): _OPERATE,
+    ("DELETE", "/v1/dependencies/{dependency}/override"): _OPERATE,
+    ("GET", "/v1/incidents"): _VIEW,
+    ("POST", "/v1/incidents/{incident_id}/ack"): _OPERATE,
+    ("GET", "/v1/timeline"): _VIEW,
+    ("POST", "/ops/session"): _VIEW,
     ("DELETE", "/ops/session"): _OPEN,
     ("GET", "/ops"): _OPEN,
     ("GET", "/ops/assets/{name}"): _OPEN,
