@@ -97,6 +97,12 @@ PROOFS: Final = (
         ),
         module="tests.proofs.breakers",
     ),
+    Proof(
+        name="amplification",
+        says="At 100 % failure a hop adds a tenth of load, three hops a third; an overload ends within 30 s of its cause.",
+        covers=(*POLICIES, "tests/simulation/load.py", "tests/simulation/loop.py", "tests/proofs/amplification.py"),
+        module="tests.proofs.amplification",
+    ),
 )
 
 
