@@ -28,11 +28,11 @@ class GatewaySettings(ServiceSettings):
     """Requests being answered at a time at most; what finds no room is 503."""
     http_concurrency_adaptive: bool = True
     """Whether the limit follows the latency below that maximum; else it is the maximum."""
-    http_concurrency_min: int = Field(default=16, ge=1)
+    http_concurrency_min: int = Field(default=64, ge=1)
     """The adaptive limit never falls below."""
-    http_concurrency_start: int = Field(default=64, ge=1)
+    http_concurrency_start: int = Field(default=128, ge=1)
     """The adaptive limit of a process that knows no latency yet."""
-    http_latency_ratio_max: float = Field(default=1.5, ge=1)
+    http_latency_ratio_max: float = Field(default=2.0, ge=1)
     """The adaptive limit falls when most requests take so many times as long as unhindered."""
     http_ops_max: int = Field(default=32, ge=1)
     """Probes being answered at a time, beside the others."""
