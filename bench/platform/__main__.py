@@ -121,7 +121,7 @@ def main() -> None:
             _profile(platform, port, token, options.seconds)
             _without_readers(platform, targets, token, options.rounds, options.seconds)
             uvloop.run(_open(platform, targets, token, options.seconds))
-            _imports(targets, token, options.rounds, options.import_rows)
+            _imports(platform, targets, token, options.rounds, options.import_rows)
             _all_assigned(platform)
             if options.tryton:
                 with tryton.running(options.tryton, root / "tryton", server) as peer:
@@ -264,8 +264,11 @@ async def _notified(platform: Platform, posts: Result) -> list[float]:
     return sorted(1000 * (row["created_at"].timestamp() - sent[row["subject"].removeprefix("lead:")]) for row in rows)
 
 
-def _imports(targets: dict[str, int], token: str, rounds: int, rows: int) -> None:
-    """Rows a second of files of open leads, all routed: from the upload's start until the import is done."""
+def _imports(platform: Platform, targets: dict[str, int], token: str, rounds: int, rows: int) -> None:
+    """Rows a second of files of open leads, all routed: from the upload's start until the import is done.
+
+    What follows from ours, notices and scores, is waited for before the other's turn.
+    """
     rates: dict[str, list[float]] = {name: [] for name in targets}
     for round_ in range(rounds):
         for name, port in targets.items():
@@ -274,6 +277,7 @@ def _imports(targets: dict[str, int], token: str, rounds: int, rows: int) -> Non
                 f"导入{n},导入公司{n},{n},import\n" for n in range(first, first + rows)
             )
             rates[name].append(rows / _import(port, token, text, "default", rows))
+            eventually("the notices of the import", lambda: _caught_up(platform), within_s=180, every_s=0.5)
     ours, theirs = (statistics.median(rates[name]) for name in ("ours", "bare"))
     figure("import_assigned", ours, "rows/s", PEER, theirs)
 
