@@ -15,22 +15,24 @@ import asyncpg
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
-from breakwater.chassis.errors import DeadlineExceededError, InternalError, UnavailableError
+from breakwater.chassis.errors import InternalError, UnavailableError
 from breakwater.chassis.policies import error_of_policy
 from breakwater.chassis.sqlerrors import (
     DEPENDENCY,
     DRIVER_ERRORS,
+    TooLateError,
     UniqueViolationError,
     classify,
     connection_lost,
     translated,
 )
-from breakwater.resilience import Policy, PolicyError, current_deadline
+from breakwater.resilience import Deadline, Policy, PolicyError, current_deadline
 
 __all__ = ["Database", "PoolLimits", "Reader", "Transaction", "UniqueViolationError", "classify"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
+Statement: TypeAlias = Callable[[Connection, float], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,32 @@ _BEGIN_REPEATABLE = "BEGIN; SET LOCAL statement_timeout = {timeout_ms}; SET LOCA
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {timeout_ms}"
 
 # The server ends a statement by itself; we wait this much longer for a server that no longer does.
-_GRACE_S = 0.5
+_GRACE_S = 0.25
 _ROLLBACK_TIMEOUT_S = 1.0
+_ROLLBACK_TIMEOUT_S_MIN = 0.05
+
+
+class _Allowance:
+    """The time of one request's work: so much for a statement, and for all of them what is left of the deadline."""
+
+    def __init__(self, statement_s: float, deadline: Deadline | None) -> None:
+        self._statement_s = statement_s
+        self._deadline = deadline
+
+    def statement_s(self) -> float:
+        """For the next statement. Raises `TooLateError` where nothing is left: it is not started then."""
+        if self._deadline is None:
+            return self._statement_s
+        left_s = self._deadline.remaining_s()
+        if left_s <= 0:
+            raise TooLateError("The deadline passed before the database was asked.", dependency=DEPENDENCY)
+        return min(self._statement_s, left_s)
+
+    def rollback_s(self) -> float:
+        """For clearing up; past the deadline no caller waits for that."""
+        if self._deadline is None:
+            return _ROLLBACK_TIMEOUT_S
+        return max(_ROLLBACK_TIMEOUT_S_MIN, min(_ROLLBACK_TIMEOUT_S, self._deadline.remaining_s() + _GRACE_S))
 
 
 class Reader:
@@ -63,50 +89,58 @@ class Reader:
     Every method raises `UnavailableError` and its subclasses, and `UniqueViolationError`; see `chassis.sqlerrors`.
     """
 
-    def __init__(self, connection: Connection, timeout_s: float) -> None:
+    def __init__(self, connection: Connection, allowance: _Allowance) -> None:
         self._connection = connection
-        self._timeout_s = timeout_s
+        self._allowance = allowance
 
     async def fetch(self, sql: str, *args: Any) -> list[Record]:
         """All rows."""
-        return await self._run(lambda connection: connection.fetch(sql, *args, timeout=self._timeout_s))
+        return await self._run(lambda connection, timeout_s: connection.fetch(sql, *args, timeout=timeout_s))
 
     async def fetchrow(self, sql: str, *args: Any) -> Record | None:
         """The first row or None."""
-        return await self._run(lambda connection: connection.fetchrow(sql, *args, timeout=self._timeout_s))
+        return await self._run(lambda connection, timeout_s: connection.fetchrow(sql, *args, timeout=timeout_s))
 
     async def fetchval(self, sql: str, *args: Any) -> Any:
         """The first column of the first row or None."""
-        return await self._run(lambda connection: connection.fetchval(sql, *args, timeout=self._timeout_s))
+        return await self._run(lambda connection, timeout_s: connection.fetchval(sql, *args, timeout=timeout_s))
 
-    async def _run(self, statement: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, statement: Statement[T]) -> T:
+        timeout_s = self._allowance.statement_s() + _GRACE_S
         try:
-            return await statement(self._connection)
+            return await statement(self._connection, timeout_s)
         except DRIVER_ERRORS as error:
-            raise translated(error, lost=_gone(self._connection)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        if isinstance(error, TimeoutError):
+            # Not even the server's own time-out came: nothing on this connection is worth waiting for.
+            _terminate(self._connection)
+            return translated(error)
+        return translated(error, lost=_gone(self._connection))
 
 
 class Transaction(Reader):
     """One transaction, committed when its block ends, rolled back when it raises."""
 
-    def __init__(self, connection: Connection, timeout_s: float) -> None:
-        super().__init__(connection, timeout_s)
+    def __init__(self, connection: Connection, allowance: _Allowance) -> None:
+        super().__init__(connection, allowance)
         self._savepoints = itertools.count(1)
         self.announced: set[str] = set()
 
     async def execute(self, sql: str, *args: Any) -> str:
         """Runs a statement; returns its tag, such as `UPDATE 3`."""
-        return await self._run(lambda connection: connection.execute(sql, *args, timeout=self._timeout_s))
+        return await self._run(lambda connection, timeout_s: connection.execute(sql, *args, timeout=timeout_s))
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Runs a statement for each row, pipelined. `unnest` with arrays is faster still."""
-        await self._run(lambda connection: connection.executemany(sql, rows, timeout=self._timeout_s))
+        await self._run(lambda connection, timeout_s: connection.executemany(sql, rows, timeout=timeout_s))
 
     async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Writes many rows by COPY; returns how many."""
         tag = await self._run(
-            lambda connection: connection.copy_records_to_table(
-                table, columns=list(columns), records=rows, timeout=self._timeout_s
+            lambda connection, timeout_s: connection.copy_records_to_table(
+                table, columns=list(columns), records=rows, timeout=timeout_s
             )
         )
         return int(tag.rpartition(" ")[2])
@@ -131,8 +165,8 @@ class Transaction(Reader):
 
     async def stream(self, sql: str, *args: Any, chunk_rows: int = 500) -> AsyncIterator[list[Record]]:
         """The rows in chunks, by a server-side cursor: memory stays at one chunk."""
-        cursor = await self._run(lambda connection: connection.cursor(sql, *args, timeout=self._timeout_s))
-        while chunk := await self._run(lambda _: cursor.fetch(chunk_rows, timeout=self._timeout_s)):
+        cursor = await self._run(lambda connection, timeout_s: connection.cursor(sql, *args, timeout=timeout_s))
+        while chunk := await self._run(lambda _, timeout_s: cursor.fetch(chunk_rows, timeout=timeout_s)):
             yield chunk
 
     def announce(self, topic: str) -> None:
@@ -144,9 +178,9 @@ class _AutocommitReader(Reader):
     """Replaces a connection that turns out dead at its first statement: a lone read may be sent twice."""
 
     def __init__(
-        self, connection: Connection, timeout_s: float, replace: Callable[[Connection], Awaitable[Connection]]
+        self, connection: Connection, allowance: _Allowance, replace: Callable[[Connection], Awaitable[Connection]]
     ) -> None:
-        super().__init__(connection, timeout_s)
+        super().__init__(connection, allowance)
         self._replace = replace
         self._fresh = True
 
@@ -154,14 +188,14 @@ class _AutocommitReader(Reader):
     def connection(self) -> Connection:
         return self._connection
 
-    async def _run(self, statement: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, statement: Statement[T]) -> T:
         fresh, self._fresh = self._fresh, False
+        timeout_s = self._allowance.statement_s() + _GRACE_S
         try:
-            return await statement(self._connection)
+            return await statement(self._connection, timeout_s)
         except DRIVER_ERRORS as error:
-            lost = _gone(self._connection) or connection_lost(error)
-            if not (fresh and lost):
-                raise translated(error, lost=lost) from error
+            if not (fresh and (_gone(self._connection) or connection_lost(error))):
+                raise self._failed(error) from error
         self._connection = await self._replace(self._connection)
         return await super()._run(statement)
 
@@ -213,8 +247,8 @@ class Database:
         `long`, for work that waits for others: its beginning alone is timed. `durable=False`, for what is harmlessly done
         twice: its commit does not wait for the disk, and a crash of PostgreSQL may undo the last half second of it.
         """
-        async with self._admitted(answered_at_begin=long) as (timeout_s, begun):
-            async with self._begun(_BEGIN if durable else _BEGIN_REPEATABLE, timeout_s, begun) as tx:
+        async with self._admitted(answered_at_begin=long) as (allowance, begun):
+            async with self._begun(_BEGIN if durable else _BEGIN_REPEATABLE, allowance, begun) as tx:
                 yield tx
             for topic in tx.announced:
                 for callback in self._listeners.get(topic, ()):
@@ -224,16 +258,16 @@ class Database:
     async def snapshot(self) -> AsyncIterator[Transaction]:
         """A read-only transaction that sees one moment (repeatable read), however long it takes: for exports."""
         async with (
-            self._admitted(answered_at_begin=True) as (timeout_s, begun),
-            self._begun(_BEGIN_SNAPSHOT, timeout_s, begun) as tx,
+            self._admitted(answered_at_begin=True) as (allowance, begun),
+            self._begun(_BEGIN_SNAPSHOT, allowance, begun) as tx,
         ):
             yield tx
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Reader]:
         """Reads without a transaction, each statement seeing what is committed."""
-        async with self._admitted() as (timeout_s, _):
-            reader = _AutocommitReader(await self._acquire(timeout_s), timeout_s + _GRACE_S, self._replace)
+        async with self._admitted() as (allowance, _):
+            reader = _AutocommitReader(await self._acquire(allowance.statement_s()), allowance, self._replace)
             try:
                 yield reader
             finally:
@@ -258,36 +292,39 @@ class Database:
         return await self._acquire(self._limits.acquire_timeout_s)
 
     @asynccontextmanager
-    async def _admitted(self, *, answered_at_begin: bool = False) -> AsyncIterator[tuple[float, Callable[[], None]]]:
-        """Yields the seconds the work may take, and what to call when it has begun."""
+    async def _admitted(
+        self, *, answered_at_begin: bool = False
+    ) -> AsyncIterator[tuple[_Allowance, Callable[[], None]]]:
+        """Yields the time the work may take, and what to call when it has begun."""
+        deadline, statement_s = current_deadline.get(), self._limits.statement_timeout_s
         if self._policy is None:
-            yield self._timeout_s(), _nothing
+            yield _Allowance(statement_s, deadline), _nothing
             return
         try:
             async with self._policy.admit() as admission:
-                timeout_s = min(admission.timeout_s, self._limits.statement_timeout_s)
-                yield timeout_s, admission.answered if answered_at_begin else _nothing
+                allowance = _Allowance(min(admission.timeout_s, statement_s), deadline)
+                yield allowance, admission.answered if answered_at_begin else _nothing
         except PolicyError as error:
             raise error_of_policy(error) from error
 
     @asynccontextmanager
-    async def _begun(self, begin: str, timeout_s: float, begun: Callable[[], None]) -> AsyncIterator[Transaction]:
-        connection = await self._begin(begin.format(timeout_ms=_milliseconds(timeout_s)), timeout_s)
+    async def _begun(self, begin: str, allowance: _Allowance, begun: Callable[[], None]) -> AsyncIterator[Transaction]:
+        connection = await self._begin(begin, allowance)
         try:
             begun()
-            tx = Transaction(connection, timeout_s + _GRACE_S)
+            tx = Transaction(connection, allowance)
             yield tx
             await tx.commit()
         except BaseException:
-            await _roll_back(connection)
+            await _roll_back(connection, allowance.rollback_s())
             raise
         finally:
             await self._release(connection)
 
-    async def _begin(self, begin: str, timeout_s: float) -> Connection:
-        connection = await self._acquire(timeout_s)
+    async def _begin(self, begin: str, allowance: _Allowance) -> Connection:
+        connection = await self._acquire(allowance.statement_s())
         try:
-            await connection.execute(begin, timeout=timeout_s)
+            await _execute_begin(connection, begin, allowance)
         except DRIVER_ERRORS as error:
             if not (_gone(connection) or connection_lost(error)):
                 await self._abandon(connection)
@@ -300,7 +337,7 @@ class Database:
         # It died while idle and nothing was asked of it yet: nobody needs to know.
         connection = await self._replace(connection)
         try:
-            await connection.execute(begin, timeout=timeout_s)
+            await _execute_begin(connection, begin, allowance)
         except BaseException as error:
             await self._abandon(connection)
             raise (translated(error) if isinstance(error, DRIVER_ERRORS) else error) from error
@@ -325,19 +362,15 @@ class Database:
         _terminate(connection)
         await self._release(connection)
 
-    def _timeout_s(self) -> float:
-        deadline = current_deadline.get()
-        if deadline is None:
-            return self._limits.statement_timeout_s
-        remaining_s = deadline.remaining_s()
-        if remaining_s <= 0:
-            raise DeadlineExceededError("The deadline passed before the database was asked.", dependency=DEPENDENCY)
-        return min(remaining_s, self._limits.statement_timeout_s)
+
+async def _execute_begin(connection: Connection, begin: str, allowance: _Allowance) -> None:
+    timeout_s = allowance.statement_s()
+    await connection.execute(begin.format(timeout_ms=_milliseconds(timeout_s)), timeout=timeout_s)
 
 
-async def _roll_back(connection: Connection) -> None:
+async def _roll_back(connection: Connection, timeout_s: float) -> None:
     try:
-        await connection.execute("ROLLBACK", timeout=_ROLLBACK_TIMEOUT_S)
+        await connection.execute("ROLLBACK", timeout=timeout_s)
     except BaseException as error:
         # Its state is unknown: another request must not get it.
         _terminate(connection)

@@ -36,6 +36,10 @@ class UniqueViolationError(Exception):
         self.constraint = constraint
 
 
+class TooLateError(DeadlineExceededError):
+    """The deadline had passed before the statement: nothing was sent, and nothing is said of the database."""
+
+
 def connection_lost(error: BaseException) -> bool:
     """Whether the connection is gone: what was sent on it may or may not have happened."""
     return isinstance(error, _LOST) and not isinstance(error, TimeoutError)
@@ -65,6 +69,8 @@ def classify(error: BaseException) -> Outcome:
     """For the policy of `service -> postgres`: only what PostgreSQL failed to do counts against it."""
     if isinstance(error, DependencyAuthError) and error.dependency == DEPENDENCY:
         return Outcome.AUTH_REJECTED
+    if isinstance(error, TooLateError):
+        return Outcome.DEADLINE_EXCEEDED
     if isinstance(error, DeadlineExceededError) and error.dependency == DEPENDENCY:
         return Outcome.TIMEOUT
     if isinstance(error, UnavailableError) and error.dependency == DEPENDENCY:

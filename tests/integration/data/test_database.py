@@ -4,8 +4,11 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +22,8 @@ from breakwater.chassis.errors import (
 )
 from breakwater.local.postgres import PostgresServer
 from breakwater.resilience import Deadline, Policy, PolicySettings, current_deadline
+from tests.integration.data.conftest import OpenDatabase, Schema
+from tests.support.faultproxy import FaultProxy, Hang
 from tests.support.waiting import until
 
 ADD = "INSERT INTO effects (event_id) VALUES ($1)"
@@ -304,3 +309,40 @@ async def _in_a_read(db: Database) -> int:
     async with db.read() as reader:
         value: int = await reader.fetchval("SELECT 1 FROM pg_sleep(0.01)")
         return value
+
+
+async def test_the_statements_of_a_transaction_share_its_deadline(db: Database, schema: Schema) -> None:
+    """Each is in time by itself, together they are late: the commit is not started, and nothing is stored."""
+    token = current_deadline.set(Deadline.after(0.4))
+    try:
+        with pytest.raises(DeadlineExceededError):
+            async with db.transaction() as tx:
+                await tx.execute("INSERT INTO effects (event_id) VALUES ('late')")
+                await tx.execute("SELECT pg_sleep(0.3)")
+                await tx.execute("SELECT pg_sleep(0.3)")
+    finally:
+        current_deadline.reset(token)
+    assert await schema.as_admin("SELECT event_id FROM effects") == []
+
+
+@pytest.mark.parametrize("way", ["transaction", "read"])
+async def test_a_database_that_goes_silent_costs_no_more_than_the_deadline(
+    schema: Schema, open_database: OpenDatabase, way: str
+) -> None:
+    """Connections stay open and nothing comes: no caller waits for a rollback that nobody will answer."""
+    parts = urlsplit(schema.dsn)
+    async with FaultProxy(parts.hostname or "", parts.port or 0) as proxy, AsyncExitStack() as stack:
+        database = await open_database(replace(schema, dsn=schema.dsn.replace(f":{parts.port}/", f":{proxy.port}/")))
+        async with database.read() as reader:
+            await reader.fetchval("SELECT 1")
+        token = current_deadline.set(Deadline.after(0.3))
+        began_s = time.monotonic()
+        try:
+            with pytest.raises(DeadlineExceededError):
+                async with getattr(database, way)() as asked:
+                    await asked.fetchval("SELECT 1")
+                    await stack.enter_async_context(proxy.fault(Hang()))
+                    await asked.fetchval("SELECT 1")
+        finally:
+            current_deadline.reset(token)
+        assert time.monotonic() - began_s < 1.3, "deadline and grace; the rest is for a busy machine"
