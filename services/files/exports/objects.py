@@ -58,9 +58,22 @@ class ObjectStore:
     async def writing(self, key: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
         """An object that comes into being when the block ends, and not at all when it raises."""
         writer = obstore.open_writer_async(self._store, key, buffer_size=PART_BYTES, max_concurrency=UPLOADS_MAX)
+        part = bytearray()
+
+        async def send() -> None:
+            data = bytes(part)
+            part.clear()
+            await writer.write(data)
 
         async def write(data: bytes) -> None:
-            await self._ask(lambda: writer.write(data))
+            # A whole part at a time: what only fills a buffer would count as an answer of a store that is long gone.
+            part.extend(data)
+            if len(part) >= PART_BYTES:
+                await self._ask(send)
+
+        async def finish() -> None:
+            await send()
+            await writer.close()
 
         try:
             yield write
@@ -70,7 +83,7 @@ class ObjectStore:
             with suppress(BreakwaterError):
                 await self._ask(lambda: writer.__aexit__(*ended_by))
             raise
-        await self._ask(writer.close)
+        await self._ask(finish)
 
     async def read(self, key: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """`length` bytes from `offset`, in pieces of at most 1 MiB."""
