@@ -89,6 +89,10 @@ test-simulation: setup-dev ## seeded schedules of the policy layer
 capabilities: setup-dev ## write the tests' column of docs/capabilities.md
 	$(BIN)/python -m tests.support.capabilities
 
+.PHONY: fault-matrix
+fault-matrix: setup-dev ## write docs/fault-matrix.md from what the tests hold
+	$(BIN)/python -m tests.support.faultmatrix.document
+
 .PHONY: gate
 gate: setup-dev ## may this tree replace what is deployed? runs every service and asks it
 	$(BIN)/breakwater gate --env prod
