@@ -26,6 +26,7 @@ __all__ = ["MailClient", "MailLimits", "MailServer", "Receipt"]
 # Every server takes it; 8BITMIME is an extension.
 _SEVEN_BITS = SMTP_POLICY.clone(cte_type="7bit")
 _ADDRESS = re.compile(r"[^\s<>\x00-\x1f\x7f@]+@[^\s<>\x00-\x1f\x7f@]+")
+_COMMAND_S_MIN = 0.001
 _TRANSIENT = range(400, 500)
 # "Come again": the server is well. The other 4xx are faults of its own (RFC 5321, 4.2.3).
 _PUSHED_BACK = frozenset({421, 450, 452})
@@ -85,6 +86,21 @@ class _Batch:
 
     def receipt(self) -> Receipt:
         return Receipt(tuple(self.accepted), self.refused, tuple(self.left))
+
+
+class _Time:
+    """What is left of an attempt. Each command is given no more than that.
+
+    The policy cancels an attempt whose time is over, but `asyncio.wait_for`, which aiosmtplib waits by, loses a
+    cancellation that comes together with an answer (CPython issue 86296, before 3.12).
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._monotonic = asyncio.get_running_loop().time
+        self._ends_s = self._monotonic() + timeout_s
+
+    def left_s(self) -> float:
+        return max(_COMMAND_S_MIN, self._ends_s - self._monotonic())
 
 
 class MailClient:
@@ -159,15 +175,16 @@ class MailClient:
             raise errors.InvalidRequestError("A mail address is wrong.", errors=wrong)
 
     async def _converse(self, text: bytes, sender: str, batch: _Batch, timeout_s: float) -> None:
+        time = _Time(timeout_s)
         speaking = False
         smtp = None
         try:
-            smtp = await self._connected(timeout_s)
-            await smtp.mail(sender)
-            willing, postponed = await self._offered(smtp, batch)
+            smtp = await self._connected(time)
+            await smtp.mail(sender, timeout=time.left_s())
+            willing, postponed = await self._offered(smtp, batch, time)
             if willing:
                 speaking = True
-                await smtp.data(text)
+                await smtp.data(text, timeout=time.left_s())
                 speaking = False
                 batch.accepted += willing
                 batch.left = [each for each in batch.left if each not in willing]
@@ -195,7 +212,7 @@ class MailClient:
                 # Without QUIT: the answer is known, and a server that hangs now must not cost the caller a second.
                 smtp.close()
 
-    async def _connected(self, timeout_s: float) -> aiosmtplib.SMTP:
+    async def _connected(self, time: _Time) -> aiosmtplib.SMTP:
         server = self._server
         address = await self._egress.resolve(self.dependency, server.host, server.port)
         smtp = aiosmtplib.SMTP(
@@ -203,24 +220,32 @@ class MailClient:
             hostname=server.host if server.tls is not Tls.NONE else address,
             sock=await _socket_to(address, server.port),
             local_hostname=socket.gethostname(),
-            username=server.user,
-            password=server.password,
             use_tls=server.tls is Tls.IMPLICIT,
-            start_tls=server.tls is Tls.STARTTLS,
-            timeout=timeout_s,
+            start_tls=False,
+            timeout=time.left_s(),
         )
-        await smtp.connect()
+        try:
+            await smtp.connect()
+            smtp.timeout = time.left_s()
+            if server.tls is Tls.STARTTLS:
+                await smtp.starttls()
+            smtp.timeout = time.left_s()
+            if server.user is not None:
+                await smtp.login(server.user, server.password or "")
+        except BaseException:
+            smtp.close()
+            raise
         return smtp
 
     async def _offered(
-        self, smtp: aiosmtplib.SMTP, batch: _Batch
+        self, smtp: aiosmtplib.SMTP, batch: _Batch, time: _Time
     ) -> tuple[list[str], aiosmtplib.SMTPResponseException | None]:
         """Who may be sent to now, and the answer to the last of those who may not yet."""
         willing: list[str] = []
         postponed: aiosmtplib.SMTPResponseException | None = None
         for recipient in list(batch.left):
             try:
-                await smtp.rcpt(recipient)
+                await smtp.rcpt(recipient, timeout=time.left_s())
             except aiosmtplib.SMTPRecipientRefused as error:
                 if error.code in _TRANSIENT:
                     postponed = error

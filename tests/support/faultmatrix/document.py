@@ -38,8 +38,9 @@ In every cell:
 """
 
 EDGES_ARE = """\
-Deadline: what a caller of the test gives. Results: how many the circuit needs to judge. HTTP and SMTP edges are those of
-the chassis alone: no service has one yet.
+Deadline: what a caller of the test gives; an attempt's time where everything is answered. Results: how many the circuit
+needs to judge. Recovery: the open time, once more doubled where a first round of probes fails, and the probes. HTTP and
+SMTP edges are those of the chassis alone: no service has one yet.
 """
 
 

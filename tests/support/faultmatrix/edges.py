@@ -59,9 +59,17 @@ class Edge:
         return self.settings.slow_call_s + max(0.3, 0.2 * self.settings.slow_call_s)
 
     @property
+    def patience_s(self) -> float:
+        """What a caller gives where everything is expected to be answered: a disk may stall for a second."""
+        return max(self.settings.attempt_timeout_s, self.deadline_s)
+
+    @property
     def recovery_s(self) -> float:
-        """How soon after a fault the circuit is closed again: open time with its jitter, reconnect, probes."""
-        return round(self.settings.open_s * 1.1 + 1.0 + 2 * self.deadline_s, 1)
+        """How soon after a fault the circuit is closed again: open time, one failed round, reconnect, probes.
+
+        A round fails where the dependency is still slow from what the fault held back.
+        """
+        return round(3 * self.settings.open_s * 1.1 + 1.0 + 2 * self.deadline_s, 1)
 
 
 def edges() -> list[Edge]:
