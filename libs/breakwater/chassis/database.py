@@ -349,6 +349,8 @@ class Database:
                 return await self._pool.acquire()
         except TimeoutError as error:
             detail = "No database connection was free in time."
+            if timeout_s < self._limits.acquire_timeout_s:
+                raise TooLateError(detail, dependency=DEPENDENCY) from error
             raise UnavailableError(detail, code="pool_exhausted", dependency=DEPENDENCY) from error
         except DRIVER_ERRORS as error:
             raise translated(error) from error

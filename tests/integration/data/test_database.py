@@ -163,6 +163,88 @@ async def test_waiting_for_a_connection_is_bounded(schema: Any, open_database: A
     assert time.monotonic() - started_s < 1
 
 
+async def test_the_wait_for_a_connection_counts_against_the_deadline(schema: Any, open_database: Any) -> None:
+    """statement_timeout is what is left when the statement starts, not what there was before the wait."""
+    db = await open_database(schema, limits=PoolLimits(size_max=1, acquire_timeout_s=20.0))
+    shown: list[str] = []
+
+    async def wait_in_line() -> None:
+        current_deadline.set(Deadline.after(20.0))
+        async with db.transaction() as tx:
+            shown.append(await tx.fetchval("SHOW statement_timeout"))
+
+    async with db.transaction() as tx:
+        waiting = asyncio.create_task(wait_in_line())
+        await tx.fetchval("SELECT pg_sleep(1.5)")
+    await waiting
+    [timeout] = shown
+    # Whole seconds are shown as such.
+    assert timeout.endswith("ms")
+    assert int(timeout.removesuffix("ms")) < 18_700
+
+
+async def test_no_statement_starts_when_the_deadline_passed_in_line(schema: Any, open_database: Any) -> None:
+    """Whoever waits for a connection until nobody waits for the answer is told so at the deadline; nothing is sent."""
+    db = await open_database(schema, limits=PoolLimits(size_max=1, acquire_timeout_s=20.0))
+
+    async def write() -> None:
+        current_deadline.set(Deadline.after(0.2))
+        async with db.transaction() as tx:
+            await tx.execute(ADD, "late")
+
+    async def read() -> None:
+        current_deadline.set(Deadline.after(0.2))
+        async with db.read() as reader:
+            await reader.fetchval("SELECT nextval('effects_position_seq')")
+
+    async with db.transaction():
+        for late in await asyncio.gather(write(), read(), return_exceptions=True):
+            assert isinstance(late, DeadlineExceededError)
+            assert late.dependency == "postgres"
+    assert await event_ids(db) == []
+
+
+async def test_no_later_statement_of_a_transaction_starts_after_the_deadline(db: Database) -> None:
+    """Neither another statement nor the commit: what nobody waits for is rolled back."""
+    for late_statements in (1, 0):
+        deadline = Deadline.after(0.3)
+        current_deadline.set(deadline)
+        with pytest.raises(DeadlineExceededError):
+            async with db.transaction() as tx:
+                await tx.execute(ADD, "a")
+                await until("the deadline", lambda end=deadline: end.expired)
+                for _ in range(late_statements):
+                    await tx.execute(ADD, "b")
+        current_deadline.set(None)
+        assert await event_ids(db) == []
+
+
+async def test_the_deadline_ends_a_later_statement_and_a_lone_read_in_the_server(schema: Any, db: Database) -> None:
+    """Where statement_timeout cannot tell, the driver cancels: nothing of ours keeps running in the server."""
+
+    async def transaction() -> None:
+        async with db.transaction() as tx:
+            await tx.fetchval("SELECT pg_sleep(0.5)")
+            await tx.fetchval(HANG)
+
+    async def lone_read() -> None:
+        async with db.read() as reader:
+            await reader.fetchval(HANG)
+
+    for ask in (transaction, lone_read):
+        current_deadline.set(Deadline.after(0.8))
+        with pytest.raises(DeadlineExceededError):
+            await ask()
+        current_deadline.set(None)
+
+    async def none_left() -> bool:
+        sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(30)%'"
+        [row] = await schema.as_admin(sql + " AND pid <> pg_backend_pid()")
+        return int(row["n"]) == 0
+
+    await until("the statements have ended", none_left)
+
+
 async def test_a_connection_that_died_idle_is_noticed_by_nobody(schema: Any, db: Database) -> None:
     """The first statement after the pool's connections were killed succeeds, in a transaction and in a read."""
     for ask in (_in_a_transaction, _in_a_read):
