@@ -53,8 +53,8 @@ class Proof:
 POLICIES: Final = tuple(
     f"libs/breakwater/resilience/_{name}.py"
     for name in (
-        "breaker", "budget", "bulkhead", "clock", "deadline", "errors", "figures", "outcome", "override", "policy",
-        "registry", "retry", "settings", "snapshot", "timer", "window",
+        "admission", "breaker", "budget", "bulkhead", "chaos", "clock", "deadline", "errors", "fault", "figures",
+        "outcome", "override", "policy", "registry", "retry", "settings", "snapshot", "timer", "window",
     )
 )  # fmt: skip
 """The client side of the resilience library."""

@@ -364,3 +364,29 @@ def take_shadow_for_auto(swap: Swap) -> None:
         apply(self, override)
 
     swap(Policy, "apply", apply_strictly)
+
+
+# ---- reloads --------------------------------------------------------------------------------------------------------
+
+
+@planted
+def lend_leased_permits_again_after_a_reload(swap: Swap) -> None:
+    reconfigure = Breaker.reconfigure
+
+    def forget_probes(self: Breaker, settings: Any, window: Window) -> None:
+        reconfigure(self, settings, window)
+        self._probes = set()
+
+    swap(Breaker, "reconfigure", forget_probes)
+
+
+@planted
+def let_waiters_in_uncounted_after_a_reload(swap: Swap) -> None:
+    resize = Bulkhead.resize
+
+    def resize_uncounted(self: Bulkhead, limit: int, queue_max: int) -> None:
+        in_use = self.in_use
+        resize(self, limit, queue_max)
+        self.in_use = in_use
+
+    swap(Bulkhead, "resize", resize_uncounted)

@@ -1,6 +1,7 @@
 """One call of one caller, the dependency it meets, and what the model is told of both."""
 
 import asyncio
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +69,7 @@ DEADLINES_S: Final = (None, None, None, None, 0.05, 0.5, 1.0, 2.0)
 class Call:
     """One call of one caller through the policy of its replica."""
 
-    __slots__ = ("attempts", "cancelled", "deadline", "replica", "schedule", "stamp_s", "style", "task")
+    __slots__ = ("attempts", "cancelled", "context", "deadline", "replica", "schedule", "stamp_s", "style", "task")
 
     def __init__(self, schedule: "Schedule", caller: Caller, replica: Replica) -> None:
         self.schedule = schedule
@@ -79,7 +80,8 @@ class Call:
         self.stamp_s = replica.clock.monotonic()
         deadline_s = caller.deadline_s
         self.deadline = None if deadline_s is None else Deadline(self.stamp_s + deadline_s, replica.clock)
-        self.task = asyncio.Task(self.run(), loop=schedule.loop)
+        self.context = copy_context()
+        self.task = asyncio.Task(self.run(), loop=schedule.loop, context=self.context)
 
     async def run(self) -> None:
         replica, policy, style = self.replica, self.replica.policy, self.style
@@ -97,8 +99,7 @@ class Call:
         except CircuitOpenError:
             self.refused()
         except BulkheadFullError:
-            if self.attempts == 0 and self.spent_s() > replica.settings.queue_wait_s_max + 1e-6:
-                replica.fail("a refusal is not retried")
+            self.check_wait()
         except _EXPECTED:
             pass
         finally:
@@ -107,15 +108,27 @@ class Call:
                 if self.spent_s() > _CALL_S_MAX:
                     replica.fail("no call hangs")
 
+    def vanish(self) -> "asyncio.Task[None]":
+        """Ends without an answer, as its process does; the task must be kept, or it is reported as lost."""
+        self.task._log_destroy_pending = False
+        self.context.run(self.task.get_coro().close)
+        return self.task
+
     async def fallback(self, error: Exception) -> str:
         if isinstance(error, CircuitOpenError):
             self.refused()
         return "degraded"
 
     def refused(self) -> None:
-        if self.attempts == 0 and self.spent_s() > self.replica.settings.queue_wait_s_max + 1e-6:
-            self.replica.fail("a refusal is not retried")
+        self.check_wait()
         self.replica.refused()
+
+    def check_wait(self) -> None:
+        """What was refused, and was never at the dependency, has waited for a slot and for nothing else."""
+        replica = self.replica
+        waited = self.attempts == 0 and self.spent_s() > replica.settings.queue_wait_s_max + 1e-6
+        if waited and not replica.chaotic and self.stamp_s > replica.chaotic_until_s:
+            replica.fail("a refusal is not retried")
 
     def spent_s(self) -> float:
         return self.replica.clock.monotonic() - self.stamp_s
@@ -123,8 +136,8 @@ class Call:
     async def attempt(self, timeout_s: float) -> str:
         replica = self.replica
         waited = self.attempts > 0 or replica.clock.monotonic() > self.stamp_s
-        if waited and self.attempts == 0 and self.spent_s() > replica.settings.queue_wait_s_max + 1e-6:
-            replica.fail("a refusal is not retried")
+        if waited:
+            self.check_wait()
         self.attempts += 1
         deadline = self.deadline
         left_s = None if deadline is None else deadline.remaining_s()

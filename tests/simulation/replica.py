@@ -22,8 +22,7 @@ from tests.simulation.loop import LoopClock, SimulationLoop, Timer
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
 STATES: Final = (CLOSED, OPEN, HALF_OPEN)
-# What `chaos` injects are failures of the dependency, which a schedule has by itself.
-MODES: Final = (None, *(mode for mode in OverrideMode if mode is not OverrideMode.CHAOS))
+MODES: Final = (None, *OverrideMode)
 
 _NO_ATTEMPTS: Final = frozenset({OverrideMode.FORCED_OPEN, OverrideMode.FALLBACK})
 _NO_BULKHEAD: Final = frozenset({OverrideMode.SHADOW, OverrideMode.DISABLED})
@@ -38,13 +37,15 @@ _EPS: Final = 1e-6
 class Attempt:
     """One attempt at the dependency, and what admitted it."""
 
-    __slots__ = ("generation", "leased_until_s", "started_s", "ticketed", "timeout_s")
+    __slots__ = ("faulty", "generation", "leased_until_s", "started_s", "ticketed", "timeout_s")
 
     def __init__(self, generation: int, started_s: float, timeout_s: float) -> None:
         self.generation = generation
         self.started_s = started_s
         self.timeout_s = timeout_s
         self.ticketed = True
+        self.faulty = False
+        """Whether an injected fault may be around it, and hold its slot when it has left the dependency."""
         self.leased_until_s = 0.0
 
 
@@ -101,12 +102,19 @@ class Replica:
         """False where two things met in one moment and the rules allow either order; until the next generation."""
         self.judged = self.failed = self.slow = 0
         self.probes: list[Attempt] = []
+        self.round = settings.probes
         self.ending: Attempt | None = None
         self.expected: CircuitState | None = None
         self.exact_until_s = now_s + settings.window_s * 0.95
         # The bulkhead.
         self.running = 0
         self.unbounded = False
+        """Whether more attempts may run than there are slots: an override or a reload let them in."""
+        self.queue_most = settings.queue_max
+        # Injected faults: attempts that the dependency never sees, so that the model is not sure of results.
+        self.chaotic = False
+        self.chaotic_until_s = -1e9
+        self.faulty = 0
         # Overrides.
         self.forced: OverrideMode | None = None
         self.forced_until_s = now_s
@@ -127,6 +135,10 @@ class Replica:
 
     def paid_retry(self) -> None:
         self._time_earns()
+        if self.chaotic:
+            # It may as well be an injected fault that waits.
+            self.tokens_least = max(0.0, self.tokens_least - 1.0)
+            return
         if self.tokens_most < 1.0 - _EPS:
             self.fail("a retry is within the budget")
         self.tokens_most -= 1.0
@@ -146,10 +158,22 @@ class Replica:
         self.forced_changed_s = now_s
         if self.forced in _NO_BULKHEAD:
             self.unbounded = True
+        if self.forced is OverrideMode.CHAOS:
+            self.chaotic, self.exact = True, False
         self.registry.apply(self.settings.dependency, override)
 
     def mode(self, now_s: float) -> OverrideMode | None:
         return self.forced if now_s < self.forced_until_s else None
+
+    def reload(self, settings: PolicySettings) -> None:
+        """Other settings for what is under way: nothing of it is lost, and the state stays."""
+        state, probes = self.breaker.state, set(self.breaker._probes)
+        self.policy.reconfigure(settings)
+        if (self.breaker.state, self.breaker._probes) != (state, probes):
+            self.fail("a reload keeps state and permits")
+        self.settings = settings
+        self.exact, self.unbounded = False, True
+        self.queue_most = max(self.queue_most, settings.queue_max)
 
     def look(self) -> None:
         """Observing changes nothing, and tells the truth."""
@@ -164,7 +188,7 @@ class Replica:
             self.fail("the state shown is the one announced")
         if shown.forced is not self.mode(now_s):
             self.fail("the forced state shown is the one in force")
-        if shown.bulkhead.in_use != self.running:
+        if shown.bulkhead.in_use != self.running and not self.chaotic:
             self.fail("the slots shown are those in use")
 
     # ---- what the policy does ---------------------------------------------------------------------------------------
@@ -182,6 +206,8 @@ class Replica:
             # Only an admission moves an open circuit on, and never before its time.
             if now_s < self.since_s + self.settings.open_s - _EPS:
                 self.fail("an open circuit stays open for its time")
+        elif self.chaotic:
+            pass
         elif self.ending is None or self.ending.generation != self.generation:
             self.fail("a stale result changes nothing")
         elif self.exact and now_s < self.exact_until_s and self.expected is not new:
@@ -190,9 +216,10 @@ class Replica:
         self.state, self.state_index = new, STATES.index(new)
         self.since_s = now_s
         self.exact_until_s = now_s + self.settings.window_s * 0.95
-        self.exact, self.expected = True, None
+        self.exact, self.expected = not self.chaotic, None
         self.judged = self.failed = self.slow = 0
         self.probes = []
+        self.round = self.settings.probes
 
     def starts(self, timeout_s: float, limit_s: float, left_s: float | None, *, waited: bool) -> Attempt:
         """An attempt reached the dependency."""
@@ -204,7 +231,12 @@ class Replica:
         self.running += 1
         self.ending = None
         attempt = Attempt(self.generation, now_s, timeout_s)
-        if (waited or now_s == self.forced_changed_s) and self._override_just_changed(now_s):
+        if self.chaotic:
+            # Its faults may have taken some of its time already.
+            attempt.ticketed = self.exact = False
+            attempt.faulty = True
+            self.faulty += 1
+        elif (waited or now_s == self.forced_changed_s) and self._override_just_changed(now_s):
             # It passed the gate before the override changed, and its slot came after.
             self.exact = False
         else:
@@ -240,11 +272,12 @@ class Replica:
         leased = 0
         for probe in self.probes:
             leased += probe.leased_until_s > now_s
-        return self.settings.probes - leased - self.judged
+        return self.round - leased - self.judged
 
     def ends(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt left the dependency; what the circuit must do about it is known from here on."""
         self.running -= 1
+        self.faulty -= attempt.faulty
         self.ending = attempt
         if not attempt.ticketed or attempt.generation != self.generation:
             return
@@ -258,11 +291,11 @@ class Replica:
             if attempt.leased_until_s <= now_s or outcome is Outcome.OVERLOAD or outcome not in _JUDGED:
                 return
             self._count(outcome, latency_s)
-            if self.failed >= ceil(settings.probes * settings.error_rate_max) or self.slow >= ceil(
-                settings.probes * settings.slow_rate_max
+            if self.failed >= ceil(self.round * settings.error_rate_max) or self.slow >= ceil(
+                self.round * settings.slow_rate_max
             ):
                 self.expected = OPEN
-            elif self.judged == settings.probes:
+            elif self.judged == self.round:
                 self.expected = CLOSED
         elif outcome in _JUDGED:
             self._count(outcome, latency_s)
@@ -303,9 +336,12 @@ class Replica:
         now_s = self.clock.loop.now_s + self.clock.origin_s
         settings, bulkhead = self.settings, self.bulkhead
         if bulkhead.in_use != self.running:
-            self.fail("slots are held by attempts, one each")
-        if len(bulkhead._queue) > settings.queue_max:
+            self._check_slots(now_s)
+        elif self.chaotic and not self.faulty and not bulkhead._queue and self.mode(now_s) is not OverrideMode.CHAOS:
+            self.chaotic, self.chaotic_until_s = False, now_s
+        if len(bulkhead._queue) > self.queue_most:
             self.fail("the queue is bounded")
+        self.queue_most = max(settings.queue_max, len(bulkhead._queue))
         if self.unbounded and self.running <= settings.concurrency_max and self.mode(now_s) not in _NO_BULKHEAD:
             self.unbounded = False
         if self.state is HALF_OPEN and self.exact:
@@ -321,9 +357,14 @@ class Replica:
         if tokens > min(settings.retry_budget_tokens_max, most) + _EPS:
             self.fail("the budget holds what was earned")
 
+    def _check_slots(self, now_s: float) -> None:
+        """Only an injected fault holds a slot without an attempt at the dependency."""
+        if not self.chaotic or self.bulkhead.in_use < self.running:
+            self.fail("slots are held by attempts, one each")
+
     def _check_permits(self, now_s: float) -> None:
         held = 0
         for ticket in self.breaker._probes:
             held += ticket.expires_at_s > now_s
-        if held != self.settings.probes - self.judged - self.permits(now_s):
+        if held != self.round - self.judged - self.permits(now_s):
             self.fail("every permit has its probe")

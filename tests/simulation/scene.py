@@ -3,14 +3,14 @@
 from functools import cache
 from typing import Final
 
-from breakwater.resilience import PolicySettings
+from breakwater.resilience import Fault, FaultKind, PolicySettings
 
 EVENTS: Final = (
     "arrive", "rush", "answer", "failure", "timer", "backoff", "cancel", "lease", "time", "weather", "look", "override",
-    "crash", "clock",
+    "crash", "clock", "reload",
 )  # fmt: skip
-(ARRIVE, RUSH, ANSWER, FAILURE, TIMER, BACKOFF, CANCEL, LEASE, TIME, WEATHER, LOOK, OVERRIDE, CRASH, CLOCK) = range(
-    len(EVENTS)
+(ARRIVE, RUSH, ANSWER, FAILURE, TIMER, BACKOFF, CANCEL, LEASE, TIME, WEATHER, LOOK, OVERRIDE, CRASH, CLOCK, RELOAD) = (
+    range(len(EVENTS))
 )
 """`answer` and `failure` are the ends of attempts, `timer` is one of the policy's own (an attempt's time or
 a wait for a slot is over), `lease` the moment one ends, `time` a jump over many moments, `clock` a wall clock that is set."""
@@ -48,3 +48,16 @@ def settings_of(
         probes=probes,
         probe_lease_s=LEASE_S,
     )
+
+
+CHAOS: Final = (
+    Fault(kind=FaultKind.LATENCY, latency_p50_s=0.2, latency_p99_s=2.0),
+    Fault(kind=FaultKind.LATENCY, latency_p50_s=0.7, share=0.5),
+    Fault(kind=FaultKind.ERROR, code="UNAVAILABLE"),
+    Fault(kind=FaultKind.ERROR, code="UNAVAILABLE", share=0.3),
+    Fault(kind=FaultKind.HANG),
+    Fault(kind=FaultKind.RESET, share=0.5),
+    Fault(kind=FaultKind.SLOW_BODY, latency_p50_s=0.3),
+    Fault(kind=FaultKind.CREDENTIAL, share=0.5),
+)
+"""What `chaos` injects."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from breakwater.resilience import Outcome, Override
+from breakwater.resilience import Outcome, Override, OverrideMode, PolicySettings
 from tests.simulation.calls import DEADLINES_S, FAULTS, STYLES, Call, Caller
 from tests.simulation.loop import START, SimulationLoop, Timer
 from tests.simulation.replica import CLOSED, MODES, OPEN, STATES, Replica
@@ -16,6 +16,7 @@ from tests.simulation.scene import (
     BACKOFF,
     CALLERS_MIN,
     CANCEL,
+    CHAOS,
     CLOCK,
     CRASH,
     CROWD,
@@ -23,6 +24,7 @@ from tests.simulation.scene import (
     EVENTS_MIN,
     LOOK,
     OVERRIDE,
+    RELOAD,
     RUSH,
     TIME,
     TIMER,
@@ -59,18 +61,21 @@ class Schedule:
         """Calls, those of crashed processes too."""
         self.buried: list[asyncio.Task[None]] = []
         """Tasks of crashed processes; kept, so that none is reported as lost."""
-        below = self.below
-        self.settings = settings_of(
-            1 + below(4), 1 + below(6), below(5), calls_min := 2 + below(5), calls_min + 4 * below(3), 1 + below(4)
-        )
+        self.settings = self.drawn_settings()
         self.replicas = [self.process(number) for number in range(2 + (self.draw() < 0.3))]
         self.callers = [
-            Caller(number % len(self.replicas), STYLES[below(8)], DEADLINES_S[below(8)])
-            for number in range(CALLERS_MIN + below(9))
+            Caller(number % len(self.replicas), STYLES[self.below(8)], DEADLINES_S[self.below(8)])
+            for number in range(CALLERS_MIN + self.below(9))
         ]
 
     def below(self, limit: int) -> int:
         return int(self.draw() * limit)
+
+    def drawn_settings(self) -> PolicySettings:
+        below = self.below
+        return settings_of(
+            1 + below(4), 1 + below(6), below(5), calls_min := 2 + below(5), calls_min + 4 * below(3), 1 + below(4)
+        )
 
     def process(self, number: int) -> Replica:
         """A process that has just started; its monotonic clock counts from a moment of its own."""
@@ -155,7 +160,8 @@ class Schedule:
         if self.draw() < 0.7:
             ttl_s = (0.2, 0.5, 1.0, 4.0)[self.below(4)]
             mode = MODES[1 + self.below(_MODES - 1)]
-            override = Override(mode, "sim", "schedule", START + timedelta(seconds=self.loop.now_s + ttl_s))
+            fault = CHAOS[self.below(len(CHAOS))] if mode is OverrideMode.CHAOS else None
+            override = Override(mode, "sim", "schedule", START + timedelta(seconds=self.loop.now_s + ttl_s), fault)
         self.current = override
         for replica in self.replicas:
             delay_s = (0.0, 0.05, 0.5, 1.5)[self.below(4)]
@@ -164,15 +170,18 @@ class Schedule:
     def set_clock(self, _: Caller, replica: Replica) -> None:
         replica.clock.wall_offset_s = (-3600.0, -5.0, 0.0, 5.0, 3600.0)[self.below(5)]
 
+    def reload(self, _: Caller, replica: Replica) -> None:
+        replica.reload(self.drawn_settings())
+
     def crash(self, _: Caller, replica: Replica) -> None:
         """The process is gone with everything in it, and another takes its place."""
-        replica.alive = False
-        for call in replica.live:
-            call.task._log_destroy_pending = False
-            call.task.get_coro().close()
-            self.buried.append(call.task)
+        self.bury(replica)
         self.calls = [call for call in self.calls if call.replica is not replica]
         self.replicas[replica.number] = self.process(replica.number)
+
+    def bury(self, replica: Replica) -> None:
+        replica.alive = False
+        self.buried += [call.vanish() for call in replica.live]
 
     # ---- the run ----------------------------------------------------------------------------------------------------
 
@@ -182,6 +191,9 @@ class Schedule:
                 self.step()
             if self.violation is None:
                 self.drain()
+            if self.violation is not None:
+                for replica in self.replicas:
+                    self.bury(replica)
         if self.violation is None and self.loop.errors:
             self.fail(f"unexpected: {self.loop.errors[0]}")
         return self
@@ -280,5 +292,6 @@ _WEIGHTS: Final[dict[tuple[int, _Act], int]] = {
     (OVERRIDE, Schedule.operate): 5,
     (CLOCK, Schedule.set_clock): 2,
     (CRASH, Schedule.crash): 3,
+    (RELOAD, Schedule.reload): 3,
 }
 _DRAWN: Final = tuple(drawn for drawn, weight in _WEIGHTS.items() for _ in range(weight))
