@@ -103,6 +103,16 @@ PROOFS: Final = (
         covers=(*POLICIES, "tests/simulation/load.py", "tests/simulation/loop.py", "tests/proofs/amplification.py"),
         module="tests.proofs.amplification",
     ),
+    Proof(
+        name="rotation",
+        says="In 10,000 rotations of a key no valid token is refused where the overlap holds, and all others are flagged.",
+        covers=(
+            *(f"libs/breakwater/chassis/auth/{name}.py" for name in ("keys", "preparse", "rotation", "sign", "verify")),
+            "tests/simulation/rotation.py",
+            "tests/proofs/rotation.py",
+        ),
+        module="tests.proofs.rotation",
+    ),
 )
 
 

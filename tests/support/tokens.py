@@ -63,6 +63,6 @@ class Key:
         return path
 
 
-def write_jwks(path: Path, *keys: Key) -> Path:
-    path.write_text(json.dumps({"keys": [key.public for key in keys]}))
+def write_jwks(path: Path, *keys: Key, revoked: tuple[Key, ...] = ()) -> Path:
+    path.write_text(json.dumps({"keys": [key.public for key in keys], "revoked": [key.kid for key in revoked]}))
     return path

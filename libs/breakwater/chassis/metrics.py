@@ -61,6 +61,12 @@ JWKS_STALE = Gauge(
     ("source",),
     registry=REGISTRY,
 )
+JWKS_WITHDRAWN_EARLY = Gauge(
+    "breakwater_jwks_withdrawn_early",
+    "1 while a signing key is kept that the source withdrew before its tokens had ended.",
+    ("source",),
+    registry=REGISTRY,
+)
 BACKGROUND_FAILURES = Counter(
     "breakwater_background_failures_total",
     "Background tasks that failed and were restarted.",

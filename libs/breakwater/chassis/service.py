@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from breakwater.chassis import bus, database, logging, metrics, policies
-from breakwater.chassis.auth import KeySource, ServiceSigner, ServiceVerifier
+from breakwater.chassis.auth import KeySource, OverlapRule, ServiceSigner, ServiceVerifier
+from breakwater.chassis.auth.sign import TTL_S
+from breakwater.chassis.auth.verify import LEEWAY_S
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.channels import Channel
 from breakwater.chassis.clock import Clock, SystemClock
@@ -32,6 +34,8 @@ SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 T = TypeVar("T")
 Classify = Callable[[BaseException], Outcome]
 
+SERVICE_KEYS_RULE = OverlapRule(cache_s=60.0, token_s=TTL_S, skew_s=LEEWAY_S)
+"""How service keys rotate; a verifier looks twice in its cache life, so that one look may fail."""
 OPS = "ops"
 """The process that may read and override every other's edges."""
 RESTART_S = 0.5
@@ -100,7 +104,8 @@ class Service(Generic[SettingsT]):
             current_priority.set(Priority.OPS)
         logging.configure(name, settings.log_level, instance=self.instance)
         self.policies = policies.load(name, self._policies_file, clock=self.clock, classifiers=self._classifiers)
-        self.signer = self._signer()
+        keys = await self._service_keys()
+        self.signer = self._signer(keys)
         telemetry = Telemetry.start(
             name,
             otlp_endpoint=settings.otlp_endpoint,
@@ -118,8 +123,8 @@ class Service(Generic[SettingsT]):
         self.probes = Probes(settings.host, settings.metrics_port, ready=lambda: self._serving)
         await self.probes.start()
         self._stack.push_async_callback(self.probes.close)
-        if settings.service_jwks is not None:
-            await self._serve_grpc(settings.service_jwks)
+        if keys is not None:
+            self._serve_grpc(keys)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -309,15 +314,28 @@ class Service(Generic[SettingsT]):
             await self.clock.sleep(pause_s)
             pause_s = min(pause_s * 2, RESTART_S_MAX)
 
-    def _signer(self) -> ServiceSigner | None:
-        if self.settings.service_key_file is None:
+    async def _service_keys(self) -> KeySource | None:
+        if self.settings.service_jwks is None:
             return None
-        return ServiceSigner(self.settings.service_key_file, self.name, production=self._production, clock=self.clock)
-
-    async def _serve_grpc(self, jwks: str) -> None:
-        keys = KeySource(jwks, production=self._production, clock=self.clock)
+        keys = KeySource(
+            self.settings.service_jwks, production=self._production, clock=self.clock, rule=SERVICE_KEYS_RULE
+        )
         await keys.start()
         self.background("service-keys", keys.run)
+        return keys
+
+    def _signer(self, published: KeySource | None) -> ServiceSigner | None:
+        if self.settings.service_key_file is None:
+            return None
+        return ServiceSigner(
+            self.settings.service_key_file,
+            self.name,
+            production=self._production,
+            published=published,
+            clock=self.clock,
+        )
+
+    def _serve_grpc(self, keys: KeySource) -> None:
         self._server = Server(self.name, self.settings, ServiceVerifier(keys, self.name, clock=self.clock))
         edges = EdgeService(self._reporter, self._overrides)
         self.add_rpc(add_EdgeServiceServicer_to_server, edges, callers={OPS}, priority=Priority.OPS)

@@ -11,6 +11,7 @@ from breakwater.chassis.auth.keys import (
     new_private_jwk,
     public_jwk,
 )
+from breakwater.chassis.auth.rotation import OverlapRule, Rotation
 from breakwater.chassis.auth.sign import ServiceSigner
 from breakwater.chassis.auth.verify import CALLER_AUDIENCE, CallerVerifier, ServiceVerifier, Verifier
 
@@ -21,7 +22,9 @@ __all__ = [
     "DevelopmentKeyError",
     "KeySetError",
     "KeySource",
+    "OverlapRule",
     "Reason",
+    "Rotation",
     "ServiceSigner",
     "ServiceVerifier",
     "TokenRefusedError",

@@ -1,8 +1,9 @@
 """Public keys from a JWKS file or URL, and the making of private ones.
 
-Keys rotate with overlap: a new one is published before it signs. A token with an unknown `kid` makes the source look
-again, at most every few seconds. While the source is unreachable or publishes nonsense, the last good set stays in
-use and says so by a metric and the log.
+Keys rotate with overlap (`rotation`): a new one is published before it signs, and a source that is given the rule keeps
+a withdrawn key until its tokens have ended, with an alarm where it was withdrawn too early. A key named in the set's
+`revoked` is gone at once. A token with an unknown `kid` makes the source look again, at most every few seconds. While
+the source is unreachable or publishes nonsense, the last good set stays in use and says so by a metric and the log.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from breakwater.chassis import metrics
+from breakwater.chassis.auth.rotation import OverlapRule
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.settings import MisconfiguredError
@@ -104,6 +107,17 @@ def parse_key_set(content: bytes, *, production: bool) -> dict[str, PublicKey]:
     return keys
 
 
+def revoked_kids(content: bytes) -> frozenset[str]:
+    """The `kid`s that a JWKS revokes: `{"keys": [...], "revoked": ["kid", ...]}` (additional member, RFC 7517 5).
+
+    Raises `KeySetError` when it is no list of texts.
+    """
+    revoked = json.loads(content).get("revoked", [])
+    if not isinstance(revoked, list) or not all(isinstance(kid, str) for kid in revoked):
+        raise KeySetError("its revoked is not a list of key ids")
+    return frozenset(revoked)
+
+
 def _public_key(entry: Mapping[str, Any]) -> PublicKey:
     kid, owner = entry.get("kid"), entry.get("owner")
     if not isinstance(kid, str) or not kid or not isinstance(owner, str | None):
@@ -120,6 +134,7 @@ class KeySource:
     """The present key set of one JWKS file or http(s) URL.
 
     `start()` loads it and must be awaited once; `run()` looks again every `refresh_s` for as long as it is awaited.
+    With a `rule` it holds rotations to it; without one a withdrawn key is gone, as an issuer of others wants it.
     """
 
     def __init__(
@@ -128,6 +143,7 @@ class KeySource:
         *,
         production: bool,
         clock: Clock | None = None,
+        rule: OverlapRule | None = None,
         refresh_s: float = 30.0,
         unknown_key_refresh_s: float = 5.0,
         retry_s: float = 1.0,
@@ -135,14 +151,18 @@ class KeySource:
         self._source = source
         self._production = production
         self._clock = clock or SystemClock()
+        self._rule = rule
         self._refresh_s = refresh_s
         self._unknown_key_refresh_s = unknown_key_refresh_s
         self._retry_s = retry_s
         self._keys: dict[str, PublicKey] = {}
+        self._known_since_s: dict[str, float] = {}
+        self._kept_until_s: dict[str, float] = {}
         self._content = b""
         self._looked_at_s = -unknown_key_refresh_s
         self._looking: asyncio.Task[None] | None = None
         self._stale_gauge = metrics.JWKS_STALE.labels(source)
+        self._early_gauge = metrics.JWKS_WITHDRAWN_EARLY.labels(source)
         self.stale = False
         """Whether the source could not be used when it was last tried."""
         self.generation = 0
@@ -171,11 +191,21 @@ class KeySource:
 
         Waits `FIND_WAIT_S` at most: made-up names must not tie requests to a source that hangs.
         """
+        self._forget_withdrawn()
         key = self._keys.get(kid)
         if key is None and (self._is_looking or self._may_look):
             await asyncio.wait({self._look_again()}, timeout=FIND_WAIT_S)
             key = self._keys.get(kid)
         return key
+
+    def may_sign(self, kid: str) -> bool:
+        """Whether every verifier can know the key: it has been in the set for a cache life, or since the first look."""
+        since_s = self._known_since_s.get(kid, inf)
+        return self._rule is None or self._clock.monotonic() - since_s >= self._rule.cache_s
+
+    def is_good(self, kid: str) -> bool:
+        """Whether tokens of the key are accepted: it is in the set, or was withdrawn a short while ago."""
+        return kid in self._keys
 
     @property
     def _is_looking(self) -> bool:
@@ -197,18 +227,51 @@ class KeySource:
 
     async def _load(self) -> None:
         self._looked_at_s = self._clock.monotonic()
+        self._forget_withdrawn()
         try:
             content = await self._read()
-            keys = parse_key_set(content, production=self._production) if content != self._content else self._keys
+            if content != self._content:
+                self._take(parse_key_set(content, production=self._production), revoked_kids(content))
+                self._content = content
         except KeySetError as error:
             self._alarm(stale=True)
             _log.error("jwks_unusable", source=self._source, problem=str(error), keys_kept=len(self._keys))
             raise
         self._alarm(stale=False)
-        if content != self._content:
-            self._content, self._keys = content, keys
-            self.generation += 1
-            _log.info("jwks_loaded", source=self._source, kids=sorted(keys))
+
+    def _take(self, keys: dict[str, PublicKey], revoked: frozenset[str]) -> None:
+        keys = {kid: key for kid, key in keys.items() if kid not in revoked}
+        now_s = self._clock.monotonic()
+        if self._rule is not None:
+            withdrawn = self._keys.keys() - keys.keys() - revoked
+            self._kept_until_s = {kid: self._kept_until_s.get(kid, now_s + self._rule.kept_s) for kid in withdrawn}
+            early = sorted(kid for kid in withdrawn if self._is_early(self._keys[kid], keys, now_s, self._rule))
+            self._early_gauge.set(bool(early))
+            if early:
+                _log.error("key_withdrawn_early", source=self._source, kids=early, kept_s=self._rule.kept_s)
+        # What the first set holds may have been there for long.
+        first_seen_s = now_s if self._keys else -inf
+        self._known_since_s = {kid: self._known_since_s.get(kid, first_seen_s) for kid in keys}
+        self._keys = keys | {kid: self._keys[kid] for kid in self._kept_until_s}
+        self.generation += 1
+        _log.info("jwks_loaded", source=self._source, kids=sorted(keys), kept=sorted(self._kept_until_s))
+
+    def _is_early(self, key: PublicKey, keys: Mapping[str, PublicKey], now_s: float, rule: OverlapRule) -> bool:
+        """Whether no other key of the owner has been there for long enough. Seen from here, which may be a cache life late."""
+        others = [kid for kid, other in keys.items() if other.owner == key.owner]
+        longest_s = max((now_s - self._known_since_s[kid] for kid in others if kid in self._known_since_s), default=0.0)
+        return longest_s < rule.overlap_s - rule.cache_s
+
+    def _forget_withdrawn(self) -> None:
+        if not self._kept_until_s:
+            return
+        now_s = self._clock.monotonic()
+        over = [kid for kid, until_s in self._kept_until_s.items() if until_s <= now_s]
+        for kid in over:
+            del self._kept_until_s[kid], self._keys[kid]
+        self.generation += bool(over)
+        if not self._kept_until_s:
+            self._early_gauge.set(0)
 
     def _alarm(self, *, stale: bool) -> None:
         self.stale = stale

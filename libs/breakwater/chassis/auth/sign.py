@@ -10,7 +10,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 
-from breakwater.chassis.auth.keys import KeySetError, refuse_development_key
+from breakwater.chassis.auth.keys import KeySetError, KeySource, refuse_development_key
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.settings import SecretFileError, read_secret
@@ -29,7 +29,8 @@ _log = get_logger(__name__)
 class ServiceSigner:
     """Tokens that say which service calls: `iss = sub = service`, `aud` = the service called, valid `ttl_s` seconds.
 
-    The key file is read again at each renewal, so a rotated key is taken up without a restart.
+    The key file is read again at each renewal, so a rotated key is taken up without a restart: once `published`, the
+    key set the verifiers read, has held it for long enough, or the old key is good no more.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ServiceSigner:
         service: str,
         *,
         production: bool,
+        published: KeySource | None = None,
         clock: Clock | None = None,
         ttl_s: int = TTL_S,
         algorithm: str = ALGORITHM,
@@ -46,6 +48,7 @@ class ServiceSigner:
         self._key_file = key_file
         self._service = service
         self._production = production
+        self._published = published
         self._clock = clock or SystemClock()
         self._ttl_s = ttl_s
         self._algorithm = algorithm
@@ -80,9 +83,15 @@ class ServiceSigner:
 
     def _take_up_rotated_key(self) -> None:
         try:
-            self._kid, self._key = self._load()
+            kid, key = self._load()
         except (KeySetError, SecretFileError) as error:
             _log.error("service_key_unusable", file=str(self._key_file), problem=str(error), kept=self._kid)
+            return
+        published = self._published
+        if kid != self._kid and published is not None and published.is_good(self._kid) and not published.may_sign(kid):
+            _log.warning("service_key_waits", kid=kid, kept=self._kid)
+            return
+        self._kid, self._key = kid, key
 
     def _load(self) -> tuple[str, OKPKey]:
         try:
