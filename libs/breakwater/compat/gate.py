@@ -7,12 +7,12 @@ import asyncio
 import json
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from breakwater.compat import artifacts, emits, events, interface, plain_http, protos, replay, vectors, world
+from breakwater.compat import approvals, artifacts, emits, events, interface, plain_http, protos, replay, vectors, world
 from breakwater.compat.artifacts import ArtifactError, Release
 from breakwater.compat.candidate import Candidate, CandidateError, running
 from breakwater.compat.checks import auth, callers, http
@@ -30,6 +30,8 @@ from breakwater.local.topology import PROCESSES
 SERVICES = replay.SERVICES
 PROVIDER_OF = {process: service for service, processes in PROCESSES_OF.items() for process in processes}
 """The service a process belongs to."""
+Looked = tuple[list[CheckResult], Messages]
+"""What the proto dimension found, and the messages of the tree."""
 RUN_TIMEOUT_S = 180.0
 """A gate that hangs has failed."""
 
@@ -67,17 +69,35 @@ def run(root: Path, service: str, environment: str, place: World | None = None) 
     return asyncio.run(examine(root, service, environment, place))
 
 
-async def examine(root: Path, service: str, environment: str, place: World | None = None) -> Report:
-    """As `run`, within a running loop."""
+async def examine(
+    root: Path,
+    service: str,
+    environment: str,
+    place: World | None = None,
+    *,
+    looked: Looked | None = None,
+    whole: bool = True,
+) -> Report:
+    """As `run`, within a running loop.
+
+    `looked` spares buf where the protos are known to be those it was made of. Without `whole` the run ends with the first
+    thing found after the candidate was started: enough to block it.
+    """
     checks: list[CheckResult] = []
     try:
-        async with asyncio.timeout(RUN_TIMEOUT_S):
-            async for check in _checks(root, service, environment, place):
-                checks.append(check)  # noqa: PERF401 - what was found before a failure is kept
+        async with (
+            asyncio.timeout(RUN_TIMEOUT_S),
+            aclosing(_checks(root, service, environment, place, looked)) as found,
+        ):
+            async for check in found:
+                checks.append(check)
+                if not whole and check.running and Report(service, environment, tuple(checks)).exit_code() != 0:
+                    break
     except Exception as error:  # noqa: BLE001 - whatever it is that stops a gate, it blocks
         # A gate that cannot look has failed, which blocks as well (contract-gate.md: fail closed).
-        dimension = "start" if isinstance(error, CandidateError) else "gate"
-        finding = Finding(Verdict.GATE_FAILED, dimension, service, str(error) or type(error).__name__)
+        crashed = isinstance(error, CandidateError)
+        verdict, dimension = (Verdict.UNVERIFIED, "start") if crashed else (Verdict.GATE_FAILED, "gate")
+        finding = Finding(verdict, dimension, service, str(error) or type(error).__name__)
         checks.append(CheckResult("the gate itself", 0, (finding,)))
     return Report(service, environment, tuple(checks))
 
@@ -89,14 +109,16 @@ def junit(reports: Sequence[Report]) -> str:
     return ET.tostring(suites, encoding="unicode", xml_declaration=True)
 
 
-async def _checks(root: Path, service: str, environment: str, place: World | None) -> AsyncIterator[CheckResult]:
+async def _checks(
+    root: Path, service: str, environment: str, place: World | None, looked: Looked | None
+) -> AsyncGenerator[CheckResult, None]:
     contracts, lock = root / "contracts", root / "deploy" / "lock.yaml"
     deployment = Deployment({name: artifacts.deployed(contracts, lock, environment, name) for name in sorted(SERVICES)})
     for release in (each for releases in deployment.releases.values() for each in releases):
         _require_whole(release)
     async with AsyncExitStack() as stack:
         # buf and its images take a core of their own while servers start on the other.
-        looking = asyncio.create_task(asyncio.to_thread(look_at_protos, root, service, deployment))
+        looking = asyncio.create_task(asyncio.to_thread(look_at_protos, root, service, deployment, looked))
         stack.push_async_callback(asyncio.wait, [looking])
         if place is None:
             place = await stack.enter_async_context(world.opened())
@@ -105,11 +127,13 @@ async def _checks(root: Path, service: str, environment: str, place: World | Non
             yield check
         for process in PROCESSES_OF[service]:
             async for check in _process(place, root, service, process, deployment, messages):
-                yield check
+                yield replace(check, running=True)
 
 
-def look_at_protos(root: Path, service: str, deployment: Deployment) -> tuple[list[CheckResult], Messages]:
+def look_at_protos(root: Path, service: str, deployment: Deployment, looked: Looked | None = None) -> Looked:
     """The checks of the proto dimension, and the messages of the tree. Needs no candidate. Raises `RuntimeError`."""
+    if looked is not None:
+        return looked
     tree = root / "proto"
     checks = [proto_checks.lint(tree)]
     messages = Messages(protos.whole_image(tree))
@@ -142,14 +166,14 @@ async def _process(
         running(place, root, process, peers.addresses, settings=settings) as candidate,
     ):
         if process == service:
-            async for check in _provider(place, candidate, service, deployment, messages):
+            async for check in _provider(place, root, candidate, service, deployment, messages):
                 yield check
         async for check in _consumer(place, candidate, peers, service, deployment, messages):
             yield check
 
 
 async def _provider(
-    place: World, candidate: Candidate, service: str, deployment: Deployment, messages: Messages
+    place: World, root: Path, candidate: Candidate, service: str, deployment: Deployment, messages: Messages
 ) -> AsyncIterator[CheckResult]:
     """What others get from the candidate: accepted credentials, events, HTTP."""
     method = interface.probe_method(service, messages)
@@ -159,7 +183,8 @@ async def _provider(
     for release in releases:
         yield await auth.emissions_of(place, candidate, service, release.version, emitted)
         labelled = vectors.load(release.vectors)
-        yield await auth.vectors_of(place, candidate, service, release.version, method, labelled)
+        approved = approvals.of(root, service)
+        yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
     now = await events.published(place, candidate, service, messages)
     before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
     consumed = await events.consumed(place, candidate.process, max(len(each.consumes) for each in before.values()))

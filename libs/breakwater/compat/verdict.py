@@ -42,6 +42,8 @@ class CheckResult:
     name: str
     examined: int
     findings: tuple[Finding, ...] = ()
+    running: bool = False
+    """Whether the candidate ran for it."""
 
     def verdict(self) -> Verdict:
         """The worst finding; UNVERIFIED when nothing was examined (fail closed)."""

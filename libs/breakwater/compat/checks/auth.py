@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import grpc
@@ -31,11 +31,23 @@ class Deployed:
 
 
 async def vectors_of(
-    world: World, candidate: Candidate, service: str, version: str, method: str, vectors: Sequence[Vector]
+    world: World,
+    candidate: Candidate,
+    service: str,
+    version: str,
+    method: str,
+    vectors: Sequence[Vector],
+    approved: Collection[str] = (),
 ) -> CheckResult:
-    """The candidate against one deployed release's labels."""
+    """The candidate against one deployed release's labels; `approved` are credentials it may accept from now on."""
     outcomes = await replay.replay(world, candidate, service, method, vectors)
-    return CheckResult(f"auth vectors of {version}", len(outcomes), tuple(_findings(service, version, outcomes)))
+    surprising = [(each, label) for each, label in outcomes if not _is_approved(each, approved)]
+    return CheckResult(f"auth vectors of {version}", len(outcomes), tuple(_findings(service, version, surprising)))
+
+
+def _is_approved(each: Outcome, approved: Collection[str]) -> bool:
+    parts = each.recipe.name.split(" + ")
+    return each.outcome == ACCEPT and not must_reject(each.recipe) and any(part in approved for part in parts)
 
 
 def _findings(service: str, version: str, outcomes: Iterable[tuple[Outcome, str]]) -> list[Finding]:
