@@ -126,7 +126,9 @@ async def observe_events(
         raise CandidateError(f"{service} does not take in {', '.join(refused)}: {candidate.log_tail()}")
     rows = await events.rows_text(place, candidate, service)
     found = {
-        event_type: Consumed(stream, tuple(leaf.path for leaf in messages.sample(event_type)[1] if leaf.shown in rows))
+        event_type: Consumed(
+            stream, tuple(leaf.path for leaf in messages.sample(event_type)[1] if leaf.shown and leaf.shown in rows)
+        )
         for event_type, stream in consumed.items()
     }
     takes = {}

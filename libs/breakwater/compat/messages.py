@@ -18,7 +18,7 @@ STRUCT = "google.protobuf.Struct"
 _EPOCH = datetime(2031, 1, 1, tzinfo=UTC)
 _DEPTH_MAX = 4
 # Where a service checks what a text says, a sample must say something it takes.
-_PLAUSIBLE: dict[str, str] = {"dataset": "leads", "format": "xlsx", "fields": "name", "amount": "4711.25"}
+_PLAUSIBLE: dict[str, str] = {"dataset": "leads", "format": "xlsx", "fields": "name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +127,22 @@ def _fill_message(message: Any, field: FieldDescriptor, path: str, leaves: list[
 
 
 def _scalar(field: FieldDescriptor, path: str) -> tuple[Any, str]:
+    """A value, and how it shows; empty where it is not the field's own and so proves nothing."""
     number, kind = _number(path), field.cpp_type
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _text(path).encode(), _text(path)
     if kind == FieldDescriptor.CPPTYPE_STRING:
-        text = _PLAUSIBLE.get(field.name) or _text(path)
-        return text, text
+        text = f"{number}.25" if field.name == "amount" else _text(path)
+        plausible = _PLAUSIBLE.get(field.name)
+        return plausible or text, "" if plausible else text
     if field.enum_type is not None:
-        last = field.enum_type.values[-1]
-        return last.number, last.name.rpartition("_")[2].lower()
+        return field.enum_type.values[-1].number, ""
     if kind in {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}:
         return number + 0.5, f"{number}.5"
+    if kind == FieldDescriptor.CPPTYPE_BOOL:
+        return True, ""
     # A stage told as a number is one of two (5).
-    value: Any = {"stage": 2}.get(field.name, True if kind == FieldDescriptor.CPPTYPE_BOOL else number)
-    return value, str(value).lower()
+    return (2, "") if field.name == "stage" else (number, str(number))
 
 
 def _text(path: str) -> str:

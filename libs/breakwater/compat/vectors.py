@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import string
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 ACCEPT, REJECT = "accept", "reject"
 ELSEWHERE = ("x-jwt", "x-authorization", "proxy-authorization", "x-access-token", "cookie")
 """Where a token might be read instead: the fault the platform was founded on."""
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 EMITTED = "emitted"
 """The recipe of what the real client sends."""
 
@@ -42,6 +44,10 @@ class Recipe:
     """How often the credential is sent in one call."""
     raw_header: str = ""
     """The header's JSON text when no dict can say it, such as one with a doubled key."""
+    raw_claims: str = ""
+    """The claims' JSON text, likewise; `@iat` and `@exp` stand for good times."""
+    shape: str = ""
+    """How the three segments are spoilt: two, four, padded, loose bits, a foreign letter; empty: not at all."""
     transport: str = "grpc"
     """grpc, or http for the tokens of callers at the gateway."""
 
@@ -176,11 +182,43 @@ def _credential_edits(real: Recipe) -> Iterator[Recipe]:
     yield replace(real, name="scheme Token", scheme="Token")
     yield replace(real, name="no scheme", scheme="")
     yield replace(real, name="scheme Basic", scheme="Basic")
+    for shape in SHAPES:
+        yield replace(real, name=f"shape {shape}", shape=shape)
+    yield from _malformed(real)
     for key in ELSEWHERE:
         yield replace(real, name=f"in {key}", metadata_key=key, scheme="")
         yield replace(real, name=f"in {key} with a scheme", metadata_key=key)
 
 
+def _malformed(real: Recipe) -> Iterator[Recipe]:
+    """Members of the wrong type, too long, or given twice: not paired, for one is enough to refuse a token."""
+    for name, value in (
+        ("a number", 1),
+        ("very long", "k" * 300),
+        ("with a control character", "k\u0007k"),
+        ("empty", ""),
+    ):
+        yield replace(real, name=f"kid {name}", header=real.header | {"kid": value})
+        yield replace(real, name=f"typ {name}", header=real.header | {"typ": value})
+        yield replace(real, name=f"sub {name}", claims=real.claims | {"sub": value})
+    for claim in ("exp", "iat", "nbf"):
+        for name, wrong in (("a boolean", True), ("a text", "1"), ("negative", -1), ("a list", [1])):
+            yield replace(real, name=f"{claim} {name}", claims=real.claims | {claim: wrong})
+    yield replace(real, name="exp beyond reason", claims=real.claims | {"exp": 2**60})
+    yield replace(real, name="exp before iat", claims=real.claims | {"iat": {"now": 3}, "exp": {"now": 1}})
+    audience = real.claims["aud"]
+    for name, several in (("empty list", []), ("list with a number", [audience, 1]), ("list of many", [audience] * 17)):
+        yield replace(real, name=f"aud {name}", claims=real.claims | {"aud": several})
+    yield replace(real, name="aud a map", claims=real.claims | {"aud": {audience: True}})
+    text = json.dumps(real.claims | {"iat": "@iat", "exp": "@exp"}).replace('"@iat"', "@iat").replace('"@exp"', "@exp")
+    yield replace(real, name="aud given twice", raw_claims=text[:-1] + f',"aud":"{audience}"}}')
+    yield replace(real, name="a claim not a number", raw_claims=text[:-1] + ',"x":NaN}')
+    yield replace(real, name="claims a list", raw_claims=f"[{text}]")
+    yield replace(real, name="claims no JSON", raw_claims=text[:-1])
+    yield replace(real, name="header a list", raw_header="[1]")
+
+
+SHAPES = ("two segments", "four segments", "padded", "loose bits", "a foreign letter")
 # Whatever a release's verifier said: these are never accepted. Labels taken from a release would freeze its mistakes.
 MUST_REJECT = frozenset({
     "alg HS256 signed with the public key", "alg given twice", "alg missing", "alg ES256",
@@ -189,6 +227,9 @@ MUST_REJECT = frozenset({
     "exp missing", "exp as text", "aud missing", "aud another service", "iss missing", "iss foreign", "iss an integer",
     "sub missing", "sub an integer", "foreign key under a known kid", "foreign key", "signature tampered",
     "signature empty", "claims changed after signing", "sent twice", "not sent", "role unknown", "role missing",
+    "kid a number", "sub a number", "exp a boolean", "exp a text", "iat a text", "nbf a text", "exp before iat",
+    "aud empty list", "aud a map", "aud given twice", "claims a list", "claims no JSON", "header a list",
+    "shape two segments", "shape four segments",
 })  # fmt: skip
 
 
@@ -203,7 +244,10 @@ def mint(recipe: Recipe, keys: Keys, now_s: float) -> str:
     header = {name: _resolve(value, keys, now_s) for name, value in recipe.header.items()}
     claims = {name: _resolve(value, keys, now_s) for name, value in recipe.claims.items()}
     head_text = recipe.raw_header.replace("$current", keys.kid("current")) or json.dumps(header, separators=(",", ":"))
-    head, body = _b64(head_text.encode()), _b64(json.dumps(claims, separators=(",", ":")).encode())
+    body_text = json.dumps(claims, separators=(",", ":"))
+    if recipe.raw_claims:
+        body_text = recipe.raw_claims.replace("@iat", str(int(now_s))).replace("@exp", str(int(now_s) + 300))
+    head, body = _b64(head_text.encode()), _b64(body_text.encode())
     signed = f"{head}.{body}".encode()
     match recipe.signature:
         case "ed25519":
@@ -220,7 +264,23 @@ def mint(recipe: Recipe, keys: Keys, now_s: float) -> str:
             body = _b64(json.dumps(claims | {"sub": "somebody-else"}, separators=(",", ":")).encode())
         case other:
             raise ValueError(f"unknown signature {other!r}")
-    return f"{head}.{body}.{_b64(signature)}"
+    return _shaped(f"{head}.{body}.{_b64(signature)}", recipe.shape)
+
+
+def _shaped(token: str, shape: str) -> str:
+    match shape:
+        case "two segments":
+            return token.rpartition(".")[0]
+        case "four segments":
+            return f"{token}.e30"
+        case "padded":
+            return f"{token}=="
+        case "loose bits":
+            # 64 bytes leave four bits of the last letter unused.
+            return token[:-1] + _LETTERS[_LETTERS.index(token[-1]) ^ 1]
+        case "a foreign letter":
+            return f"{token[:-1]}!"
+    return token
 
 
 def metadata(recipe: Recipe, keys: Keys, now_s: float) -> tuple[tuple[str, str], ...]:

@@ -122,7 +122,7 @@ async def taken_in(
 
 def _lost(messages: Messages, old: Consumed, event_type: str, rows: str) -> list[str]:
     shown = {leaf.path: leaf.shown for leaf in messages.sample(event_type)[1]}
-    return [path for path in old.uses if path in shown and shown[path] not in rows]
+    return [path for path in old.uses if shown.get(path) and shown[path] not in rows]
 
 
 async def _edits(

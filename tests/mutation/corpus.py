@@ -1,0 +1,180 @@
+"""Plants mutants one by one, runs the gate over each for real, and judges the verdict by the mutant's own label."""
+
+import asyncio
+import itertools
+import multiprocessing
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from breakwater.compat import artifacts, candidate, gate, interface, peers, replay, world
+from breakwater.compat.vectors import Recipe
+from breakwater.compat.world import World
+from breakwater.local.topology import PROCESSES
+from tests.mutation import auth, compatible, events, http, protos
+from tests.mutation.mutant import Mutant, base, planted
+
+DIMENSIONS = {"proto": protos.mutants, "auth": auth.mutants, "http": http.mutants, "events": events.mutants}
+ENVIRONMENT = "prod"
+DIFFERENTIAL_CREDENTIALS = 2_000
+"""Credentials beyond those of the gate that a survivor and the original must treat alike to be called equivalent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the gate said of one mutant."""
+
+    mutant: str
+    dimension: str
+    compatible: bool
+    exit_code: int
+    verdict: str
+    line: str
+    named: bool
+    """Whether the first line names the dimension and a consumer of the label."""
+    took_s: float
+    equivalent: bool = False
+    """Not blocked, and shown to do the same by a differential run."""
+
+
+def sampled(seed: int, counts: dict[str, int]) -> list[Mutant]:
+    """A seeded choice: so many of each dimension, and of `compatible`, whose null mutants are always there."""
+    chosen: list[Mutant] = []
+    for dimension, count in counts.items():
+        chooser = random.Random(f"{seed} {dimension}")
+        every = list(compatible.mutants() if dimension == "compatible" else DIMENSIONS[dimension]())
+        nulls = [mutant for mutant in every if mutant.compatible and not mutant.edits]
+        rest = [mutant for mutant in every if mutant not in nulls]
+        chosen += [*nulls, *chooser.sample(rest, min(len(rest), count - len(nulls)))]
+    return chosen
+
+
+def run(mutants: Sequence[Mutant], workers: int, note: Callable[[Outcome], None]) -> list[Outcome]:
+    """All mutants, in any order, by worker processes that each have a world of their own."""
+    context = multiprocessing.get_context("spawn")
+    results: Any = context.Queue()
+    place = Path(tempfile.mkdtemp(prefix="breakwater-corpus-"))
+    try:
+        original = base(place / "base")
+        parts = [list(mutants[index::workers]) for index in range(workers)]
+        processes = [
+            context.Process(target=_work, args=(original, place / str(index), part, results))
+            for index, part in enumerate(parts)
+        ]
+        for process in processes:
+            process.start()
+        return list(_gathered(results, len(mutants), processes, note))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _gathered(results: Any, count: int, processes: Sequence[Any], note: Callable[[Outcome], None]) -> Iterator[Outcome]:
+    done = 0
+    while done < count:
+        outcome = results.get(timeout=600)
+        if isinstance(outcome, str):
+            raise RuntimeError(f"a worker ended: {outcome}")
+        done += 1
+        note(outcome)
+        yield outcome
+    for process in processes:
+        process.join(30)
+
+
+def _work(original: Path, place: Path, mutants: Sequence[Mutant], results: Any) -> None:
+    try:
+        asyncio.run(_examine_all(original, place, mutants, results.put))
+    except BaseException as error:  # noqa: BLE001 - the parent waits for a word
+        results.put(f"{type(error).__name__}: {error}")
+
+
+async def _examine_all(original: Path, place: Path, mutants: Iterable[Mutant], note: Callable[[Outcome], None]) -> None:
+    looked: dict[str, gate.Looked] = {}
+    async with world.opened() as opened:
+        for number, mutant in enumerate(mutants):
+            tree = place / str(number)
+            try:
+                note(await _examined(opened, original, tree, mutant, looked))
+            finally:
+                shutil.rmtree(tree, ignore_errors=True)
+
+
+async def _examined(
+    opened: World, original: Path, tree: Path, mutant: Mutant, looked: dict[str, gate.Looked]
+) -> Outcome:
+    planted(original, tree, mutant)
+    if mutant.service not in looked:
+        looked[mutant.service] = gate.look_at_protos(original, mutant.service, _deployment(original))
+    began_s = time.monotonic()
+    report = await gate.examine(
+        tree, mutant.service, ENVIRONMENT, opened,
+        looked=None if mutant.touches_protos else looked[mutant.service], whole=mutant.compatible,
+    )  # fmt: skip
+    took_s = time.monotonic() - began_s
+    line = report.first_line()
+    said = line.partition(f"-> {ENVIRONMENT}. ")[2]
+    named = said.split(":")[0].endswith(f" {mutant.dimension}") and any(each in said for each in mutant.consumers)
+    outcome = Outcome(
+        mutant.name, mutant.dimension, mutant.compatible, report.exit_code(), str(report.verdict()), line, named, took_s
+    )
+    if mutant.dimension == "auth" and not mutant.compatible and outcome.exit_code == 0:
+        return replace(outcome, equivalent=await alike(opened, original, tree, mutant.service))
+    return outcome
+
+
+def _deployment(root: Path) -> gate.Deployment:
+    lock = root / "deploy/lock.yaml"
+    return gate.Deployment(
+        {name: artifacts.deployed(root / "contracts", lock, ENVIRONMENT, name) for name in sorted(gate.SERVICES)}
+    )
+
+
+async def alike(opened: World, original: Path, tree: Path, service: str) -> bool:
+    """Whether the mutant and the original answer thousands of other credentials the same."""
+    chooser = random.Random(service)
+    singles = [
+        recipe for recipe in replay.recipes_for(service) if " + " not in recipe.name and recipe.transport == "grpc"
+    ]
+    recipes = [_mixed(chooser.sample(singles, 3)) for _ in range(DIFFERENTIAL_CREDENTIALS)]
+    answers = []
+    messages = gate.look_at_protos(original, service, _deployment(original))[1]
+    for code in (original, tree):
+        others = [name for name in PROCESSES if name != service]
+        settings = {"ENVIRONMENT": "production"}
+        async with peers.standing_in(others) as stand_ins, candidate.running(
+            opened, code, service, stand_ins.addresses, settings=settings
+        ) as running:  # fmt: skip
+            method = interface.probe_method(service, messages)
+            outcomes = await replay.play(opened, running, service, method, recipes)
+            answers.append([each.outcome for each in outcomes])
+    return answers[0] == answers[1]
+
+
+def _mixed(recipes: Sequence[Recipe]) -> Recipe:
+    """The head of one, the claims of another, the rest of a third."""
+    head, claims, rest = recipes
+    return replace(rest, name=" + ".join(each.name for each in recipes), header=head.header, claims=claims.claims)
+
+
+def table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:
+    """The kill table: by dimension, how many, blocked, equivalent, named right."""
+    rows: dict[str, dict[str, int]] = {}
+    for dimension, group in itertools.groupby(sorted(outcomes, key=_row), key=_row):
+        every = list(group)
+        blocked = [each for each in every if each.exit_code != 0]
+        rows[dimension] = {
+            "mutants": len(every),
+            "blocked": len(blocked),
+            "equivalent": sum(each.equivalent for each in every),
+            "named": sum(each.named for each in blocked),
+        }
+    return rows
+
+
+def _row(outcome: Outcome) -> str:
+    return "compatible" if outcome.compatible else outcome.dimension
