@@ -35,9 +35,9 @@ def _compatible(said: str, service: str, edits: dict[str, str]) -> Mutant:
 
 def _added() -> Iterator[Mutant]:
     """A field in each message, an RPC in each service, a value in each enum, a message in each file."""
-    for name, (service, _) in FILES.items():
-        if service == "gateway":
-            service = "files"
+    for name, (owner, _) in FILES.items():
+        # The gateway's own events are checked through files, which takes some of them in: a run of a third the length.
+        service = "files" if owner == "gateway" else owner
         source = Source.of(f"proto/breakwater/{name}.proto")
         for message in re.findall(r"^message (\w+) \{$", source.text, re.MULTILINE):
             head = f"message {message} {{\n"
@@ -80,7 +80,7 @@ def _refactored() -> Iterator[Mutant]:
                 or f"{local}=" in text
                 or f'"{local}"' in text
             )
-            if not taken and "global" not in text:
+            if not taken:
                 turn += 1
                 renamed = re.sub(rf"(?<![\w.\"']){local}(?![\w\"'])", f"{local}_here", text)
                 yield _compatible(f"{local} of {function.name} renamed", service, source.replaced(text, renamed))

@@ -78,7 +78,7 @@ def _gathered(results: Any, count: int, processes: Sequence[Any], note: Callable
     while done < count:
         outcome = results.get(timeout=600)
         if isinstance(outcome, str):
-            raise RuntimeError(f"a worker ended: {outcome}")
+            raise RuntimeError(f"a worker ended: {outcome}")  # noqa: TRY004 - it is no type that is wrong
         done += 1
         note(outcome)
         yield outcome

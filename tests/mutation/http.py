@@ -113,7 +113,8 @@ def _edge() -> Iterator[tuple[str, dict[str, str]]]:
         "tokens are not asked for",
         edge.replaced(
             'call.actor = await self._verifier.verify(bearer(call.header("authorization")))',
-            'call.actor = __import__("breakwater.chassis.identity", fromlist=["Actor"]).Actor("gate", next(iter(route.access.roles)), __import__("breakwater.chassis.identity", fromlist=["Scope"]).Scope.ALL)',
+            "from breakwater.chassis.identity import Actor, Scope\n"
+            '            call.actor = Actor("gate", next(iter(route.access.roles)), Scope.ALL)',
         ),
     )
     yield "roles are not looked at", edge.replaced("if call.actor.role not in route.access.roles:", "if False:")
@@ -122,7 +123,8 @@ def _edge() -> Iterator[tuple[str, dict[str, str]]]:
         "refusals are 403",
         edge.replaced(
             "        if not route.access.open:\n",
-            '        if not route.access.open and not call.header("authorization"):\n            raise PermissionDeniedError("no")\n        if not route.access.open:\n',
+            '        if not route.access.open and not call.header("authorization"):\n'
+            '            raise PermissionDeniedError("no")\n        if not route.access.open:\n',
         ),
     )
     yield "another security scheme", openapi.replaced('"scheme": "bearer"', '"scheme": "basic"')

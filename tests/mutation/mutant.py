@@ -109,7 +109,7 @@ def _make_stubs(place: Path, paths: list[str]) -> None:
     arguments = [
         "",
         f"-I{place / 'proto'}",
-        f"-I{Path(_proto.__file__ or '').parent if _proto.__file__ else next(iter(_proto.__path__))}",
+        f"-I{next(iter(_proto.__path__))}",
     ]
     arguments += [
         f"--python_out={place / 'libs'}",

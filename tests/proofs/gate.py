@@ -4,8 +4,10 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from breakwater.compat import candidate, emits, events, peers, world
@@ -15,7 +17,7 @@ from breakwater.compat.protos import whole_image
 from breakwater.local.topology import PROCESSES
 from tests.mutation import corpus
 from tests.mutation.corpus import Outcome
-from tests.mutation.mutant import Mutant
+from tests.mutation.mutant import Mutant, base, planted
 from tests.proofs.register import ROOT, Effort, Findings, Progress
 
 CORPUS: Final = {"proto": 125, "auth": 120, "http": 44, "events": 60, "compatible": 112}
@@ -111,11 +113,6 @@ def _outage(findings: Findings) -> dict[str, Any]:
 
 def _cold(mutant: Mutant) -> tuple[int, str, float]:
     """The command itself over a tree with the mutant, as CI runs it."""
-    import tempfile  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
-
-    from tests.mutation.mutant import base, planted  # noqa: PLC0415
-
     with tempfile.TemporaryDirectory(prefix="breakwater-outage-") as folder:
         tree = planted(base(Path(folder) / "base"), Path(folder) / "tree", mutant)
         began_s = time.monotonic()
@@ -135,7 +132,7 @@ def without_network() -> list[str]:
 
 
 def _gate(arguments: list[str], prefix: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
-    command = [*prefix, os.path.join(os.path.dirname(sys.executable), "breakwater"), "gate", "--candidate", "files"]
+    command = [*prefix, str(Path(sys.executable).with_name("breakwater")), "gate", "--candidate", "files"]
     return subprocess.run(
         [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S
     )
