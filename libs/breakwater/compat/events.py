@@ -23,7 +23,7 @@ CONSUMERS_TIMEOUT_S = 6.0
 """A consumer that found no stream looks again after 2 s at most."""
 PUBLISH_TIMEOUT_S = 4.0
 """The relay looks every second for what others stored."""
-TAKE_TIMEOUT_S = 8.0
+TAKE_TIMEOUT_S = 15.0
 """How long an event that should be taken in may take."""
 SETTLE_S = 3.0
 """Where nothing is known yet of what should be."""

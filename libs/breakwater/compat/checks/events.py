@@ -142,6 +142,9 @@ async def _edits(
         party, event = first
         plain = Event(event.subject, {k: v for k, v in event.headers.items() if k != "traceparent"}, event.body)
         now = await try_edits(world, candidate, service, plain, labels)
+        if now != labels:
+            # Looked at again: a machine that stood still must not become a verdict.
+            now = await try_edits(world, candidate, service, plain, labels)
         examined += len(now)
         refused = [name for name, label in labels.items() if label == ACCEPT and now.get(name) == REJECT]
         loosened = [name for name, label in labels.items() if label == REJECT and now.get(name) == ACCEPT]
