@@ -85,6 +85,7 @@ class Call:
 
     async def run(self) -> None:
         replica, policy, style = self.replica, self.replica.policy, self.style
+        replica.admitted()
         try:
             if style == STREAMING:
                 async with policy.admit(deadline=self.deadline) as admission:

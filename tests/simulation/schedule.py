@@ -111,7 +111,6 @@ class Schedule:
     # ---- what may happen --------------------------------------------------------------------------------------------
 
     def arrive(self, caller: Caller, replica: Replica) -> None:
-        replica.admitted()
         self.started += 1
         call = Call(self, caller, replica)
         replica.live[call] = None
