@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -53,6 +54,9 @@ def main() -> None:
     effort = Effort(
         seed=arguments.seed, minutes=arguments.minutes, schedules=arguments.schedules, workers=arguments.workers
     )
+    # Stopped, it records what it has: Ctrl-C also where a shell started it in the background, and TERM.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
     proofs = PROOFS if arguments.name == "all" else (proof_of(arguments.name),)
     held = [run(proof, effort) for proof in proofs]
     sys.exit(not all(held))
