@@ -67,6 +67,12 @@ JWKS_WITHDRAWN_EARLY = Gauge(
     ("source",),
     registry=REGISTRY,
 )
+BUS_REQUESTS_LATE = Counter(
+    "breakwater_bus_requests_late_total",
+    "Requests over NATS whose deadline had passed when they came: not begun.",
+    ("service",),
+    registry=REGISTRY,
+)
 BACKGROUND_FAILURES = Counter(
     "breakwater_background_failures_total",
     "Background tasks that failed and were restarted.",
