@@ -112,8 +112,8 @@ proof-%: setup-dev ## one long proof; as long as MINUTES= or SCHEDULES= say, fro
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
-.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets
-bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-sheets ## every benchmark
+.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-sheets
+bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-sheets ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
 	$(BIN)/python -m bench.platform $(if $(TRYTON),--tryton .venv-tryton/bin)
@@ -129,6 +129,8 @@ bench-outbox: setup-dev ## outbox -> JetStream -> inbox
 	$(BIN)/python -m bench.outbox
 bench-import: setup-dev ## rows of an import, assigned, without the way through the gateway
 	$(BIN)/python -m bench.import_rows
+bench-overload: setup-dev ## three times a server's capacity: goodput, latency, priorities, what starts late; beside no limit
+	$(BIN)/python -m bench.overload
 bench-sheets: setup-dev ## rows a second of the spreadsheet writers, beside XlsxWriter
 	$(BIN)/python -m bench.sheets
 

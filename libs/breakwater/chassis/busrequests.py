@@ -34,11 +34,13 @@ _log = get_logger(__name__)
 async def request(bus: Bus, clock: Clock, subject: str, payload: bytes = b"") -> bytes:
     """Asks whoever serves `subject`, in the time of the present request. Raises `UnavailableError` and its subclasses."""
     deadline = current_deadline.get() or Deadline.after(REQUEST_S_MAX, clock)
+    # In this order: whatever comes between the two readings makes the deadline earlier, never later.
+    now = clock.now()
     left_s = deadline.remaining_s()
     if left_s <= 0:
         raise DeadlineExceededError("The deadline passed before the request was sent.", dependency=DEPENDENCY)
     headers = {
-        DEADLINE_HEADER: str(int((clock.now() + timedelta(seconds=left_s)).timestamp() * 1000)),
+        DEADLINE_HEADER: str(int((now + timedelta(seconds=left_s)).timestamp() * 1000)),
         wire.PRIORITY_METADATA: current_priority.get().value,
     }
     if traceparent := telemetry.current_traceparent():
