@@ -3,8 +3,7 @@
 A process serves an RPC whose work needs one of `WORKERS` places (a semaphore, or a connection to a real PostgreSQL) for some
 80 ms; another sends Poisson traffic of three priorities, each call with a deadline. The peer is the same server without a
 limit. What starts after its deadline is counted where the work is: in the handler, in PostgreSQL by a sequence that no
-rollback takes back, and in the answerer of NATS requests. Five minutes
-in all.
+rollback takes back, and in the answerer of NATS requests. Takes five minutes.
 """
 
 import argparse

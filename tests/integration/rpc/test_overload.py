@@ -1,6 +1,7 @@
 """A server with more to do than it can: who is let in, and what is told to the others."""
 
 import asyncio
+import time
 
 import grpc
 import pytest
@@ -8,8 +9,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from breakwater.chassis import metrics
-from breakwater.chassis.errors import RateLimitedError
-from breakwater.resilience import Priority, current_priority
+from breakwater.chassis.errors import DeadlineExceededError, RateLimitedError
+from breakwater.resilience import Deadline, Priority, current_priority
 from tests.support.echo import Echo, EchoStub, add_echo
 
 
@@ -138,6 +139,32 @@ async def test_streams_leave_the_slots_of_unary_calls_alone_and_are_bounded(plat
     assert await call == "read"
     assert await asyncio.gather(*streams) == [["row"], ["row"]]
     assert server.in_flight == 0
+
+
+async def test_what_came_too_late_to_a_busy_process_is_not_begun(platform, echo):
+    """While one handler holds the event loop the deadlines of the others pass: none of them is started afterwards."""
+    server = await platform.serve(echo)
+    files = platform.channel(server.port)
+    assert await files.unary("connected") == "connected"
+
+    async def hold(text, context):
+        if text == "holds the loop":
+            free_s = time.monotonic() + 0.6
+            while time.monotonic() < free_s:
+                pass
+        return text
+
+    echo.handle = hold
+    calls = [files.unary("holds the loop", deadline=Deadline.after(30))]
+    calls += [files.unary("late", deadline=Deadline.after(0.2)) for _ in range(10)]
+    first, *late = await asyncio.gather(*calls, return_exceptions=True)
+    assert first == "holds the loop"
+    begun = echo.requests.count("late")
+    in_time = sum(answer == "late" for answer in late)
+    # One that came before the hold may have been served; whatever was not in time was not begun either.
+    assert begun == in_time
+    assert all(isinstance(answer, DeadlineExceededError) for answer in late if answer != "late")
+    assert await files.unary("after") == "after"
 
 
 async def test_the_refused_are_counted_by_priority(platform, echo, gate, eventually):
