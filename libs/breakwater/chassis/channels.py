@@ -15,13 +15,17 @@ from breakwater.chassis import errors, telemetry, wire
 from breakwater.chassis.auth import ServiceSigner
 from breakwater.chassis.policies import CallFailedError, error_of
 from breakwater.resilience import (
+    Admission,
     AttemptTimeoutError,
     Deadline,
+    Fault,
+    FaultKind,
     Outcome,
     OverloadedError,
     Policy,
     PolicyError,
     Priority,
+    current_fault,
     current_priority,
 )
 
@@ -72,6 +76,9 @@ class Channel:
         self.dependency = dependency
         self._policy = policy
         self._signer = signer
+        # Only the transport can fail with a status of gRPC, or send a credential that is refused.
+        credential = {FaultKind.CREDENTIAL} if signer is not None else set()
+        policy.chaos.transport_commits = frozenset({FaultKind.ERROR, *credential})
         self.grpc = grpc.aio.insecure_channel(target_of(addresses), options=_options(message_size_bytes_max))
 
     async def unary(
@@ -90,7 +97,8 @@ class Channel:
 
         async def attempt(timeout_s: float) -> Response:
             try:
-                return await method(request, timeout=timeout_s, metadata=self._metadata())
+                metadata = self._metadata(current_fault.get())
+                return await method(request, timeout=timeout_s, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 raise self._failed(error) from error
             except asyncio.CancelledError as error:
@@ -125,12 +133,12 @@ class Channel:
         idle_s = idle_timeout_s or self._policy.settings.attempt_timeout_s
         try:
             async with self._policy.admit(deadline=deadline) as admission:
-                call = method(request, timeout=admission.timeout_s, metadata=self._metadata())
+                call = method(request, timeout=admission.timeout_s, metadata=self._metadata(admission.fault))
                 try:
                     messages = aiter(call)
                     while True:
                         try:
-                            message = await self._soon(idle_s, anext(messages))
+                            message = await self._soon(idle_s, _next(messages, admission))
                         except StopAsyncIteration:
                             break
                         admission.answered()
@@ -156,12 +164,13 @@ class Channel:
         answer_s = answer_timeout_s or self._policy.settings.attempt_timeout_s
         try:
             async with self._policy.admit(deadline=deadline) as admission:
-                call = _with_true_status(method(timeout=admission.timeout_s, metadata=self._metadata()))
+                metadata = self._metadata(admission.fault)
+                call = _with_true_status(method(timeout=admission.timeout_s, metadata=metadata))
                 try:
                     async for request in requests:
                         if call.done():
                             break  # refused before the end: its status is the answer
-                        await self._soon(answer_s, _sent(call, request))
+                        await self._soon(answer_s, _sent(call, request, admission))
                     if not call.done():
                         await self._soon(answer_s, call.done_writing())
                     return await self._soon(answer_s, _answer(call))
@@ -174,14 +183,19 @@ class Channel:
         """Ends calls in flight and disconnects."""
         await self.grpc.close()
 
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
+    def _metadata(self, fault: Fault | None) -> tuple[tuple[str, str], ...]:
+        if fault is not None and fault.kind is FaultKind.ERROR:
+            raise self._failed(_injected(fault))
         # As metadata: per-RPC call credentials leak memory (measurements.md, gRPC settings).
         traceparent = telemetry.current_traceparent()
         trace = (("traceparent", traceparent),) if traceparent else ()
         inherited = (_PRIORITIES[current_priority.get()], *trace)
         if self._signer is None:
             return inherited
-        return (("authorization", f"Bearer {self._signer.token_for(self.dependency)}"), *inherited)
+        token = self._signer.token_for(self.dependency)
+        if fault is not None and fault.kind is FaultKind.CREDENTIAL:
+            token = f"{token.rpartition('.')[0]}.{'A' * 86}"  # its signature is nobody's
+        return (("authorization", f"Bearer {token}"), *inherited)
 
     async def _soon(self, timeout_s: float, work: Awaitable[T]) -> T:
         limit = asyncio.timeout(timeout_s)
@@ -329,7 +343,18 @@ def _with_true_status(call: Call) -> Call:
     return call
 
 
-async def _sent(call: grpc.aio.StreamUnaryCall[Request, Any], request: Request) -> None:
+def _injected(fault: Fault) -> grpc.aio.AioRpcError:
+    code = grpc.StatusCode.__members__.get(fault.code, grpc.StatusCode.UNKNOWN)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), "injected")
+
+
+async def _next(messages: AsyncIterator[Response], admission: Admission) -> Response:
+    await admission.pace()
+    return await anext(messages)
+
+
+async def _sent(call: grpc.aio.StreamUnaryCall[Request, Any], request: Request, admission: Admission) -> None:
+    await admission.pace()
     try:
         await call.write(request)
     except asyncio.InvalidStateError:

@@ -24,14 +24,16 @@ from breakwater.chassis.sqlerrors import (
     UniqueViolationError,
     classify,
     connection_lost,
+    injected,
     translated,
 )
-from breakwater.resilience import Deadline, Policy, PolicyError, current_deadline
+from breakwater.resilience import Deadline, FaultKind, Policy, PolicyError, current_deadline
 
 __all__ = ["Database", "PoolLimits", "Reader", "Transaction", "UniqueViolationError", "classify"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "PoolConnectionProxy[Record]"
+Pace: TypeAlias = Callable[[], Awaitable[None]]
 Statement: TypeAlias = Callable[[Connection, float], Awaitable[T]]
 
 
@@ -63,9 +65,11 @@ _ROLLBACK_TIMEOUT_S_MIN = 0.05
 class _Allowance:
     """The time of one request's work: so much for a statement, and for all of them what is left of the deadline."""
 
-    def __init__(self, statement_s: float, deadline: Deadline | None) -> None:
+    def __init__(self, statement_s: float, deadline: Deadline | None, pace: Pace | None = None) -> None:
+        """`pace`, where answers are to come late on purpose, is awaited after each."""
         self._statement_s = statement_s
         self._deadline = deadline
+        self.pace = pace
 
     def statement_s(self) -> float:
         """For the next statement. Raises `TooLateError` where nothing is left: it is not started then."""
@@ -108,9 +112,12 @@ class Reader:
     async def _run(self, statement: Statement[T]) -> T:
         timeout_s = self._allowance.statement_s() + _GRACE_S
         try:
-            return await statement(self._connection, timeout_s)
+            answer = await statement(self._connection, timeout_s)
         except DRIVER_ERRORS as error:
             raise self._failed(error) from error
+        if self._allowance.pace is not None:
+            await self._allowance.pace()
+        return answer
 
     def _failed(self, error: Exception) -> Exception:
         if isinstance(error, TimeoutError):
@@ -192,10 +199,14 @@ class _AutocommitReader(Reader):
         fresh, self._fresh = self._fresh, False
         timeout_s = self._allowance.statement_s() + _GRACE_S
         try:
-            return await statement(self._connection, timeout_s)
+            answer = await statement(self._connection, timeout_s)
         except DRIVER_ERRORS as error:
             if not (fresh and (_gone(self._connection) or connection_lost(error))):
                 raise self._failed(error) from error
+        else:
+            if self._allowance.pace is not None:
+                await self._allowance.pace()
+            return answer
         self._connection = await self._replace(self._connection)
         return await super()._run(statement)
 
@@ -206,6 +217,9 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, policy: Policy | None, limits: PoolLimits) -> None:
         self._pool = pool
         self._policy = policy
+        if policy is not None:
+            # Only the driver knows what an SQLSTATE means.
+            policy.chaos.transport_commits = frozenset({FaultKind.ERROR})
         self._limits = limits
         self._listeners: dict[str, list[Callable[[], None]]] = {}
 
@@ -302,7 +316,9 @@ class Database:
             return
         try:
             async with self._policy.admit() as admission:
-                allowance = _Allowance(min(admission.timeout_s, statement_s), deadline)
+                if admission.fault is not None:
+                    raise injected(admission.fault.code)
+                allowance = _Allowance(min(admission.timeout_s, statement_s), deadline, admission.pacer)
                 yield allowance, admission.answered if answered_at_begin else _nothing
         except PolicyError as error:
             raise error_of_policy(error) from error

@@ -8,6 +8,7 @@ fails is tried again.
 import asyncio
 from collections import deque
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -22,10 +23,11 @@ from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.logging import get_logger
-from breakwater.chassis.overrides import MODES, Overrides
+from breakwater.chassis.overrides import MODES, Overrides, fault_to
+from breakwater.chassis.policies import PolicyFile
 from breakwater.edges.v1 import edges_pb2
 from breakwater.edges.v1.edges_pb2_grpc import EdgeServiceServicer
-from breakwater.resilience import CircuitState, EdgeSnapshot, PolicyRegistry, Transition
+from breakwater.resilience import CircuitState, EdgeSnapshot, PolicyRegistry, PolicySettings, Transition
 
 BUCKET = "overrides"
 """Keys are `<dependency>.<caller>`, with EVERY_CALLER for all; values are `breakwater.edges.v1.Override`."""
@@ -37,6 +39,8 @@ WATCH_S = 15.0
 RETRY_S = 1.0
 TRANSITIONS_MAX = 100
 """Transitions kept while NATS is down; the state itself is in every report."""
+
+SETTING_NAMES = tuple(each.name for each in fields(PolicySettings) if each.name not in {"caller", "dependency"})
 
 _STATES = {
     CircuitState.CLOSED: edges_pb2.CIRCUIT_STATE_CLOSED,
@@ -84,6 +88,16 @@ class EdgeReporter:
         if transition is not None:
             report.transition.CopyFrom(_transition(transition))
         return report
+
+    def policies(self, file: PolicyFile) -> edges_pb2.ListPoliciesResponse:
+        """What every edge goes by, and which place names each setting."""
+        return edges_pb2.ListPoliciesResponse(
+            process=self._process,
+            instance=self._instance,
+            loaded_at=_timestamp(file.loaded_at),
+            policies=[_policy(policy.settings, file) for policy in file.registry],
+            refused=file.refused,
+        )
 
     async def publish(self, bus: Bus) -> None:
         """Publishes for as long as it is awaited; while NATS is down it keeps the newest transitions."""
@@ -156,9 +170,10 @@ class EdgeReporter:
 class EdgeService(EdgeServiceServicer):
     """The edges by gRPC, for the ops process; works while NATS is down."""
 
-    def __init__(self, reporter: EdgeReporter, overrides: Overrides) -> None:
+    def __init__(self, reporter: EdgeReporter, overrides: Overrides, policy_file: PolicyFile) -> None:
         self._reporter = reporter
         self._overrides = overrides
+        self._policy_file = policy_file
 
     async def ListEdges(self, request: edges_pb2.ListEdgesRequest, context: Any) -> edges_pb2.ListEdgesResponse:
         """Every edge of this process."""
@@ -171,6 +186,13 @@ class EdgeService(EdgeServiceServicer):
         """Lays or lifts an override. Raises `InvalidRequestError`."""
         del context
         return edges_pb2.ApplyOverrideResponse(edges=self._overrides.take(request.override))
+
+    async def ListPolicies(
+        self, request: edges_pb2.ListPoliciesRequest, context: Any
+    ) -> edges_pb2.ListPoliciesResponse:
+        """What every edge of this process goes by, and what was wrong with a later file."""
+        del request, context
+        return self._reporter.policies(self._policy_file)
 
 
 async def _bucket(bus: Bus) -> KeyValue:
@@ -201,6 +223,7 @@ def _edge(snapshot: EdgeSnapshot) -> edges_pb2.Edge:
         bulkhead_queued=snapshot.bulkhead.queued,
         next_probe_s=snapshot.next_probe_s,
         fallbacks=snapshot.fallbacks,
+        injected=snapshot.injected,
     )
     if snapshot.override is not None:
         edge.forced.CopyFrom(
@@ -211,9 +234,22 @@ def _edge(snapshot: EdgeSnapshot) -> edges_pb2.Edge:
                 actor=snapshot.override.actor,
                 reason=snapshot.override.reason,
                 expires_at=_timestamp(snapshot.override.expires_at),
+                fault=fault_to(snapshot.override.fault) if snapshot.override.fault else None,
             )
         )
     return edge
+
+
+def _policy(settings: PolicySettings, file: PolicyFile) -> edges_pb2.EdgePolicy:
+    policy = edges_pb2.EdgePolicy(caller=settings.caller, dependency=settings.dependency)
+    for name in SETTING_NAMES:
+        value = getattr(settings, name)
+        told = policy.settings.add(name=name, origin=file.origin_of(settings.dependency, name))
+        if isinstance(value, bool):
+            told.flag = value
+        else:
+            told.number = value
+    return policy
 
 
 def _transition(transition: Transition) -> edges_pb2.Transition:

@@ -21,7 +21,17 @@ from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.egress import Egress, EgressRefusedError
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.policies import CallFailedError, error_of
-from breakwater.resilience import AttemptTimeoutError, Deadline, Outcome, OverloadedError, Policy, PolicyError
+from breakwater.resilience import (
+    AttemptTimeoutError,
+    Deadline,
+    Fault,
+    FaultKind,
+    Outcome,
+    OverloadedError,
+    Policy,
+    PolicyError,
+    current_fault,
+)
 
 __all__ = ["Answer", "HttpClient", "HttpLimits", "Judge", "Refusal"]
 
@@ -29,6 +39,7 @@ RETRY_AFTER_S_MAX = 3600.0
 """A longer Retry-After is taken as this: nothing here waits for a day."""
 
 _IDENTITY = "identity"
+_STATUS_END = 600
 _log = get_logger(__name__)
 
 
@@ -115,6 +126,8 @@ class HttpClient:
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._policy = policy
+        # Only the transport can fail with a status of HTTP, or send a credential that is refused.
+        policy.chaos.transport_commits = frozenset({FaultKind.ERROR, FaultKind.CREDENTIAL})
         self._egress = egress or Egress()
         self._judge = judge
         self._limits = limits or HttpLimits()
@@ -156,7 +169,9 @@ class HttpClient:
         given = {"accept": "application/json", **(headers or {})}
 
         async def attempt(timeout_s: float) -> Answer:
-            answer = await self._exchange(method, url, given, content, timeout_s)
+            sent, answer = _with_fault(given, current_fault.get())
+            if answer is None:
+                answer = await self._exchange(method, url, sent, content, timeout_s)
             refusal = self._judged(answer)
             if refusal is not None:
                 raise self._failed(refusal, answer.status)
@@ -262,6 +277,20 @@ class HttpClient:
                 dependency=dependency,
             )
         return CallFailedError(error, refusal.outcome)
+
+
+def _with_fault(headers: Mapping[str, str], fault: Fault | None) -> tuple[Mapping[str, str], Answer | None]:
+    """The headers to send, and the answer of a fault that sends nothing."""
+    if fault is None:
+        return headers, None
+    if fault.kind is FaultKind.ERROR:
+        known = fault.code.isdecimal() and HTTPStatus.BAD_REQUEST <= int(fault.code) < _STATUS_END
+        return headers, Answer(int(fault.code) if known else HTTPStatus.INTERNAL_SERVER_ERROR)
+    credentials = [name for name in headers if name.lower() == "authorization"]
+    if not credentials:
+        # One that is part of a URL or a body is not ours to break.
+        return headers, Answer(HTTPStatus.UNAUTHORIZED)
+    return {**headers, credentials[0]: f"{headers[credentials[0]].partition(' ')[0]} refused"}, None
 
 
 def refusal_of_status(dependency: str, answer: Answer, now: datetime) -> Refusal | None:

@@ -105,16 +105,18 @@ class EdgeCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The figures now."""
         families = _edge_families()
-        requests, fallbacks, latency, state, tokens, in_use = families
+        requests, fallbacks, injected, latency, state, overridden, tokens, in_use = families
         for snapshot in (each for policies in self._watched for each in policies.snapshots()):
             edge = (snapshot.caller, snapshot.dependency)
             for outcome, count in snapshot.totals.outcomes.items():
                 requests.add_metric((*edge, outcome), count)
             fallbacks.add_metric(edge, snapshot.totals.fallbacks)
+            injected.add_metric(edge, snapshot.totals.injected)
             counts = snapshot.totals.latency_counts
             buckets = [("+Inf" if math.isinf(bound) else repr(bound), count) for bound, count in counts]
             latency.add_metric(edge, buckets, sum_value=snapshot.totals.latency_s_sum)
             state.add_metric(edge, BREAKER_STATES[snapshot.state])
+            overridden.add_metric(edge, snapshot.forced is not None)
             tokens.add_metric(edge, snapshot.retry_budget_tokens)
             in_use.add_metric(edge, snapshot.bulkhead.in_use)
         return families
@@ -123,7 +125,9 @@ class EdgeCollector(Collector):
 def _edge_families() -> tuple[
     CounterMetricFamily,
     CounterMetricFamily,
+    CounterMetricFamily,
     HistogramMetricFamily,
+    GaugeMetricFamily,
     GaugeMetricFamily,
     GaugeMetricFamily,
     GaugeMetricFamily,
@@ -132,8 +136,10 @@ def _edge_families() -> tuple[
     return (
         CounterMetricFamily("breakwater_edge_requests", "Attempts on an edge, by outcome.", labels=(*edge, "outcome")),
         CounterMetricFamily("breakwater_fallback", "Answers given by a fallback.", labels=edge),
+        CounterMetricFamily("breakwater_faults_injected", "Faults of a chaos override.", labels=edge),
         HistogramMetricFamily("breakwater_edge_latency_seconds", "How long answered attempts took.", labels=edge),
         GaugeMetricFamily("breakwater_breaker_state", "0 closed, 1 half-open, 2 open.", labels=edge),
+        GaugeMetricFamily("breakwater_override", "1 while an override is in force.", labels=edge),
         GaugeMetricFamily("breakwater_retry_budget_tokens", "Retries an edge may still make.", labels=edge),
         GaugeMetricFamily("breakwater_bulkhead_in_use", "Attempts in flight on an edge.", labels=edge),
     )

@@ -4,15 +4,19 @@ A service's `policies.yaml` names every dependency it calls (`edges:`); the chas
 out. From weak to strong: chassis `defaults`, service `defaults`, chassis `edges.NAME`, service `edges.NAME`.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from breakwater.chassis import errors
+from breakwater.chassis import errors, telemetry
 from breakwater.chassis.clock import Clock
+from breakwater.chassis.logging import get_logger
 from breakwater.resilience import (
     AttemptTimeoutError,
     BulkheadFullError,
@@ -25,7 +29,11 @@ from breakwater.resilience import (
     PolicyRegistry,
 )
 
+WATCH_S = 1.0
+"""How often the file is looked at; SIGHUP does not wait for it."""
+
 _SECTIONS = frozenset({"defaults", "edges"})
+_log = get_logger(__name__)
 
 
 class CallFailedError(Exception):
@@ -40,17 +48,108 @@ class CallFailedError(Exception):
         self.outcome = outcome
 
 
-def load(
-    caller: str, path: Path | None, *, clock: Clock, classifiers: Mapping[str, Callable[[BaseException], Outcome]]
-) -> PolicyRegistry:
-    """The policies of `caller`; `classifiers` by dependency, for those whose failures do not say themselves what they
-    are.
+class PolicyFile:
+    """The policies of one process as its file declares them; taken anew, without a restart, when the file changes.
 
-    Raises `InvalidPolicyError` naming every fault of the file.
+    A file that breaks a rule is refused as a whole: each error is logged and shown, and what was in force stays.
     """
-    own = _document(path.read_text(encoding="utf-8"), str(path)) if path is not None else {}
-    chassis = _document(resources.files(__package__).joinpath("policies.yaml").read_text(encoding="utf-8"), "chassis")
-    return PolicyRegistry.from_mapping(caller, merged(own, chassis), clock=clock, classifiers=classifiers)
+
+    def __init__(
+        self,
+        caller: str,
+        path: Path | None,
+        *,
+        clock: Clock,
+        classifiers: Mapping[str, Callable[[BaseException], Outcome]],
+    ) -> None:
+        """`classifiers` by dependency, for those whose failures do not say themselves what they are.
+
+        Raises `InvalidPolicyError` naming every fault of the file.
+        """
+        self._path = path
+        self._clock = clock
+        self._seen = self._stamp()
+        self._own = self._read()
+        self._chassis = _document(
+            resources.files(__package__).joinpath("policies.yaml").read_text(encoding="utf-8"), "chassis"
+        )
+        self.registry = PolicyRegistry.from_mapping(
+            caller,
+            merged(self._own, self._chassis),
+            clock=clock,
+            classifiers=classifiers,
+            cohort=telemetry.cohort,
+        )
+        self.loaded_at = clock.now()
+        self.refused: tuple[str, ...] = ()
+        """What was wrong with a later file."""
+
+    def reload(self) -> bool:
+        """Reads the file again; False where it was refused."""
+        try:
+            own = self._read()
+            changed = self.registry.reload(merged(own, self._chassis))
+        except InvalidPolicyError as error:
+            self.refused = error.errors
+            for each in error.errors:
+                _log.error("policy_refused", file=str(self._path), problem=each)
+            return False
+        self._own, self.refused, self.loaded_at = own, (), self._clock.now()
+        _log.info("policies_reloaded", edges_changed=list(changed))
+        return True
+
+    async def watch(self) -> None:
+        """Reloads when the file changes or SIGHUP comes, for as long as it is awaited."""
+        asked = asyncio.Event()
+        with _on_hang_up(asked.set):
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(WATCH_S):
+                        await asked.wait()
+                stamp = self._stamp()
+                if asked.is_set() or stamp != self._seen:
+                    asked.clear()
+                    self._seen = stamp
+                    self.reload()
+
+    def origin_of(self, dependency: str, setting: str) -> str:
+        """The strongest place that names the setting: such as `service edge`, `chassis defaults`, or `built-in`."""
+        places = (
+            ("service edge", self._own.get("edges", {}).get(dependency) or {}),
+            ("chassis edge", self._chassis.get("edges", {}).get(dependency) or {}),
+            ("service defaults", self._own.get("defaults", {})),
+            ("chassis defaults", self._chassis.get("defaults", {})),
+        )
+        return next((name for name, values in places if setting in values), "built-in")
+
+    def _read(self) -> dict[str, Any]:
+        if self._path is None:
+            return {}
+        try:
+            return _document(self._path.read_text(encoding="utf-8"), str(self._path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidPolicyError((f"{self._path}: cannot be read: {type(error).__name__}",)) from error
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat() if self._path is not None else None
+        except OSError:
+            return None
+        return (found.st_ino, found.st_mtime_ns, found.st_size) if found is not None else None
+
+
+@contextmanager
+def _on_hang_up(callback: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGHUP, callback)
+    except (ValueError, RuntimeError):  # outside of the main thread, as in tests
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def merged(own: Mapping[str, Any], chassis: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from breakwater.chassis import bus, database, logging, metrics, policies
+from breakwater.chassis import bus, database, logging, metrics
 from breakwater.chassis.auth import KeySource, OverlapRule, ServiceSigner, ServiceVerifier
 from breakwater.chassis.auth.sign import TTL_S
 from breakwater.chassis.auth.verify import LEEWAY_S
@@ -24,6 +24,7 @@ from breakwater.chassis.http_client import HttpClient, HttpLimits, Judge
 from breakwater.chassis.lifecycle import StopSignal
 from breakwater.chassis.mail import MailClient, MailLimits, MailServer
 from breakwater.chassis.overrides import Overrides
+from breakwater.chassis.policies import PolicyFile
 from breakwater.chassis.probes import Probes
 from breakwater.chassis.settings import Environment, MisconfiguredError, ServiceSettings, read_secret
 from breakwater.chassis.telemetry import Telemetry
@@ -103,7 +104,11 @@ class Service(Generic[SettingsT]):
             # Whatever this process does by itself is for on-call; every other's background work is batch.
             current_priority.set(Priority.OPS)
         logging.configure(name, settings.log_level, instance=self.instance)
-        self.policies = policies.load(name, self._policies_file, clock=self.clock, classifiers=self._classifiers)
+        self._policy_file = PolicyFile(
+            name, settings.policies_file or self._policies_file, clock=self.clock, classifiers=self._classifiers
+        )
+        self.policies = self._policy_file.registry
+        self.background("policies", self._policy_file.watch)
         keys = await self._service_keys()
         self.signer = self._signer(keys)
         telemetry = Telemetry.start(
@@ -117,8 +122,14 @@ class Service(Generic[SettingsT]):
         self._stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
         metrics.EDGES.watch(self.policies)
         self._stack.callback(metrics.EDGES.unwatch, self.policies)
-        self._overrides = Overrides(self.policies, self.clock)
-        self._reporter = EdgeReporter(name, self.instance, self.policies, self._overrides, self.clock)
+        self.overrides = Overrides(
+            self.policies,
+            self.clock,
+            chaos_allowed=settings.chaos_allowed,
+            # What lays and lifts overrides must stay reachable by itself.
+            own_only=name == OPS,
+        )
+        self._reporter = EdgeReporter(name, self.instance, self.policies, self.overrides, self.clock)
         self.background("overrides", self._reporter.settle_overrides)
         self.probes = Probes(settings.host, settings.metrics_port, ready=lambda: self._serving)
         await self.probes.start()
@@ -143,12 +154,30 @@ class Service(Generic[SettingsT]):
 
         Raises `MisconfiguredError` where PEERS lacks it.
         """
+        return self._channel(dependency, self._addresses(dependency), self.policy(dependency))
+
+    def channels(self, dependency: str) -> tuple[Channel, ...]:
+        """A channel to each replica of another service, for what every one of them has to be told or asked.
+
+        Several have a policy each, with the settings of the edge: one that is out must not close the way to the others.
+        """
+        addresses, policy = self._addresses(dependency), self.policy(dependency)
+        if len(addresses) == 1:
+            return (self._channel(dependency, addresses, policy),)
+        return tuple(
+            self._channel(dependency, (address,), Policy(policy.settings, clock=self.clock)) for address in addresses
+        )
+
+    def _addresses(self, dependency: str) -> tuple[str, ...]:
         if dependency not in self.settings.peers:
             raise MisconfiguredError(f"BREAKWATER_PEERS names no {dependency!r}")
+        return self.settings.peers[dependency]
+
+    def _channel(self, dependency: str, addresses: tuple[str, ...], policy: Policy) -> Channel:
         channel = Channel(
             dependency,
-            self.settings.peers[dependency],
-            self.policy(dependency),
+            addresses,
+            policy,
             self.signer,
             message_size_bytes_max=self.settings.grpc_message_size_bytes_max,
         )
@@ -337,7 +366,7 @@ class Service(Generic[SettingsT]):
 
     def _serve_grpc(self, keys: KeySource) -> None:
         self._server = Server(self.name, self.settings, ServiceVerifier(keys, self.name, clock=self.clock))
-        edges = EdgeService(self._reporter, self._overrides)
+        edges = EdgeService(self._reporter, self.overrides, self._policy_file)
         self.add_rpc(add_EdgeServiceServicer_to_server, edges, callers={OPS}, priority=Priority.OPS)
         self.add_front(self._server)
 

@@ -106,6 +106,11 @@ class ServiceSettings(BaseSettings):
     """The private Ed25519 JWK this process signs its service tokens with."""
     service_jwks: str | None = None
     """Path or http(s) URL of the public keys of all processes."""
+    policies_file: Path | None = None
+    """Another policies.yaml than the one beside the code, such as a mounted one; followed when it changes."""
+    chaos_in_production: bool = False
+    """Whether faults may be injected where the environment is production; elsewhere they may."""
+
     peers: Annotated[Mapping[str, tuple[str, ...]], NoDecode] = Field(default_factory=dict)
     """name=host:port,...; a name given several times has several addresses."""
 
@@ -202,6 +207,11 @@ class ServiceSettings(BaseSettings):
         """The environment only: no .env file is picked up from a working directory."""
         del settings_cls, dotenv_settings, file_secret_settings
         return init_settings, env_settings
+
+    @property
+    def chaos_allowed(self) -> bool:
+        """Whether this process takes overrides that inject faults."""
+        return self.chaos_in_production or self.environment is not Environment.PRODUCTION
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -65,6 +65,12 @@ def translated(error: Exception, *, lost: bool = False) -> Exception:
     return error
 
 
+def injected(sqlstate: str) -> Exception:
+    """The error callers see when PostgreSQL fails with `sqlstate`; one that it does not know is an outage."""
+    error = asyncpg.PostgresError.new({"C": sqlstate, "M": "injected"})
+    return translated(error, lost=isinstance(error, asyncpg.UnknownPostgresError))
+
+
 def classify(error: BaseException) -> Outcome:
     """For the policy of `service -> postgres`: only what PostgreSQL failed to do counts against it."""
     if isinstance(error, DependencyAuthError) and error.dependency == DEPENDENCY:

@@ -1,5 +1,6 @@
 """Laying and lifting overrides, shared by `override` and `fallback`."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -10,9 +11,22 @@ from breakwater.cli.options import Options
 from breakwater.cli.output import print_json
 
 
-def lay(options: Options, dependency: str, *, mode: str, caller: str | None, reason: str, ttl_s: int) -> dict[str, Any]:
+def lay(
+    options: Options,
+    dependency: str,
+    *,
+    mode: str,
+    caller: str | None,
+    reason: str,
+    ttl_s: int,
+    fault: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Lays an override; what the platform says of it."""
-    body = {"mode": mode, "reason": reason, "ttl_s": ttl_s} | ({"caller": caller} if caller else {})
+    body: dict[str, Any] = {"mode": mode, "reason": reason, "ttl_s": ttl_s}
+    if caller:
+        body["caller"] = caller
+    if fault:
+        body["fault"] = fault
     with Api(options) as api:
         return api.request("PUT", _path(dependency), ops=True, json=body)
 

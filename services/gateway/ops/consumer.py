@@ -7,7 +7,6 @@ from nats.aio.msg import Msg
 
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.logging import get_logger
 from breakwater.edges.v1 import edges_pb2 as pb
 from services.gateway.ops.clients import Peers
@@ -49,7 +48,5 @@ class Feed:
             _log.warning("edge_report_unusable", subject=message.subject, problem=type(error).__name__)
 
     async def _ask(self, process: str) -> None:
-        try:
-            self._console.take(await self._peers.report(process))
-        except BreakwaterError as error:
-            _log.debug("edges_not_read", process=process, code=error.code)
+        for report in await self._peers.reports(process):
+            self._console.take(report)

@@ -16,7 +16,7 @@ from services.gateway.ops.clients import OverrideCarrier, Peers
 from services.gateway.ops.console import Console
 from services.gateway.ops.consumer import Feed
 from services.gateway.ops.http import api as ops_api
-from services.gateway.ops.http import page
+from services.gateway.ops.http import page, policies
 from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.sessions import SessionGate, Sessions
 from services.gateway.ops.http.stream import StreamGate
@@ -41,13 +41,15 @@ async def serve() -> None:
         bus = await service.open_bus()
         timeline = Timeline(database, clock)
         console = Console(timeline, clock)
-        peers = Peers({name: service.channel(name) for name in PEERS})
-        overrides = Overrides(OverrideCarrier(peers, bus), console, console, clock)
+        peers = Peers({name: service.channels(name) for name in PEERS})
+        carrier = OverrideCarrier(peers, bus, service.name, service.overrides)
+        overrides = Overrides(carrier, console, console, clock, service.name, chaos_allowed=settings.chaos_allowed)
         feed = Feed(console, peers, clock)
         await feed.subscribe(bus)
         service.background("edge-feed", feed.run)
+        service.background("overrides-laid", overrides.run)
         service.background("timeline", timeline.run)
-        service.add_front(await _http(service, console, overrides))
+        service.add_front(await _http(service, console, overrides, peers))
         await service.run()
 
 
@@ -68,7 +70,7 @@ class OpsFront:
         await self._server.drain(grace_s)
 
 
-async def _http(service: Service[OpsSettings], console: Console, overrides: Overrides) -> OpsFront:
+async def _http(service: Service[OpsSettings], console: Console, overrides: Overrides, peers: Peers) -> OpsFront:
     settings, clock = service.settings, service.clock
     keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
     await keys.start()
@@ -78,6 +80,7 @@ async def _http(service: Service[OpsSettings], console: Console, overrides: Over
     views = ops_api.Views(overrides)
     api = Api(OpsRoute)
     ops_api.add_routes(api, console, overrides, views, clock)
+    policies.add_routes(api, console, peers)
     page.add_routes(api, sessions)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)
     limits = RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max)

@@ -4,8 +4,19 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from breakwater.chassis.overrides import KINDS
 from breakwater.edges.v1 import edges_pb2 as pb
-from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge, Forced, Moved, Report
+from services.gateway.ops.edges.domain import (
+    Bulkhead,
+    Circuit,
+    Edge,
+    EdgePolicy,
+    Fault,
+    Forced,
+    Moved,
+    Report,
+    Setting,
+)
 from services.gateway.ops.overrides.domain import OverrideOrder
 
 _STATES = {
@@ -19,7 +30,10 @@ _MODES = {
     "shadow": pb.OVERRIDE_MODE_SHADOW,
     "disabled": pb.OVERRIDE_MODE_DISABLED,
     "fallback": pb.OVERRIDE_MODE_FALLBACK,
+    "chaos": pb.OVERRIDE_MODE_CHAOS,
 }
+_KINDS = {kind.value: number for number, kind in KINDS.items()}
+_KIND_NAMES = {number: name for name, number in _KINDS.items()}
 _MODE_NAMES = {number: name for name, number in _MODES.items()}
 
 
@@ -52,6 +66,52 @@ def order_to_wire(order: OverrideOrder) -> pb.Override:
         reason=order.reason,
         set_at=_timestamp(order.set_at),
         expires_at=_timestamp(order.expires_at),
+        fault=_fault_to_wire(order.fault) if order.fault else None,
+    )
+
+
+def policies_from_wire(message: pb.ListPoliciesResponse, dependency: str) -> tuple[EdgePolicy, ...]:
+    """What the process's edges to the dependency go by."""
+    return tuple(
+        EdgePolicy(
+            caller=policy.caller,
+            dependency=policy.dependency,
+            instance=message.instance,
+            loaded_at=_moment(message.loaded_at),
+            settings={setting.name: _setting(setting) for setting in policy.settings},
+            refused=tuple(message.refused),
+        )
+        for policy in message.policies
+        if policy.dependency == dependency
+    )
+
+
+def _setting(setting: pb.PolicySetting) -> Setting:
+    flag = setting.WhichOneof("value") == "flag"
+    return Setting(setting.flag if flag else setting.number, setting.origin)
+
+
+def _fault_to_wire(fault: Fault) -> pb.Fault:
+    return pb.Fault(
+        kind=_KINDS[fault.kind],
+        share=fault.share,
+        control_share=fault.control_share,
+        latency_p50_s=fault.latency_p50_s,
+        latency_p99_s=fault.latency_p99_s,
+        latency_s_max=fault.latency_s_max,
+        code=fault.code,
+    )
+
+
+def _fault_from_wire(fault: pb.Fault) -> Fault:
+    return Fault(
+        kind=_KIND_NAMES.get(fault.kind, "unknown"),
+        share=fault.share,
+        control_share=fault.control_share,
+        latency_p50_s=fault.latency_p50_s if fault.HasField("latency_p50_s") else None,
+        latency_p99_s=fault.latency_p99_s if fault.HasField("latency_p99_s") else None,
+        latency_s_max=fault.latency_s_max,
+        code=fault.code,
     )
 
 
@@ -60,7 +120,8 @@ def _edge(edge: pb.Edge, instance: str, as_of: datetime) -> Edge:
     if edge.HasField("forced"):
         told = edge.forced
         mode = _MODE_NAMES.get(told.mode, "unknown")
-        forced = Forced(mode, told.actor, told.reason, _moment(told.expires_at))
+        fault = _fault_from_wire(told.fault) if told.HasField("fault") else None
+        forced = Forced(mode, told.actor, told.reason, _moment(told.expires_at), fault)
     return Edge(
         caller=edge.caller,
         dependency=edge.dependency,
@@ -79,6 +140,7 @@ def _edge(edge: pb.Edge, instance: str, as_of: datetime) -> Edge:
         bulkhead=Bulkhead(edge.bulkhead_in_use, edge.bulkhead_limit, edge.bulkhead_queued),
         next_probe_s=edge.next_probe_s if edge.HasField("next_probe_s") else None,
         fallbacks=edge.fallbacks,
+        injected=edge.injected,
         as_of=as_of,
     )
 

@@ -12,6 +12,7 @@ from breakwater.chassis.clock import SystemClock
 from breakwater.chassis.edges import BUCKET, EdgeReporter, EdgeService, key_of, subject_of
 from breakwater.chassis.errors import UnavailableError
 from breakwater.chassis.overrides import Overrides
+from breakwater.chassis.policies import PolicyFile
 from breakwater.edges.v1 import edges_pb2
 from breakwater.local.nats import OPERATOR, NatsServer
 from breakwater.resilience import CircuitOpenError, OverrideMode, PolicyRegistry, PolicySettings
@@ -26,7 +27,7 @@ class Process:
             for name in ("files", "leads")
         ]
         self.policies = PolicyRegistry("gateway", edges)
-        self.overrides = Overrides(self.policies, SystemClock())
+        self.overrides = Overrides(self.policies, SystemClock(), chaos_allowed=True)
         self.reporter = EdgeReporter("gateway", "host-1", self.policies, self.overrides, SystemClock())
 
     async def break_files(self):
@@ -163,7 +164,9 @@ async def test_an_override_set_before_a_process_starts_is_found(clean_nats, even
 
 async def test_an_override_ends_by_itself(process, running, eventually):
     """Also when nobody lifts it and NATS has forgotten it."""
-    service = EdgeService(process.reporter, process.overrides)
+    service = EdgeService(
+        process.reporter, process.overrides, PolicyFile("gateway", None, clock=SystemClock(), classifiers={})
+    )
     answer = await service.ApplyOverride(edges_pb2.ApplyOverrideRequest(override=override(ttl_s=0.3)), None)
     assert answer.edges == 1
     listed = (await service.ListEdges(edges_pb2.ListEdgesRequest(), None)).report
@@ -199,3 +202,26 @@ async def test_nats_going_and_coming_back_matters_to_nobody(process, tmp_path, e
     await operator.close()
     await bus.close()
     server.close()
+
+
+async def test_a_fault_comes_by_the_bucket_and_is_told(process, running, eventually):
+    """The report says what is injected and how often it was; it ends by itself though NATS keeps it."""
+    operator, heard = running
+    bucket = await eventually(lambda: bucket_of(operator.jetstream()))
+    laid = override(edges_pb2.OVERRIDE_MODE_CHAOS, ttl_s=3.0)
+    laid.fault.CopyFrom(edges_pb2.Fault(kind=edges_pb2.FAULT_KIND_RESET, share=1.0, latency_s_max=30.0))
+    await bucket.put(key_of("files", None), laid.SerializeToString())
+    await eventually(lambda: process.policies["files"].snapshot().forced is OverrideMode.CHAOS)
+    with pytest.raises(ConnectionResetError):
+        await process.succeed("files")
+
+    def told():
+        edges = [edge for report in heard for edge in report.edges if edge.dependency == "files"]
+        return next((edge for edge in edges if edge.injected), None)
+
+    edge = await eventually(told)
+    assert (edge.injected, edge.errors["failed"]) == (1, 1)
+    assert edge.forced.mode == edges_pb2.OVERRIDE_MODE_CHAOS
+    assert edge.forced.fault == laid.fault
+    await eventually(lambda: process.policies["files"].snapshot().forced is None)
+    assert await process.succeed("files") == "ok"

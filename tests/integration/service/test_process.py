@@ -199,6 +199,55 @@ async def test_policies_that_break_their_rules_do_not_start(files):
     assert "files -> leads.attempt_timeout" in errors
 
 
+async def settings_of(files, dependency="leads"):
+    """What the process says its edge goes by, and what it refused."""
+    async with files.called_by("ops") as channel:
+        stub = EdgeServiceStub(channel.grpc)
+        told = await channel.unary(stub.ListPolicies, edges_pb2.ListPoliciesRequest())
+    (policy,) = [each for each in told.policies if each.dependency == dependency]
+    values = {each.name: (each.number or each.flag, each.origin) for each in policy.settings}
+    return values, list(told.refused)
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+async def test_policies_are_reloaded_by_a_running_process(files, eventually, by_signal):
+    """By SIGHUP or because the file changed; the process goes on, and shows the new figures with their origin."""
+    await files.start()
+    await eventually(files.ready, timeout_s=20)
+    assert (await settings_of(files))[0]["probes"] == (3.0, "built-in")
+    (files.directory / "policies.yaml").write_text("edges: {leads: {probes: 7}, nats: {}}\n")
+    if by_signal:
+        files.process.send_signal(signal.SIGHUP)
+
+    async def taken():
+        return (await settings_of(files))[0]["probes"] == (7.0, "service edge")
+
+    await eventually(taken, timeout_s=15)
+    async with files.called_by("gateway") as channel:
+        assert (await channel.unary(EchoStub(channel.grpc).Unary, StringValue(value="x"))).value == "x"
+
+
+async def test_a_bad_file_is_refused_by_a_running_process(files, eventually):
+    """Each error is in the log and in the API, the old settings stay, and the process goes on."""
+    await files.start()
+    await eventually(files.ready, timeout_s=20)
+    (files.directory / "policies.yaml").write_text("edges: {leads: {probes: 0, calls: 1}, nats: {}}\n")
+
+    async def refused():
+        return (await settings_of(files))[1]
+
+    assert await eventually(refused, timeout_s=15) == [
+        "files -> leads.calls: unknown setting",
+        "files -> leads.probes: must be above 0",
+    ]
+    assert (await settings_of(files))[0]["probes"] == (3.0, "built-in")
+    files.process.send_signal(signal.SIGTERM)
+    code, log = await files.ended()
+    assert code == 0
+    problems = [json.loads(line)["problem"] for line in log.splitlines() if '"policy_refused"' in line]
+    assert problems == ["files -> leads.calls: unknown setting", "files -> leads.probes: must be above 0"]
+
+
 async def test_a_port_that_is_taken_ends_the_process_with_1(files):
     """The supervisor tries again; the log says which port."""
     taken = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", files.grpc_port)

@@ -33,6 +33,7 @@ def edge(caller="gateway", dependency="files", instance="g-1", state=Circuit.CLO
         bulkhead=Bulkhead(0, 10, 0),
         next_probe_s=None,
         fallbacks=0,
+        injected=0,
         as_of=NOW,
     )
     return replace(given, **changes)

@@ -5,7 +5,10 @@ import pytest
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import InvalidRequestError, NotFoundError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
+from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge, Fault, Forced
 from services.gateway.ops.overrides.usecases import Delivery, Overrides
+
+RESET = Fault("reset", 0.5, 0.0, None, None, 30.0, "")
 
 ANNA = Actor("anna", Role.ONCALL, Scope.ALL)
 
@@ -23,7 +26,13 @@ class Carrier:
 
 
 class Graph:
-    """Two callers of files."""
+    """Two callers of files, and the edges as they were reported."""
+
+    def __init__(self):
+        self.reported = ()
+
+    def edges(self):
+        return self.reported
 
     def callers_of(self, dependency):
         return frozenset({"gateway", "leads"}) if dependency == "files" else frozenset()
@@ -55,9 +64,21 @@ def record():
 
 
 @pytest.fixture
-def overrides(carrier, record):
+def graph():
+    """What is reported."""
+    return Graph()
+
+
+@pytest.fixture
+def clock():
+    """Turned by hand."""
+    return VirtualClock()
+
+
+@pytest.fixture
+def overrides(carrier, record, graph, clock):
     """The verbs."""
-    return Overrides(carrier, Graph(), record, VirtualClock())
+    return Overrides(carrier, graph, record, clock, "ops", chaos_allowed=True)
 
 
 def lay(overrides, **changes):
@@ -113,3 +134,125 @@ async def test_lifting_without_a_caller_lifts_wide_and_narrow(overrides, carrier
     await overrides.lift(ANNA, dependency="files", caller=None)
     assert {(what.caller, what.mode) for what in carrier.given} == {(None, None), ("gateway", None)}
     assert not overrides.is_wide("files", "leads")
+
+
+async def test_chaos_carries_its_fault(overrides, carrier):
+    """To every process, with actor, reason and end as any override."""
+    what, _ = await lay(overrides, mode="chaos", fault=RESET)
+    assert carrier.given == [what]
+    assert (what.mode, what.fault, what.actor) == ("chaos", RESET, "anna")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"mode": "chaos"}, "fault"), ({"mode": "shadow", "fault": RESET}, "fault")],
+)
+async def test_a_fault_belongs_to_chaos_only(overrides, carrier, change, field):
+    """Neither without the other."""
+    with pytest.raises(InvalidRequestError) as refused:
+        await lay(overrides, **change)
+    assert [error.field for error in refused.value.errors] == [field]
+    assert carrier.given == []
+
+
+async def test_chaos_is_refused_in_production(carrier, graph, record, clock):
+    """Unless a setting allows it."""
+    overrides = Overrides(carrier, graph, record, clock, "ops")
+    with pytest.raises(InvalidRequestError) as refused:
+        await lay(overrides, mode="chaos", fault=RESET)
+    assert [error.field for error in refused.value.errors] == ["mode"]
+    assert "BREAKWATER_CHAOS_IN_PRODUCTION" in refused.value.errors[0].reason
+    assert carrier.given == []
+
+
+def edge(clock, what=None, *, caller="gateway", stale=False):
+    """An edge to files as it is reported now: with that override in force, or without one."""
+    forced = Forced(what.mode, what.actor, what.reason, what.expires_at) if what else None
+    return Edge(
+        caller=caller,
+        dependency="files",
+        instance="host-1",
+        state=Circuit.CLOSED,
+        override=forced,
+        availability=None,
+        error_rate=None,
+        errors={},
+        rate_per_s=0.0,
+        p50_ms=None,
+        p90_ms=None,
+        p99_ms=None,
+        retries=0,
+        retry_budget_tokens=1.0,
+        bulkhead=Bulkhead(0, 1, 0),
+        next_probe_s=None,
+        fallbacks=0,
+        injected=0,
+        as_of=clock.now(),
+        stale=stale,
+    )
+
+
+async def test_a_process_that_started_since_is_told(overrides, carrier, graph, clock):
+    """Its edge shows no override though one is in force: it is delivered again, and only then."""
+    what, _ = await lay(overrides)
+    carrier.given.clear()
+    await clock.advance(1)
+    graph.reported = (edge(clock, what),)
+    await overrides.settle()
+    assert carrier.given == []
+    graph.reported = (edge(clock),)
+    await overrides.settle()
+    assert carrier.given == [what]
+
+
+async def test_who_is_silent_or_was_heard_before_is_not_told(overrides, carrier, graph, clock):
+    """A report from before the override says nothing about it, and a stale one nothing at all."""
+    before = edge(clock)
+    await lay(overrides)
+    carrier.given.clear()
+    graph.reported = (before,)
+    await overrides.settle()
+    await clock.advance(1)
+    graph.reported = (edge(clock, stale=True),)
+    await overrides.settle()
+    assert carrier.given == []
+
+
+async def test_nothing_is_told_after_its_end(overrides, carrier, graph, clock):
+    """An override that has ended by itself stays ended."""
+    await lay(overrides, ttl_s=60)
+    carrier.given.clear()
+    await clock.advance(60)
+    graph.reported = (edge(clock),)
+    await overrides.settle()
+    assert carrier.given == []
+    assert not overrides.is_wide("files", "gateway")
+
+
+async def test_the_narrower_override_is_told_and_the_wider_not(overrides, carrier, graph, clock):
+    """The narrower governs the edge of its caller, the wider one every other's but our own."""
+    wide, _ = await lay(overrides, mode="shadow", ttl_s=600)
+    narrow, _ = await lay(overrides, caller="gateway", ttl_s=300)
+    carrier.given.clear()
+    await clock.advance(1)
+    graph.reported = (edge(clock, narrow), edge(clock, caller="ops"))
+    await overrides.settle()
+    assert carrier.given == []
+    graph.reported = (edge(clock, wide), edge(clock, caller="leads"))
+    await overrides.settle()
+    assert {(what.caller, what.mode) for what in carrier.given} == {("gateway", "fallback"), (None, "shadow")}
+
+
+async def test_a_lifting_that_missed_a_process_is_told_again(overrides, carrier, graph, clock):
+    """Its edge still shows what was lifted."""
+    what, _ = await lay(overrides, caller="gateway")
+    await overrides.lift(ANNA, dependency="files", caller="gateway")
+    carrier.given.clear()
+    await clock.advance(1)
+    graph.reported = (edge(clock, what),)
+    await overrides.settle()
+    assert [(told.caller, told.mode) for told in carrier.given] == [("gateway", None)]
+    carrier.given.clear()
+    graph.reported = (edge(clock),)
+    await overrides.settle()
+    assert carrier.given == []

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62reakwater/edges/v1/edges.proto\x12\x13\x62reakwater.edges.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10ListEdgesRequest\"D\n\x11ListEdgesResponse\x12/\n\x06report\x18\x01 \x01(\x0b\x32\x1f.breakwater.edges.v1.EdgeReport\"G\n\x14\x41pplyOverrideRequest\x12/\n\x08override\x18\x01 \x01(\x0b\x32\x1d.breakwater.edges.v1.Override\"&\n\x15\x41pplyOverrideResponse\x12\r\n\x05\x65\x64ges\x18\x01 \x01(\x05\"\xb9\x01\n\nEdgeReport\x12\x0f\n\x07process\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\x19.breakwater.edges.v1.Edge\x12\x33\n\ntransition\x18\x05 \x01(\x0b\x32\x1f.breakwater.edges.v1.Transition\"\xf0\x04\n\x04\x45\x64ge\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.breakwater.edges.v1.CircuitState\x12-\n\x06\x66orced\x18\x04 \x01(\x0b\x32\x1d.breakwater.edges.v1.Override\x12\x19\n\x0c\x61vailability\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nerror_rate\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x35\n\x06\x65rrors\x18\x07 \x03(\x0b\x32%.breakwater.edges.v1.Edge.ErrorsEntry\x12\x12\n\nrate_per_s\x18\x08 \x01(\x01\x12\x13\n\x06p50_ms\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x06p90_ms\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x13\n\x06p99_ms\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x0f\n\x07retries\x18\x0c \x01(\x03\x12\x1b\n\x13retry_budget_tokens\x18\r \x01(\x01\x12\x17\n\x0f\x62ulkhead_in_use\x18\x0e \x01(\x05\x12\x16\n\x0e\x62ulkhead_limit\x18\x0f \x01(\x05\x12\x17\n\x0f\x62ulkhead_queued\x18\x10 \x01(\x05\x12\x19\n\x0cnext_probe_s\x18\x11 \x01(\x01H\x05\x88\x01\x01\x12\x11\n\tfallbacks\x18\x12 \x01(\x03\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0f\n\r_availabilityB\r\n\x0b_error_rateB\t\n\x07_p50_msB\t\n\x07_p90_msB\t\n\x07_p99_msB\x0f\n\r_next_probe_s\"\xd4\x01\n\nTransition\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12\x35\n\nfrom_state\x18\x03 \x01(\x0e\x32!.breakwater.edges.v1.CircuitState\x12\x33\n\x08to_state\x18\x04 \x01(\x0e\x32!.breakwater.edges.v1.CircuitState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xda\x01\n\x08Override\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12/\n\x04mode\x18\x03 \x01(\x0e\x32!.breakwater.edges.v1.OverrideMode\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06set_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x02\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x03*\xbf\x01\n\x0cOverrideMode\x12\x1d\n\x19OVERRIDE_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19OVERRIDE_MODE_FORCED_OPEN\x10\x01\x12\x1f\n\x1bOVERRIDE_MODE_FORCED_CLOSED\x10\x02\x12\x18\n\x14OVERRIDE_MODE_SHADOW\x10\x03\x12\x1a\n\x16OVERRIDE_MODE_DISABLED\x10\x04\x12\x1a\n\x16OVERRIDE_MODE_FALLBACK\x10\x05\x32\xd1\x01\n\x0b\x45\x64geService\x12Z\n\tListEdges\x12%.breakwater.edges.v1.ListEdgesRequest\x1a&.breakwater.edges.v1.ListEdgesResponse\x12\x66\n\rApplyOverride\x12).breakwater.edges.v1.ApplyOverrideRequest\x1a*.breakwater.edges.v1.ApplyOverrideResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62reakwater/edges/v1/edges.proto\x12\x13\x62reakwater.edges.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10ListEdgesRequest\"D\n\x11ListEdgesResponse\x12/\n\x06report\x18\x01 \x01(\x0b\x32\x1f.breakwater.edges.v1.EdgeReport\"G\n\x14\x41pplyOverrideRequest\x12/\n\x08override\x18\x01 \x01(\x0b\x32\x1d.breakwater.edges.v1.Override\"&\n\x15\x41pplyOverrideResponse\x12\r\n\x05\x65\x64ges\x18\x01 \x01(\x05\"\x15\n\x13ListPoliciesRequest\"\xac\x01\n\x14ListPoliciesResponse\x12\x0f\n\x07process\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12-\n\tloaded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x08policies\x18\x04 \x03(\x0b\x32\x1f.breakwater.edges.v1.EdgePolicy\x12\x0f\n\x07refused\x18\x05 \x03(\t\"f\n\nEdgePolicy\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12\x34\n\x08settings\x18\x03 \x03(\x0b\x32\".breakwater.edges.v1.PolicySetting\"X\n\rPolicySetting\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x12\x0e\n\x06origin\x18\x04 \x01(\tB\x07\n\x05value\"\xb9\x01\n\nEdgeReport\x12\x0f\n\x07process\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\t\x12)\n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\x19.breakwater.edges.v1.Edge\x12\x33\n\ntransition\x18\x05 \x01(\x0b\x32\x1f.breakwater.edges.v1.Transition\"\x82\x05\n\x04\x45\x64ge\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.breakwater.edges.v1.CircuitState\x12-\n\x06\x66orced\x18\x04 \x01(\x0b\x32\x1d.breakwater.edges.v1.Override\x12\x19\n\x0c\x61vailability\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nerror_rate\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x35\n\x06\x65rrors\x18\x07 \x03(\x0b\x32%.breakwater.edges.v1.Edge.ErrorsEntry\x12\x12\n\nrate_per_s\x18\x08 \x01(\x01\x12\x13\n\x06p50_ms\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x06p90_ms\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x13\n\x06p99_ms\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x0f\n\x07retries\x18\x0c \x01(\x03\x12\x1b\n\x13retry_budget_tokens\x18\r \x01(\x01\x12\x17\n\x0f\x62ulkhead_in_use\x18\x0e \x01(\x05\x12\x16\n\x0e\x62ulkhead_limit\x18\x0f \x01(\x05\x12\x17\n\x0f\x62ulkhead_queued\x18\x10 \x01(\x05\x12\x19\n\x0cnext_probe_s\x18\x11 \x01(\x01H\x05\x88\x01\x01\x12\x11\n\tfallbacks\x18\x12 \x01(\x03\x12\x10\n\x08injected\x18\x13 \x01(\x03\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0f\n\r_availabilityB\r\n\x0b_error_rateB\t\n\x07_p50_msB\t\n\x07_p90_msB\t\n\x07_p99_msB\x0f\n\r_next_probe_s\"\xd4\x01\n\nTransition\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12\x35\n\nfrom_state\x18\x03 \x01(\x0e\x32!.breakwater.edges.v1.CircuitState\x12\x33\n\x08to_state\x18\x04 \x01(\x0e\x32!.breakwater.edges.v1.CircuitState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12&\n\x02\x61t\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdc\x01\n\x05\x46\x61ult\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.breakwater.edges.v1.FaultKind\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x15\n\rcontrol_share\x18\x03 \x01(\x01\x12\x1a\n\rlatency_p50_s\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rlatency_p99_s\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rlatency_s_max\x18\x06 \x01(\x01\x12\x0c\n\x04\x63ode\x18\x07 \x01(\tB\x10\n\x0e_latency_p50_sB\x10\n\x0e_latency_p99_s\"\x85\x02\n\x08Override\x12\x0e\n\x06\x63\x61ller\x18\x01 \x01(\t\x12\x12\n\ndependency\x18\x02 \x01(\t\x12/\n\x04mode\x18\x03 \x01(\x0e\x32!.breakwater.edges.v1.OverrideMode\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06set_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x66\x61ult\x18\x08 \x01(\x0b\x32\x1a.breakwater.edges.v1.Fault*|\n\x0c\x43ircuitState\x12\x1d\n\x19\x43IRCUIT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43IRCUIT_STATE_CLOSED\x10\x01\x12\x1b\n\x17\x43IRCUIT_STATE_HALF_OPEN\x10\x02\x12\x16\n\x12\x43IRCUIT_STATE_OPEN\x10\x03*\xd8\x01\n\x0cOverrideMode\x12\x1d\n\x19OVERRIDE_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19OVERRIDE_MODE_FORCED_OPEN\x10\x01\x12\x1f\n\x1bOVERRIDE_MODE_FORCED_CLOSED\x10\x02\x12\x18\n\x14OVERRIDE_MODE_SHADOW\x10\x03\x12\x1a\n\x16OVERRIDE_MODE_DISABLED\x10\x04\x12\x1a\n\x16OVERRIDE_MODE_FALLBACK\x10\x05\x12\x17\n\x13OVERRIDE_MODE_CHAOS\x10\x06*\xb5\x01\n\tFaultKind\x12\x1a\n\x16\x46\x41ULT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46\x41ULT_KIND_LATENCY\x10\x01\x12\x14\n\x10\x46\x41ULT_KIND_ERROR\x10\x02\x12\x13\n\x0f\x46\x41ULT_KIND_HANG\x10\x03\x12\x14\n\x10\x46\x41ULT_KIND_RESET\x10\x04\x12\x18\n\x14\x46\x41ULT_KIND_SLOW_BODY\x10\x05\x12\x19\n\x15\x46\x41ULT_KIND_CREDENTIAL\x10\x06\x32\xb6\x02\n\x0b\x45\x64geService\x12Z\n\tListEdges\x12%.breakwater.edges.v1.ListEdgesRequest\x1a&.breakwater.edges.v1.ListEdgesResponse\x12\x66\n\rApplyOverride\x12).breakwater.edges.v1.ApplyOverrideRequest\x1a*.breakwater.edges.v1.ApplyOverrideResponse\x12\x63\n\x0cListPolicies\x12(.breakwater.edges.v1.ListPoliciesRequest\x1a).breakwater.edges.v1.ListPoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EDGE_ERRORSENTRY']._loaded_options = None
   _globals['_EDGE_ERRORSENTRY']._serialized_options = b'8\001'
-  _globals['_CIRCUITSTATE']._serialized_start=1543
-  _globals['_CIRCUITSTATE']._serialized_end=1667
-  _globals['_OVERRIDEMODE']._serialized_start=1670
-  _globals['_OVERRIDEMODE']._serialized_end=1861
+  _globals['_CIRCUITSTATE']._serialized_start=2219
+  _globals['_CIRCUITSTATE']._serialized_end=2343
+  _globals['_OVERRIDEMODE']._serialized_start=2346
+  _globals['_OVERRIDEMODE']._serialized_end=2562
+  _globals['_FAULTKIND']._serialized_start=2565
+  _globals['_FAULTKIND']._serialized_end=2746
   _globals['_LISTEDGESREQUEST']._serialized_start=89
   _globals['_LISTEDGESREQUEST']._serialized_end=107
   _globals['_LISTEDGESRESPONSE']._serialized_start=109
@@ -46,16 +48,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLYOVERRIDEREQUEST']._serialized_end=250
   _globals['_APPLYOVERRIDERESPONSE']._serialized_start=252
   _globals['_APPLYOVERRIDERESPONSE']._serialized_end=290
-  _globals['_EDGEREPORT']._serialized_start=293
-  _globals['_EDGEREPORT']._serialized_end=478
-  _globals['_EDGE']._serialized_start=481
-  _globals['_EDGE']._serialized_end=1105
-  _globals['_EDGE_ERRORSENTRY']._serialized_start=978
-  _globals['_EDGE_ERRORSENTRY']._serialized_end=1023
-  _globals['_TRANSITION']._serialized_start=1108
-  _globals['_TRANSITION']._serialized_end=1320
-  _globals['_OVERRIDE']._serialized_start=1323
-  _globals['_OVERRIDE']._serialized_end=1541
-  _globals['_EDGESERVICE']._serialized_start=1864
-  _globals['_EDGESERVICE']._serialized_end=2073
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=292
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=313
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=316
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=488
+  _globals['_EDGEPOLICY']._serialized_start=490
+  _globals['_EDGEPOLICY']._serialized_end=592
+  _globals['_POLICYSETTING']._serialized_start=594
+  _globals['_POLICYSETTING']._serialized_end=682
+  _globals['_EDGEREPORT']._serialized_start=685
+  _globals['_EDGEREPORT']._serialized_end=870
+  _globals['_EDGE']._serialized_start=873
+  _globals['_EDGE']._serialized_end=1515
+  _globals['_EDGE_ERRORSENTRY']._serialized_start=1388
+  _globals['_EDGE_ERRORSENTRY']._serialized_end=1433
+  _globals['_TRANSITION']._serialized_start=1518
+  _globals['_TRANSITION']._serialized_end=1730
+  _globals['_FAULT']._serialized_start=1733
+  _globals['_FAULT']._serialized_end=1953
+  _globals['_OVERRIDE']._serialized_start=1956
+  _globals['_OVERRIDE']._serialized_end=2217
+  _globals['_EDGESERVICE']._serialized_start=2749
+  _globals['_EDGESERVICE']._serialized_end=3059
 # @@protoc_insertion_point(module_scope)

@@ -52,6 +52,7 @@ class _OverrideModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Override
     OVERRIDE_MODE_SHADOW: _OverrideMode.ValueType  # 3
     OVERRIDE_MODE_DISABLED: _OverrideMode.ValueType  # 4
     OVERRIDE_MODE_FALLBACK: _OverrideMode.ValueType  # 5
+    OVERRIDE_MODE_CHAOS: _OverrideMode.ValueType  # 6
 
 class OverrideMode(_OverrideMode, metaclass=_OverrideModeEnumTypeWrapper):
     """What an override makes of an edge."""
@@ -62,7 +63,34 @@ OVERRIDE_MODE_FORCED_CLOSED: OverrideMode.ValueType  # 2
 OVERRIDE_MODE_SHADOW: OverrideMode.ValueType  # 3
 OVERRIDE_MODE_DISABLED: OverrideMode.ValueType  # 4
 OVERRIDE_MODE_FALLBACK: OverrideMode.ValueType  # 5
+OVERRIDE_MODE_CHAOS: OverrideMode.ValueType  # 6
 Global___OverrideMode: _TypeAlias = OverrideMode  # noqa: Y015
+
+class _FaultKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FaultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FaultKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAULT_KIND_UNSPECIFIED: _FaultKind.ValueType  # 0
+    FAULT_KIND_LATENCY: _FaultKind.ValueType  # 1
+    FAULT_KIND_ERROR: _FaultKind.ValueType  # 2
+    FAULT_KIND_HANG: _FaultKind.ValueType  # 3
+    FAULT_KIND_RESET: _FaultKind.ValueType  # 4
+    FAULT_KIND_SLOW_BODY: _FaultKind.ValueType  # 5
+    FAULT_KIND_CREDENTIAL: _FaultKind.ValueType  # 6
+
+class FaultKind(_FaultKind, metaclass=_FaultKindEnumTypeWrapper):
+    """What happens to an attempt."""
+
+FAULT_KIND_UNSPECIFIED: FaultKind.ValueType  # 0
+FAULT_KIND_LATENCY: FaultKind.ValueType  # 1
+FAULT_KIND_ERROR: FaultKind.ValueType  # 2
+FAULT_KIND_HANG: FaultKind.ValueType  # 3
+FAULT_KIND_RESET: FaultKind.ValueType  # 4
+FAULT_KIND_SLOW_BODY: FaultKind.ValueType  # 5
+FAULT_KIND_CREDENTIAL: FaultKind.ValueType  # 6
+Global___FaultKind: _TypeAlias = FaultKind  # noqa: Y015
 
 @_typing.final
 class ListEdgesRequest(_message.Message):
@@ -148,6 +176,125 @@ class ApplyOverrideResponse(_message.Message):
 Global___ApplyOverrideResponse: _TypeAlias = ApplyOverrideResponse  # noqa: Y015
 
 @_typing.final
+class ListPoliciesRequest(_message.Message):
+    """Asks for all policies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPoliciesRequest: _TypeAlias = ListPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class ListPoliciesResponse(_message.Message):
+    """The policies of one process."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESS_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    LOADED_AT_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    process: _builtins.str
+    instance: _builtins.str
+    """Tells replicas of one service apart: host and pid."""
+    @_builtins.property
+    def loaded_at(self) -> _timestamp_pb2.Timestamp:
+        """When the settings in force were read."""
+
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___EdgePolicy]: ...
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was wrong with a later file, which was refused; empty when the newest one is in force."""
+
+    def __init__(
+        self,
+        *,
+        process: _builtins.str = ...,
+        instance: _builtins.str = ...,
+        loaded_at: _timestamp_pb2.Timestamp | None = ...,
+        policies: _abc.Iterable[Global___EdgePolicy] | None = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance", "loaded_at", b"loaded_at", "policies", b"policies", "process", b"process", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPoliciesResponse: _TypeAlias = ListPoliciesResponse  # noqa: Y015
+
+@_typing.final
+class EdgePolicy(_message.Message):
+    """What one edge goes by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    DEPENDENCY_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    caller: _builtins.str
+    dependency: _builtins.str
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicySetting]: ...
+    def __init__(
+        self,
+        *,
+        caller: _builtins.str = ...,
+        dependency: _builtins.str = ...,
+        settings: _abc.Iterable[Global___PolicySetting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "dependency", b"dependency", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EdgePolicy: _TypeAlias = EdgePolicy  # noqa: Y015
+
+@_typing.final
+class PolicySetting(_message.Message):
+    """One setting of breakwater.resilience.PolicySettings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    FLAG_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    number: _builtins.float
+    flag: _builtins.bool
+    origin: _builtins.str
+    """The strongest place that names it: built-in, chassis or service, with defaults or edge, such as "service edge"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        number: _builtins.float = ...,
+        flag: _builtins.bool = ...,
+        origin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "number", b"number", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flag", b"flag", "name", b"name", "number", b"number", "origin", b"origin", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["number", "flag"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___PolicySetting: _TypeAlias = PolicySetting  # noqa: Y015
+
+@_typing.final
 class EdgeReport(_message.Message):
     """What a process publishes each second, and at once on a transition."""
 
@@ -231,6 +378,7 @@ class Edge(_message.Message):
     BULKHEAD_QUEUED_FIELD_NUMBER: _builtins.int
     NEXT_PROBE_S_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
+    INJECTED_FIELD_NUMBER: _builtins.int
     caller: _builtins.str
     dependency: _builtins.str
     state: Global___CircuitState.ValueType
@@ -252,6 +400,8 @@ class Edge(_message.Message):
     """Seconds until the next probe is let through; absent unless open."""
     fallbacks: _builtins.int
     """Fallbacks taken within the window."""
+    injected: _builtins.int
+    """Faults injected within the window by an override of mode chaos."""
     @_builtins.property
     def forced(self) -> Global___Override:
         """The override in force, absent when the policy decides by itself."""
@@ -281,10 +431,11 @@ class Edge(_message.Message):
         bulkhead_queued: _builtins.int = ...,
         next_probe_s: _builtins.float | None = ...,
         fallbacks: _builtins.int = ...,
+        injected: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_ms", b"_p99_ms", "availability", b"availability", "error_rate", b"error_rate", "forced", b"forced", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_ms", b"p99_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_ms", b"_p99_ms", "availability", b"availability", "bulkhead_in_use", b"bulkhead_in_use", "bulkhead_limit", b"bulkhead_limit", "bulkhead_queued", b"bulkhead_queued", "caller", b"caller", "dependency", b"dependency", "error_rate", b"error_rate", "errors", b"errors", "fallbacks", b"fallbacks", "forced", b"forced", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_ms", b"p99_ms", "rate_per_s", b"rate_per_s", "retries", b"retries", "retry_budget_tokens", b"retry_budget_tokens", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_ms", b"_p99_ms", "availability", b"availability", "bulkhead_in_use", b"bulkhead_in_use", "bulkhead_limit", b"bulkhead_limit", "bulkhead_queued", b"bulkhead_queued", "caller", b"caller", "dependency", b"dependency", "error_rate", b"error_rate", "errors", b"errors", "fallbacks", b"fallbacks", "forced", b"forced", "injected", b"injected", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_ms", b"p99_ms", "rate_per_s", b"rate_per_s", "retries", b"retries", "retry_budget_tokens", b"retry_budget_tokens", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__availability: _TypeAlias = _typing.Literal["availability"]  # noqa: Y015
     _WhichOneofArgType__availability: _TypeAlias = _typing.Literal["_availability", b"_availability"]  # noqa: Y015
@@ -351,6 +502,58 @@ class Transition(_message.Message):
 Global___Transition: _TypeAlias = Transition  # noqa: Y015
 
 @_typing.final
+class Fault(_message.Message):
+    """A fault that is injected into an edge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    CONTROL_SHARE_FIELD_NUMBER: _builtins.int
+    LATENCY_P50_S_FIELD_NUMBER: _builtins.int
+    LATENCY_P99_S_FIELD_NUMBER: _builtins.int
+    LATENCY_S_MAX_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    kind: Global___FaultKind.ValueType
+    share: _builtins.float
+    """Share of the attempts it happens to, above 0 to 1."""
+    control_share: _builtins.float
+    """Share of the requests it never happens to, 0 to below 1."""
+    latency_p50_s: _builtins.float
+    """Of latency and slow body: half of the delays are shorter."""
+    latency_p99_s: _builtins.float
+    """One delay in a hundred is longer; absent: every delay is latency_p50_s."""
+    latency_s_max: _builtins.float
+    """No delay is longer."""
+    code: _builtins.str
+    """Of an error: the transport's code, such as UNAVAILABLE."""
+    def __init__(
+        self,
+        *,
+        kind: Global___FaultKind.ValueType = ...,
+        share: _builtins.float = ...,
+        control_share: _builtins.float = ...,
+        latency_p50_s: _builtins.float | None = ...,
+        latency_p99_s: _builtins.float | None = ...,
+        latency_s_max: _builtins.float = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_p50_s", b"_latency_p50_s", "_latency_p99_s", b"_latency_p99_s", "latency_p50_s", b"latency_p50_s", "latency_p99_s", b"latency_p99_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_p50_s", b"_latency_p50_s", "_latency_p99_s", b"_latency_p99_s", "code", b"code", "control_share", b"control_share", "kind", b"kind", "latency_p50_s", b"latency_p50_s", "latency_p99_s", b"latency_p99_s", "latency_s_max", b"latency_s_max", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__latency_p50_s: _TypeAlias = _typing.Literal["latency_p50_s"]  # noqa: Y015
+    _WhichOneofArgType__latency_p50_s: _TypeAlias = _typing.Literal["_latency_p50_s", b"_latency_p50_s"]  # noqa: Y015
+    _WhichOneofReturnType__latency_p99_s: _TypeAlias = _typing.Literal["latency_p99_s"]  # noqa: Y015
+    _WhichOneofArgType__latency_p99_s: _TypeAlias = _typing.Literal["_latency_p99_s", b"_latency_p99_s"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p50_s) -> _WhichOneofReturnType__latency_p50_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p99_s) -> _WhichOneofReturnType__latency_p99_s | None: ...
+
+Global___Fault: _TypeAlias = Fault  # noqa: Y015
+
+@_typing.final
 class Override(_message.Message):
     """A person's decision over an edge: it has an actor, a reason and an end."""
 
@@ -363,6 +566,7 @@ class Override(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     SET_AT_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
     caller: _builtins.str
     """Empty: every caller's edge to the dependency."""
     dependency: _builtins.str
@@ -374,6 +578,10 @@ class Override(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def set_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def fault(self) -> Global___Fault:
+        """What the mode chaos injects; absent in every other mode."""
+
     def __init__(
         self,
         *,
@@ -384,10 +592,11 @@ class Override(_message.Message):
         reason: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         set_at: _timestamp_pb2.Timestamp | None = ...,
+        fault: Global___Fault | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "set_at", b"set_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "fault", b"fault", "set_at", b"set_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "caller", b"caller", "dependency", b"dependency", "expires_at", b"expires_at", "mode", b"mode", "reason", b"reason", "set_at", b"set_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "caller", b"caller", "dependency", b"dependency", "expires_at", b"expires_at", "fault", b"fault", "mode", b"mode", "reason", b"reason", "set_at", b"set_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

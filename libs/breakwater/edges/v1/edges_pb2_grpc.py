@@ -45,6 +45,11 @@ class EdgeServiceStub:
                 request_serializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ApplyOverrideRequest.SerializeToString,
                 response_deserializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ApplyOverrideResponse.FromString,
                 _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/breakwater.edges.v1.EdgeService/ListPolicies',
+                request_serializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
 
 
 class EdgeServiceServicer:
@@ -65,6 +70,13 @@ class EdgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPolicies(self, request, context):
+        """The settings every edge of this process goes by, and which file each comes from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EdgeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_EdgeServiceServicer_to_server(servicer, server):
                     servicer.ApplyOverride,
                     request_deserializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ApplyOverrideRequest.FromString,
                     response_serializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ApplyOverrideResponse.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=breakwater_dot_edges_dot_v1_dot_edges__pb2.ListPoliciesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class EdgeService:
             '/breakwater.edges.v1.EdgeService/ApplyOverride',
             breakwater_dot_edges_dot_v1_dot_edges__pb2.ApplyOverrideRequest.SerializeToString,
             breakwater_dot_edges_dot_v1_dot_edges__pb2.ApplyOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.edges.v1.EdgeService/ListPolicies',
+            breakwater_dot_edges_dot_v1_dot_edges__pb2.ListPoliciesRequest.SerializeToString,
+            breakwater_dot_edges_dot_v1_dot_edges__pb2.ListPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

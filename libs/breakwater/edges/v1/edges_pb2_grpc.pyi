@@ -37,6 +37,8 @@ class EdgeServiceStub:
     """Every edge of this process with its present figures. Never changes the state it reads."""
     ApplyOverride: _grpc.UnaryUnaryMultiCallable[_edges_pb2.ApplyOverrideRequest, _edges_pb2.ApplyOverrideResponse]
     """Replaces the override of one dependency; answers how many edges it changed."""
+    ListPolicies: _grpc.UnaryUnaryMultiCallable[_edges_pb2.ListPoliciesRequest, _edges_pb2.ListPoliciesResponse]
+    """The settings every edge of this process goes by, and which file each comes from."""
 
 @_typing.type_check_only
 class EdgeServiceAsyncStub(EdgeServiceStub):
@@ -47,6 +49,8 @@ class EdgeServiceAsyncStub(EdgeServiceStub):
     """Every edge of this process with its present figures. Never changes the state it reads."""
     ApplyOverride: _aio.UnaryUnaryMultiCallable[_edges_pb2.ApplyOverrideRequest, _edges_pb2.ApplyOverrideResponse]  # type: ignore[assignment]
     """Replaces the override of one dependency; answers how many edges it changed."""
+    ListPolicies: _aio.UnaryUnaryMultiCallable[_edges_pb2.ListPoliciesRequest, _edges_pb2.ListPoliciesResponse]  # type: ignore[assignment]
+    """The settings every edge of this process goes by, and which file each comes from."""
 
 class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Read a process's edges and override them, without NATS."""
@@ -66,5 +70,13 @@ class EdgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_edges_pb2.ApplyOverrideResponse, _abc.Awaitable[_edges_pb2.ApplyOverrideResponse]]:
         """Replaces the override of one dependency; answers how many edges it changed."""
+
+    @_abc_1.abstractmethod
+    def ListPolicies(
+        self,
+        request: _edges_pb2.ListPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_edges_pb2.ListPoliciesResponse, _abc.Awaitable[_edges_pb2.ListPoliciesResponse]]:
+        """The settings every edge of this process goes by, and which file each comes from."""
 
 def add_EdgeServiceServicer_to_server(servicer: EdgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,6 +22,39 @@ class Circuit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What `chaos` injects; breakwater.resilience.Fault explains the fields and holds their rules."""
+
+    kind: str
+    share: float
+    control_share: float
+    latency_p50_s: float | None
+    latency_p99_s: float | None
+    latency_s_max: float
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of an edge, and the strongest place that names it."""
+
+    value: float | bool
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePolicy:
+    """What one edge of one process goes by; `refused` says what was wrong with a later file."""
+
+    caller: str
+    dependency: str
+    instance: str
+    loaded_at: datetime
+    settings: Mapping[str, Setting]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Forced:
     """The override in force on an edge."""
 
@@ -29,6 +62,7 @@ class Forced:
     actor: str
     reason: str
     expires_at: datetime
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +95,8 @@ class Edge:
     bulkhead: Bulkhead
     next_probe_s: float | None
     fallbacks: int
+    injected: int
+    """Faults of `chaos`."""
     as_of: datetime
     stale: bool = False
 

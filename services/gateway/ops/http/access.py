@@ -16,6 +16,7 @@ _OPERATE = Access(OPERATORS, priority=Priority.OPS)
 
 MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/dependencies"): _VIEW,
+    ("GET", "/v1/dependencies/{dependency}/policy"): _VIEW,
     ("PUT", "/v1/dependencies/{dependency}/override"): _OPERATE,
     ("DELETE", "/v1/dependencies/{dependency}/override"): _OPERATE,
     ("GET", "/v1/incidents"): _VIEW,

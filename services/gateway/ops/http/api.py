@@ -1,11 +1,13 @@
 """The routes of the ops URL but the stream and the page."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from breakwater import resilience
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.gateway.http.answers import Answer, answer, rfc3339_of
@@ -13,7 +15,7 @@ from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
 from services.gateway.http.routes import Identifier, Input, QueryInput
 from services.gateway.ops.console import Console
-from services.gateway.ops.edges.domain import Edge
+from services.gateway.ops.edges.domain import Edge, Fault
 from services.gateway.ops.http.views import (
     EdgeView,
     EntryView,
@@ -21,6 +23,7 @@ from services.gateway.ops.http.views import (
     OverrideView,
     edge_view,
     entry_view,
+    fault_view,
     incident_view,
 )
 from services.gateway.ops.overrides.usecases import Overrides
@@ -47,15 +50,35 @@ class CallerQuery(QueryInput):
     caller: str = Field(default="", max_length=64)
 
 
+class FaultInput(Input):
+    """What `chaos` injects into an edge."""
+
+    kind: Literal["latency", "error", "hang", "reset", "slow-body", "credential"]
+    share: float = 1.0
+    """Share of the attempts it happens to, above 0 to 1."""
+    control_share: float = 0.0
+    """Share of the requests, by trace id, that it never happens to; 0 to below 1."""
+    latency_p50_s: float | None = None
+    """Of latency and slow-body: half of the delays are shorter."""
+    latency_p99_s: float | None = None
+    """One delay in a hundred is longer; without it every delay is latency_p50_s."""
+    latency_s_max: float = 30.0
+    """No delay is longer; at most 300."""
+    code: str = Field(default="", max_length=40)
+    """Of error: a gRPC status, an HTTP status or an SQLSTATE, as the edge's transport has them."""
+
+
 class OverrideInput(Input):
     """An override: it has a reason and an end."""
 
-    mode: Literal["forced-open", "forced-closed", "shadow", "disabled", "fallback"]
+    mode: Literal["forced-open", "forced-closed", "shadow", "disabled", "fallback", "chaos"]
     caller: Identifier | None = None
     """Whose edge; without it every caller's."""
     reason: str
     ttl_s: float = Field(gt=0)
     """Seconds until it ends by itself."""
+    fault: FaultInput | None = None
+    """What `chaos` injects; of no other mode."""
 
 
 class EdgesView(TypedDict):
@@ -137,6 +160,7 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
             mode=body.mode,
             reason=body.reason,
             ttl_s=body.ttl_s,
+            fault=_fault(body.fault),
         )
         view = LaidView(
             dependency=dependency,
@@ -146,6 +170,7 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
                 actor=what.actor,
                 reason=what.reason,
                 expires_at=rfc3339_of(what.expires_at),
+                fault=fault_view(what.fault),
             ),
             edges=dict(delivery.edges),
             unreached=list(delivery.unreached),
@@ -185,6 +210,17 @@ def snapshot(console: Console, views: Views, clock: Clock, entries_max: int) -> 
         "incidents": [incident_view(incident) for incident in console.incidents(open_only=True)],
         "timeline": [entry_view(entry) for entry in reversed(console.timeline(entries_max))],
     }
+
+
+def _fault(given: FaultInput | None) -> Fault | None:
+    if given is None:
+        return None
+    try:
+        kept = resilience.Fault(**given.model_dump() | {"kind": resilience.FaultKind(given.kind)})
+    except resilience.InvalidPolicyError as error:
+        fields = [FieldError(*each.split(": ", 1)) for each in error.errors]
+        raise InvalidRequestError("the fault cannot be injected as it is", errors=fields) from None
+    return Fault(**{**asdict(kept), "kind": given.kind})
 
 
 def _start(cursor: str, count: int) -> int:

@@ -5,9 +5,21 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from services.gateway.http.answers import rfc3339_of
-from services.gateway.ops.edges.domain import Edge
+from services.gateway.ops.edges.domain import Edge, Fault
 from services.gateway.ops.edges.incidents import Incident
 from services.gateway.ops.timeline.domain import Entry
+
+
+class FaultView(TypedDict):
+    """A fault that is injected; breakwater/resilience/README.md, Chaos."""
+
+    kind: str
+    share: float
+    control_share: float
+    latency_p50_s: float | None
+    latency_p99_s: float | None
+    latency_s_max: float
+    code: str
 
 
 class OverrideView(TypedDict):
@@ -18,6 +30,8 @@ class OverrideView(TypedDict):
     actor: str
     reason: str
     expires_at: str | None
+    fault: FaultView | None
+    """What `chaos` injects; null in every other mode."""
 
 
 class BulkheadView(TypedDict):
@@ -48,6 +62,7 @@ class EdgeView(TypedDict):
     retries: int
     retry_budget_tokens: float
     fallbacks: int
+    injected: int
     bulkhead: BulkheadView
     next_probe_s: float | None
     slo: dict[str, Any]
@@ -88,6 +103,7 @@ def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
             actor=forced.actor,
             reason=forced.reason,
             expires_at=rfc3339_of(forced.expires_at),
+            fault=fault_view(forced.fault),
         )
     return EdgeView(
         caller=edge.caller,
@@ -107,10 +123,25 @@ def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
         retries=edge.retries,
         retry_budget_tokens=edge.retry_budget_tokens,
         fallbacks=edge.fallbacks,
+        injected=edge.injected,
         bulkhead=BulkheadView(in_use=edge.bulkhead.in_use, limit=edge.bulkhead.limit, queued=edge.bulkhead.queued),
         next_probe_s=edge.next_probe_s,
         slo={},
         as_of=rfc3339_of(edge.as_of),
+    )
+
+
+def fault_view(fault: Fault | None) -> FaultView | None:
+    if fault is None:
+        return None
+    return FaultView(
+        kind=fault.kind,
+        share=fault.share,
+        control_share=fault.control_share,
+        latency_p50_s=fault.latency_p50_s,
+        latency_p99_s=fault.latency_p99_s,
+        latency_s_max=fault.latency_s_max,
+        code=fault.code,
     )
 
 

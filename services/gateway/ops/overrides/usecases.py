@@ -8,7 +8,10 @@ from typing import Protocol
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.chassis.identity import Actor
-from services.gateway.ops.overrides.domain import OverrideOrder, order
+from services.gateway.ops.edges.domain import Edge, Fault
+from services.gateway.ops.overrides.domain import OverrideOrder, order, undelivered
+
+SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Graph(Protocol):
 
     def callers_of(self, dependency: str) -> frozenset[str]: ...
 
+    def edges(self) -> tuple[Edge, ...]: ...
+
 
 class Record(Protocol):
     """The audit."""
@@ -42,16 +47,27 @@ class Record(Protocol):
 
 @dataclass(slots=True)
 class Overrides:
-    """The verbs. Remembers what was laid through this process, to tell narrow from wide."""
+    """The verbs. Remembers what was laid and lifted through this process until it would have ended by itself."""
 
     carrier: Carrier
     graph: Graph
     record: Record
     clock: Clock
-    _laid: dict[tuple[str, str | None], OverrideOrder] = field(default_factory=dict)
+    process: str
+    """The name of this process: what is laid for every caller is not meant for it."""
+    chaos_allowed: bool = False
+    _given: dict[tuple[str, str | None], OverrideOrder] = field(default_factory=dict)
 
     async def lay(
-        self, actor: Actor, *, dependency: str, caller: str | None, mode: str, reason: str, ttl_s: float
+        self,
+        actor: Actor,
+        *,
+        dependency: str,
+        caller: str | None,
+        mode: str,
+        reason: str,
+        ttl_s: float,
+        fault: Fault | None = None,
     ) -> tuple[OverrideOrder, Delivery]:
         """Lays an override. Raises `NotFoundError` for an edge nobody has, `InvalidRequestError`, `UnavailableError`."""
         self._must_exist(dependency, caller)
@@ -63,9 +79,11 @@ class Overrides:
             reason=reason,
             ttl_s=ttl_s,
             now=self.clock.now(),
+            fault=fault,
+            chaos_allowed=self.chaos_allowed,
         )
         delivery = await self._deliver(what)
-        self._laid[dependency, caller] = what
+        self._given[dependency, caller] = what
         self.record.override_set(what)
         return what, delivery
 
@@ -73,17 +91,34 @@ class Overrides:
         """Lifts the override of one caller's edge or, without caller, every override on the dependency."""
         self._must_exist(dependency, caller)
         now = self.clock.now()
-        narrow = [key[1] for key in self._laid if key[0] == dependency and key[1] is not None]
+        narrow = [key[1] for key in self._given if key[0] == dependency and key[1] is not None]
         targets = [caller] if caller is not None else [None, *(narrow or sorted(self.graph.callers_of(dependency)))]
-        deliveries = [await self._deliver(_lifting(dependency, target, actor.sub, now)) for target in targets]
-        for target in targets:
-            self._laid.pop((dependency, target), None)
-        self.record.override_lifted(_lifting(dependency, caller, actor.sub, now))
+        liftings = [self._lifting(dependency, target, actor.sub, now) for target in targets]
+        deliveries = [await self._deliver(lifting) for lifting in liftings]
+        self._given.update({(dependency, lifting.caller): lifting for lifting in liftings})
+        self.record.override_lifted(liftings[0])
         return deliveries[0]
+
+    async def settle(self) -> None:
+        """Brings what is in force to processes that started since; forgets what has ended."""
+        now = self.clock.now()
+        self._given = {key: order for key, order in self._given.items() if order.expires_at > now}
+        for what in undelivered(self._given.values(), self.graph.edges(), laid_by=self.process):
+            await self.carrier.deliver(what)
+
+    async def run(self) -> None:
+        """Settles every second, for as long as it is awaited."""
+        while True:
+            await self.settle()
+            await self.clock.sleep(SETTLE_S)
 
     def is_wide(self, dependency: str, caller: str) -> bool:
         """Whether the override on this edge was laid for every caller, as far as this process knows."""
-        return (dependency, caller) not in self._laid and (dependency, None) in self._laid
+        return not self._is_laid(dependency, caller) and self._is_laid(dependency, None)
+
+    def _is_laid(self, dependency: str, caller: str | None) -> bool:
+        order = self._given.get((dependency, caller))
+        return order is not None and order.mode is not None
 
     def _must_exist(self, dependency: str, caller: str | None) -> None:
         callers = self.graph.callers_of(dependency)
@@ -96,6 +131,6 @@ class Overrides:
             raise UnavailableError("no process could be reached, and NATS neither", retry_after_s=1.0)
         return delivery
 
-
-def _lifting(dependency: str, caller: str | None, actor: str, now: datetime) -> OverrideOrder:
-    return OverrideOrder(dependency, caller, None, actor, "lifted", now, now)
+    def _lifting(self, dependency: str, caller: str | None, actor: str, now: datetime) -> OverrideOrder:
+        laid = self._given.get((dependency, caller))
+        return OverrideOrder(dependency, caller, None, actor, "lifted", now, laid.expires_at if laid else now)

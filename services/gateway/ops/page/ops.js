@@ -63,9 +63,11 @@ function paint(edge) {
   const mark = row.cells[0].firstChild;
   mark.className = `badge ${kind}`;
   write(mark, label);
-  mark.title = edge.override ? `${edge.override.actor}: ${edge.override.reason}` : "";
+  const fault = edge.override?.fault;
+  const what = fault ? ` (${fault.kind}, ${percent(fault.share)})` : "";
+  mark.title = edge.override ? `${edge.override.actor}: ${edge.override.reason}${what}` : "";
   row.classList.toggle("stale", edge.stale);
-  const errors = Object.entries(edge.errors).filter(([, count]) => count > 0).map(([name, count]) => `${text(name)} ${count}`).join(", ");
+  const errors = Object.entries({ ...edge.errors, injected: edge.injected }).filter(([, count]) => count > 0).map(([name, count]) => `${text(name)} ${count}`).join(", ");
   const values = [
     number(edge.rate_per_s), percent(edge.availability), errors, number(edge.p50_ms), number(edge.p90_ms), number(edge.p99_ms),
     String(edge.retries), `${edge.bulkhead.in_use}/${edge.bulkhead.limit}`, edge.next_probe_s === null ? "" : `${number(edge.next_probe_s)} s`,
@@ -167,6 +169,19 @@ function listen() {
   };
 }
 
+function faultOf({ kind, percent, p50, code }) {
+  const fault = { kind: kind.value, share: Number(percent.value) / 100 };
+  if (["latency", "slow-body"].includes(kind.value)) fault.latency_p50_s = Number(p50.value);
+  if (kind.value === "error") fault.code = code.value;
+  return fault;
+}
+
+function arrangeFault() {
+  const { mode, kind } = $("override").querySelector("form").elements;
+  $("fault").hidden = mode.value !== "chaos";
+  for (const label of $("fault").querySelectorAll("[data-of]")) label.hidden = !label.dataset.of.split(" ").includes(kind.value);
+}
+
 async function act(key) {
   const edge = edges.get(key);
   const path = `/v1/dependencies/${encodeURIComponent(edge.dependency)}/override`;
@@ -178,12 +193,14 @@ async function act(key) {
   const dialog = $("override");
   $("override-edge").textContent = `${edge.caller} → ${edge.dependency}`;
   $("override-error").textContent = "";
+  arrangeFault();
   dialog.showModal();
   dialog.querySelector("form").onsubmit = async (event) => {
     if (event.submitter?.value !== "set") return;
     event.preventDefault();
     const { mode, reason, minutes } = event.target.elements;
     const body = { mode: mode.value, caller: edge.caller, reason: reason.value, ttl_s: 60 * Number(minutes.value) };
+    if (mode.value === "chaos") body.fault = faultOf(event.target.elements);
     const answer = await fetch(path, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }).catch(() => null);
     if (answer?.ok) return dialog.close();
     const problem = await answer?.json().catch(() => null);
@@ -205,6 +222,7 @@ $("language").addEventListener("click", () => {
   localStorage.setItem("language", language);
   translate();
 });
+$("override").addEventListener("input", arrangeFault);
 $("leave").addEventListener("click", async () => {
   await fetch("/ops/session", { method: "DELETE" });
   location.assign("/ops");
