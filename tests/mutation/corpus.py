@@ -51,44 +51,61 @@ def sampled(seed: int, counts: dict[str, int]) -> list[Mutant]:
         nulls = [mutant for mutant in every if mutant.compatible and not mutant.edits]
         rest = [mutant for mutant in every if mutant not in nulls]
         chosen += [*nulls, *chooser.sample(rest, min(len(rest), count - len(nulls)))]
+    # Mixed, so that a run that is stopped has seen of everything.
+    random.Random(seed).shuffle(chosen)
     return chosen
 
 
-def run(mutants: Sequence[Mutant], workers: int, note: Callable[[Outcome], None]) -> list[Outcome]:
-    """All mutants, in any order, by worker processes that each have a world of their own."""
+def run(
+    mutants: Sequence[Mutant], workers: int, note: Callable[[Outcome], None], *, until_s: float = float("inf")
+) -> list[Outcome]:
+    """All mutants, in any order, by worker processes that each have a world of their own.
+
+    After `until_s` of the monotonic clock no other one is begun.
+    """
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
     place = Path(tempfile.mkdtemp(prefix="breakwater-corpus-"))
     try:
         original = base(place / "base")
-        parts = [list(mutants[index::workers]) for index in range(workers)]
+        waiting: Any = context.Queue()
+        for mutant in [*mutants, *(None for _ in range(workers))]:
+            waiting.put(mutant)
         processes = [
-            context.Process(target=_work, args=(original, place / str(index), part, results))
-            for index, part in enumerate(parts)
+            context.Process(target=_work, args=(original, place / str(index), waiting, results, until_s))
+            for index in range(workers)
         ]
         for process in processes:
             process.start()
-        return list(_gathered(results, len(mutants), processes, note))
+        return list(_gathered(results, processes, note))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _gathered(results: Any, count: int, processes: Sequence[Any], note: Callable[[Outcome], None]) -> Iterator[Outcome]:
-    done = 0
-    while done < count:
+def _gathered(results: Any, processes: Sequence[Any], note: Callable[[Outcome], None]) -> Iterator[Outcome]:
+    working = len(processes)
+    while working:
         outcome = results.get(timeout=600)
+        if outcome is None:
+            working -= 1
+            continue
         if isinstance(outcome, str):
             raise RuntimeError(f"a worker ended: {outcome}")  # noqa: TRY004 - it is no type that is wrong
-        done += 1
         note(outcome)
         yield outcome
     for process in processes:
         process.join(30)
 
 
-def _work(original: Path, place: Path, mutants: Sequence[Mutant], results: Any) -> None:
+def _work(original: Path, place: Path, waiting: Any, results: Any, until_s: float) -> None:
+    def mutants() -> Iterator[Mutant]:
+        # The clock is the machine's: the same for every process.
+        while (mutant := waiting.get()) is not None and time.monotonic() < until_s:
+            yield mutant
+
     try:
-        asyncio.run(_examine_all(original, place, mutants, results.put))
+        asyncio.run(_examine_all(original, place, mutants(), results.put))
+        results.put(None)
     except BaseException as error:  # noqa: BLE001 - the parent waits for a word
         results.put(f"{type(error).__name__}: {error}")
 

@@ -33,11 +33,10 @@ RUN_TIMEOUT_S: Final = 180.0
 
 
 def prove(effort: Effort, progress: Progress) -> Findings:
-    findings = Findings(complete=False)
+    findings, began_s = Findings(complete=False), time.monotonic()
     findings.figures["outage"] = _outage(findings)
     findings.figures["callers"] = asyncio.run(_callers(findings))
     progress(findings)
-    began_s = time.monotonic()
     done: list[Outcome] = []
 
     def note(outcome: Outcome) -> None:
@@ -51,7 +50,8 @@ def prove(effort: Effort, progress: Progress) -> Findings:
     with ThreadPoolExecutor(1) as beside:
         # They wait for most of their time, as mutants do: side by side neither is slower for it.
         runs = beside.submit(_runs, findings)
-        outcomes = corpus.run(mutants, effort.workers, note)
+        until_s = began_s + effort.minutes * 60 if effort.minutes else float("inf")
+        outcomes = corpus.run(mutants, effort.workers, note, until_s=until_s)
         findings.figures["runs"] = runs.result()
     findings.figures["corpus"] = corpus.table(outcomes)
     findings.figures |= _shares(outcomes)

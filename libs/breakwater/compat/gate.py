@@ -15,7 +15,7 @@ from pathlib import Path
 from breakwater.compat import approvals, artifacts, emits, events, interface, plain_http, protos, replay, vectors, world
 from breakwater.compat.artifacts import ArtifactError, Release
 from breakwater.compat.candidate import Candidate, CandidateError, running
-from breakwater.compat.checks import auth, callers, http
+from breakwater.compat.checks import auth, callers, fuzzing, http
 from breakwater.compat.checks import events as event_checks
 from breakwater.compat.checks import protos as proto_checks
 from breakwater.compat.checks.auth import Deployed
@@ -197,6 +197,7 @@ async def _provider(
             document = json.loads((release.directory / interface.OPENAPI).read_text())
             yield http.documents(release.version, document, new)
             yield await http.kept_to(place, candidate, document)
+        yield await fuzzing.ignored_auth(place, candidate)
 
 
 async def _consumer(

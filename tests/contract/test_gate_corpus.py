@@ -1,0 +1,44 @@
+"""A seeded sample of the gate's corpus (`make proof-gate` runs it whole), and the corpus itself: large enough, and labelled."""
+
+import random
+
+import pytest
+
+from tests.mutation import compatible, corpus
+
+SEED = 1
+SAMPLE = {"proto": 2, "auth": 4, "events": 2, "compatible": 3}
+
+pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(600)]
+
+
+def drawn(dimension):
+    """A seeded draw that leaves out the gateway, whose run takes as long as four others."""
+    every = list(compatible.mutants() if dimension == "compatible" else corpus.DIMENSIONS[dimension]())
+    short = [mutant for mutant in every if mutant.service != "gateway" and mutant.edits]
+    return random.Random(SEED).sample(short, SAMPLE[dimension])
+
+
+def test_a_sample_is_judged_as_its_labels_say():
+    """What breaks a caller is blocked and named by the first line; what breaks nobody passes."""
+    outcomes = corpus.run([mutant for dimension in SAMPLE for mutant in drawn(dimension)], 2, lambda _: None)
+    assert len(outcomes) == sum(SAMPLE.values())
+    wrong = [each for each in outcomes if (each.exit_code != 0) is each.compatible and not each.equivalent]
+    assert wrong == []
+    unnamed = [each.line for each in outcomes if not each.compatible and not each.equivalent and not each.named]
+    assert unnamed == []
+
+
+@pytest.mark.parametrize(("dimension", "at_least"), [("proto", 120), ("auth", 100), ("http", 40), ("events", 40)])
+def test_the_corpus_is_large_enough(dimension, at_least):
+    """As many changes as the issue asks for, each by a name of its own, each a real change of the tree."""
+    every = list(corpus.DIMENSIONS[dimension]())
+    assert len({mutant.name for mutant in every}) == len(every) >= at_least
+    assert all(mutant.consumers and mutant.edits for mutant in every)
+
+
+def test_there_are_a_hundred_compatible_changes_and_a_null_mutant_of_every_service():
+    """Added fields and RPCs, widened acceptance with approval, refactorings, and no change at all."""
+    every = list(compatible.mutants())
+    assert len(every) >= 100
+    assert [mutant.service for mutant in every if not mutant.edits] == ["files", "leads", "notify", "health", "gateway"]
