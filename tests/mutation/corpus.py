@@ -69,6 +69,8 @@ def run(
     try:
         original = base(place / "base")
         waiting: Any = context.Queue()
+        # What nobody took when the time was up need not be waited for.
+        waiting.cancel_join_thread()
         for mutant in [*mutants, *(None for _ in range(workers))]:
             waiting.put(mutant)
         processes = [
