@@ -1,0 +1,161 @@
+"""What a drill showed: figures by load and phase, and whether the steady state held. Pure but for the printing."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from breakwater.cli.drills.load import DEADLINE_S, EXPORTS, Answer, Sample
+from breakwater.cli.drills.run import Seen
+from breakwater.cli.output import print_table
+
+PHASES = ("before", "during", "after")
+FILE_S_MAX = 5.0
+"""From asking for an export to a file, whole or degraded."""
+HONEST = frozenset(
+    {"unavailable", "circuit_open", "deadline_exceeded", "overloaded", "pool_exhausted", "not_ready", "rate_limited"}
+)
+"""Codes that say "later": any other error of a drill is a defect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part of the steady state."""
+
+    name: str
+    held: bool
+    said: str
+
+
+def phase_of(sample: Sample, seen: Seen) -> str:
+    """By its beginning; a call that the fault overtook belongs to it."""
+    if sample.began_s + sample.took_s < seen.began_s:
+        return "before"
+    return "during" if sample.began_s < seen.ended_s else "after"
+
+
+def checks(seen: Seen) -> list[Check]:
+    """Every part of the steady state, held or not."""
+    plan = seen.plan
+    affected = {load.name for load in plan.affected}
+    before = [sample for sample in seen.samples if phase_of(sample, seen) == "before"]
+    later = [sample for sample in seen.samples if phase_of(sample, seen) != "before"]
+    control = [sample for sample in later if sample.load not in affected]
+    own = [sample for sample in later if sample.load in affected]
+    during = [sample for sample in own if phase_of(sample, seen) == "during"]
+    late = [sample for sample in seen.samples if sample.took_s > _limit_s(sample) + seen.slack_s]
+    failed = Counter(sample.code for sample in own if sample.answer is Answer.ERROR)
+    wrong = {code: count for code, count in failed.items() if not (plan.errors_allowed and code in HONEST)}
+    degraded = sum(sample.answer is Answer.DEGRADED for sample in during)
+    longest_s = max((sample.took_s for sample in seen.samples), default=0.0)
+    missed = {sample.load for sample in before} ^ {load.name for load in (*plan.affected, *plan.control)}
+    return [
+        Check(
+            "before the fault",
+            not missed and all(sample.answer is Answer.WHOLE for sample in before),
+            f"{_ill(before)} of {len(before)} calls were not answered whole",
+        ),
+        Check(
+            "control group", bool(control) and not _ill(control), f"{_ill(control)} of {len(control)} calls were ill"
+        ),
+        Check("waits", not late, f"{len(late)} calls waited too long; the longest took {longest_s:.2f} s"),
+        Check("errors", not wrong, f"{sum(failed.values())} of {len(own)} calls failed: {dict(failed) or 'none'}"),
+        Check(
+            "degraded answers",
+            (degraded > 0) == plan.answers_degraded and seen.files_followed == seen.files_owed,
+            f"{degraded} during the fault; {seen.files_followed} of {seen.files_owed} full files followed",
+        ),
+        _detection(seen, harmed=bool(failed)),
+        Check(
+            "recovered",
+            seen.recovered_s is not None and seen.recovered_s <= plan.recover_s_max + seen.slack_s,
+            "not in time" if seen.recovered_s is None else f"{seen.recovered_s:.1f} s after the fault",
+        ),
+    ]
+
+
+def _detection(seen: Seen, *, harmed: bool) -> Check:
+    if seen.detected_s is None:
+        # A restart may be over before anything was asked of it: nobody saw it because nobody felt it.
+        return Check("detected", seen.plan.brief and not harmed, "never")
+    said = f"after {seen.detected_s:.1f} s: {seen.detected_as}"
+    return Check("detected", seen.detected_s <= seen.plan.detect_s_max + seen.slack_s, said)
+
+
+def document(seen: Seen) -> dict[str, Any]:
+    """For `--json`."""
+    found = checks(seen)
+    return {
+        "drill": seen.plan.name,
+        "says": seen.plan.says,
+        "held": all(check.held for check in found),
+        "fault_s": round(seen.ended_s - seen.began_s, 3),
+        "time_to_detect_s": _rounded(seen.detected_s),
+        "detected_as": seen.detected_as,
+        "time_to_recover_s": _rounded(seen.recovered_s),
+        "loads": _loads(seen),
+        "left_out": seen.left_out,
+        "full_files": {"owed": seen.files_owed, "followed": seen.files_followed},
+        "checks": [{"name": check.name, "held": check.held, "said": check.said} for check in found],
+    }
+
+
+def print_report(told: dict[str, Any]) -> None:
+    """A table of what callers saw, and one line for each part of the steady state."""
+    print_table(
+        ("LOAD", "GROUP", "PHASE", "REQUESTS", "ERRORS", "DEGRADED", "MEDIAN", "LONGEST"),
+        [
+            (
+                each["load"],
+                each["group"],
+                each["phase"],
+                each["requests"],
+                each["errors"],
+                each["degraded"],
+                f"{each['median_s']:.2f} s",
+                f"{each['longest_wait_s']:.2f} s",
+            )
+            for each in told["loads"]
+        ],
+    )
+    click.echo("")
+    for check in told["checks"]:
+        click.echo(f"{'held' if check['held'] else 'BROKEN'}  {check['name']}: {check['said']}")
+    click.echo(f"\n{told['drill']}: the steady state {'held' if told['held'] else 'did not hold'}.")
+
+
+def _loads(seen: Seen) -> list[dict[str, Any]]:
+    rows = []
+    for group, loads in (("affected", seen.plan.affected), ("control", seen.plan.control)):
+        for load in loads:
+            for phase in PHASES:
+                own = [each for each in seen.samples if each.load == load.name and phase_of(each, seen) == phase]
+                waits = sorted(each.took_s for each in own) or [0.0]
+                codes = Counter(each.code for each in own if each.answer is Answer.ERROR)
+                rows.append(
+                    {
+                        "load": load.name,
+                        "group": group,
+                        "phase": phase,
+                        "requests": len(own),
+                        "errors": sum(codes.values()),
+                        "codes": dict(codes),
+                        "degraded": sum(each.answer is Answer.DEGRADED for each in own),
+                        "median_s": round(waits[len(waits) // 2], 3),
+                        "longest_wait_s": round(waits[-1], 3),
+                    }
+                )
+    return rows
+
+
+def _limit_s(sample: Sample) -> float:
+    return FILE_S_MAX if sample.load == EXPORTS.name else DEADLINE_S
+
+
+def _ill(samples: list[Sample]) -> int:
+    return sum(sample.answer is not Answer.WHOLE for sample in samples)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
