@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
-from breakwater.chassis.errors import InternalError, UnavailableError
+from breakwater.chassis.errors import DeadlineExceededError, InternalError, UnavailableError
 from breakwater.chassis.policies import error_of_policy
 from breakwater.chassis.sqlerrors import (
     DEPENDENCY,
@@ -366,7 +366,8 @@ class Database:
         except TimeoutError as error:
             detail = "No database connection was free in time."
             if timeout_s < self._limits.acquire_timeout_s:
-                raise TooLateError(detail, dependency=DEPENDENCY) from error
+                # A time-out like any other: a database that hangs is met here first, once the pool is all taken.
+                raise DeadlineExceededError(detail, dependency=DEPENDENCY) from error
             raise UnavailableError(detail, code="pool_exhausted", dependency=DEPENDENCY) from error
         except DRIVER_ERRORS as error:
             raise translated(error) from error
