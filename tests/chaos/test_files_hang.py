@@ -92,7 +92,7 @@ def test_files_hanging_makes_nobody_wait_and_loses_no_export(platform, api):
         ("files", None, before["rows"])
     }
     assert len({export["id"] for export in followed}) == EXPORTS
-    assert api.get(f"/v1/exports/{made_before}/content", headers=within).status_code == 200
+    eventually("its content", lambda: api.get(f"/v1/exports/{made_before}/content").status_code == 200)
     # Each was made once by each engine, and nothing is left over.
     assert platform.sql("SELECT state, count(*) AS jobs FROM files.export_job GROUP BY state") == [
         {"state": "completed", "jobs": EXPORTS + 1}
