@@ -94,7 +94,8 @@ fault-matrix: setup-dev ## write docs/fault-matrix.md from what the tests hold
 	$(BIN)/python -m tests.support.faultmatrix.document
 
 .PHONY: gate
-gate: setup-dev ## may this tree replace what is deployed? runs every service and asks it
+gate: setup-dev ## may this tree replace what is deployed? runs every service and asks it; a changed interface needs a new version
+	$(BIN)/breakwater versions
 	$(BIN)/breakwater gate --env prod
 
 .PHONY: ci

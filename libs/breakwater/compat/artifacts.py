@@ -1,8 +1,8 @@
 """Released interfaces under `contracts/<service>/<version>/`: immutable, and checked against their hashes at each read.
 
-A release directory holds `image.binpb` (the buf image of the service's protos), `vectors.jsonl` (token recipes with the
-label the release's verifier gave each) and `SHA256SUMS`. `deploy/lock.yaml` names the release and the digest of its
-`SHA256SUMS` that runs in each environment; ranges and `latest` are refused.
+A release directory holds the runnable wheel with its lock, what `interface.describe` wrote of it, and `SHA256SUMS` over all
+of it. `deploy/lock.yaml` names the release and the digest of its `SHA256SUMS` that runs in each environment; ranges and
+`latest` are refused.
 """
 
 import hashlib
@@ -12,10 +12,13 @@ from pathlib import Path
 
 import yaml
 
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+from breakwater.compat import wheels
+
+VERSION = re.compile(r"\d+\.\d+\.\d+")
 SUMS = "SHA256SUMS"
 IMAGE = "image.binpb"
 VECTORS = "vectors.jsonl"
+LOCK = "lock.txt"
 
 
 class ArtifactError(Exception):
@@ -29,6 +32,18 @@ class Release:
     service: str
     version: str
     directory: Path
+    digest: str
+    """Of its `SHA256SUMS`, in hexadecimal digits."""
+
+    @property
+    def wheel(self) -> Path:
+        """What runs."""
+        return self.directory / wheels.name_of(self.service, self.version)
+
+    @property
+    def lock(self) -> Path:
+        """What it runs on, with hashes."""
+        return self.directory / LOCK
 
     @property
     def image(self) -> Path:
@@ -62,12 +77,18 @@ def open_release(contracts: Path, service: str, version: str, digest: str) -> Re
     lines = (line.split("  ", 1) for line in sums.read_text().splitlines())
     listed = {name: expected for expected, name in lines}
     present = {path.name for path in directory.iterdir()} - {SUMS}
-    if present != set(listed) or not {IMAGE, VECTORS} <= present:
+    required = {IMAGE, VECTORS, LOCK, wheels.name_of(service, version)}
+    if present != set(listed) or not required <= present:
         raise ArtifactError(f"contracts/{service}/{version} holds other files than its {SUMS} lists")
     for name, expected in listed.items():
         if _sha256(directory / name) != expected:
             raise ArtifactError(f"contracts/{service}/{version}/{name} was changed after its release")
-    return Release(service, version, directory)
+    return Release(service, version, directory, digest)
+
+
+def find(contracts: Path, service: str, version: str) -> Release:
+    """A release by its version, verified against its own sums. Raises `ArtifactError`."""
+    return open_release(contracts, service, version, digest_of(contracts, service, version))
 
 
 def deployed(contracts: Path, lock: Path, environment: str, service: str) -> list[Release]:
@@ -87,10 +108,16 @@ def deployed(contracts: Path, lock: Path, environment: str, service: str) -> lis
     releases = []
     for entry in entries:
         version, digest = str(entry.get("version", "")), str(entry.get("digest", ""))
-        if not _VERSION.fullmatch(version) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        if not VERSION.fullmatch(version) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
             raise ArtifactError(f"deploy/lock.yaml: {service} in {environment} needs an exact version and a digest")
         releases.append(open_release(contracts, service, version, digest.removeprefix("sha256:")))
     return releases
+
+
+def released(contracts: Path, service: str) -> list[str]:
+    """Every version of a service that was released, oldest first."""
+    found = [path.name for path in (contracts / service).glob("*") if VERSION.fullmatch(path.name)]
+    return sorted(found, key=lambda version: tuple(map(int, version.split("."))))
 
 
 def digest_of(contracts: Path, service: str, version: str) -> str:

@@ -12,7 +12,7 @@ from breakwater.cli.errors import CommandError
 @click.argument("version")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=".", help="The checked-out tree.")
 def command(service: str, version: str, root: Path) -> None:
-    """Write contracts/SERVICE/VERSION: the buf image and the auth vectors, with their hashes. Never overwrites."""
+    """Write contracts/SERVICE/VERSION: the wheel, its lock, and its interface as found by running it. Never overwrites."""
     from breakwater.compat import release  # noqa: PLC0415
     from breakwater.compat.artifacts import ArtifactError  # noqa: PLC0415
 
