@@ -74,8 +74,7 @@ def open_release(contracts: Path, service: str, version: str, digest: str) -> Re
         raise ArtifactError(f"{service} {version} is deployed but contracts/{service}/{version} is not here")
     if _sha256(sums) != digest:
         raise ArtifactError(f"contracts/{service}/{version}/{SUMS} is not what deploy/lock.yaml names")
-    lines = (line.split("  ", 1) for line in sums.read_text().splitlines())
-    listed = {name: expected for expected, name in lines}
+    listed = {name: expected for expected, _, name in (line.partition("  ") for line in sums.read_text().splitlines())}
     present = {path.name for path in directory.iterdir()} - {SUMS}
     required = {IMAGE, VECTORS, LOCK, wheels.name_of(service, version)}
     if present != set(listed) or not required <= present:
