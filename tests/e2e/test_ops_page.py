@@ -120,6 +120,24 @@ def test_an_override_is_laid_and_lifted_from_the_page(platform):
         expect(line.locator(".badge")).to_contain_text("closed", timeout=5_000)
 
 
+def test_chaos_is_laid_and_seen_on_the_page(platform):
+    """Its fields come with the mode; the row shows that it is forced, and what is injected."""
+    with signed_in(platform, "oncall") as page:
+        line = row(page, "gateway", "health")
+        line.get_by_role("button").click()
+        expect(page.locator("#fault")).to_be_hidden()
+        page.select_option("select[name=mode]", "chaos")
+        page.select_option("select[name=kind]", "reset")
+        expect(page.locator("input[name=p50]")).to_be_hidden()
+        page.fill("input[name=percent]", "50")
+        page.fill("input[name=reason]", "a drill of the page's test")
+        page.get_by_role("button", name="Set the override").click()
+        expect(line.locator(".badge")).to_contain_text("chaos", timeout=5_000)
+        assert "reset, 50.0 %" in line.locator(".badge").get_attribute("title")
+        line.get_by_role("button", name="Lift").click()
+        expect(line.locator(".badge")).to_contain_text("closed", timeout=5_000)
+
+
 def test_who_may_only_look_cannot_override(platform):
     """A manager sees the page; their override is refused with the reason in the dialog."""
     with signed_in(platform, "manager") as page:

@@ -6,14 +6,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import NotFoundError
+from breakwater.chassis.errors import BreakwaterError, NotFoundError
 from breakwater.chassis.identity import Actor
 from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Report
 from services.gateway.ops.edges.incidents import Incident, IncidentBook
 from services.gateway.ops.overrides.domain import OverrideOrder
-from services.gateway.ops.timeline.domain import Entry, Kind
+from services.gateway.ops.timeline.domain import Entry, Kind, Verdict
 from services.gateway.ops.timeline.store import Timeline
 
+TEXT_CHARS_MAX = 1_000
 WATCHER_CHANGES_MAX = 256
 """Changes a slow watcher may be behind; past it, it is given everything anew."""
 
@@ -36,6 +37,7 @@ class Console:
         self._clock = clock
         self._book = EdgeBook()
         self._incidents = IncidentBook()
+        self._last_refusal: tuple[str, float] | None = None
         self._watchers: set[asyncio.Queue[Change | None]] = set()
         timeline.listen(lambda entry: self._tell(Change(entries=(entry,))))
 
@@ -77,13 +79,27 @@ class Console:
     def override_set(self, what: OverrideOrder) -> None:
         """On the record."""
         until = what.expires_at.strftime("%H:%M:%S UTC")
-        text = f"{_edge_of(what)} {what.mode} by {what.actor} until {until}: {what.reason}"
+        fault = f" ({what.fault.kind}, {what.fault.share:.0%})" if what.fault else ""
+        text = f"{_edge_of(what)} {what.mode}{fault} by {what.actor} until {until}: {what.reason}"
         self._timeline.add(Kind.OVERRIDE_SET, text, what.dependency, actor=what.actor)
 
     def override_lifted(self, what: OverrideOrder) -> None:
         """On the record."""
         text = f"{_edge_of(what)}: override lifted by {what.actor}"
         self._timeline.add(Kind.OVERRIDE_LIFTED, text, what.dependency, actor=what.actor)
+
+    def refused(self, actor: Actor, asked: str, dependency: str, refusal: BreakwaterError) -> None:
+        """On the record: somebody asked for what was not done. The same again within a second is one entry."""
+        fields = "".join(f", {error.field}: {error.reason}" for error in refusal.errors)
+        text = f"{asked} refused to {actor.sub} ({actor.role}): {refusal.code}{fields}"[:TEXT_CHARS_MAX]
+        now_s = self._clock.monotonic()
+        if self._last_refusal is None or self._last_refusal[0] != text or now_s - self._last_refusal[1] >= 1:
+            self._last_refusal = (text, now_s)
+            self._timeline.add(Kind.OVERRIDE_REFUSED, text, dependency, actor=actor.sub)
+
+    async def verify_timeline(self) -> Verdict:
+        """Whether what is on the record is as it was written. Raises `UnavailableError`."""
+        return await self._timeline.verify()
 
     @contextmanager
     def watch(self) -> Iterator["Callable[[float], AsyncGenerator[Change | None]]"]:

@@ -18,6 +18,7 @@ from services.gateway.ops.consumer import Feed
 from services.gateway.ops.http import api as ops_api
 from services.gateway.ops.http import page, policies
 from services.gateway.ops.http.access import OpsRoute
+from services.gateway.ops.http.refusals import refusals_to
 from services.gateway.ops.http.sessions import SessionGate, Sessions
 from services.gateway.ops.http.stream import StreamGate
 from services.gateway.ops.overrides.usecases import Overrides
@@ -98,6 +99,7 @@ async def _http(service: Service[OpsSettings], console: Console, overrides: Over
             send_timeout_s=settings.http_send_timeout_s,
         ),
         clock=clock,
+        on_refusal=refusals_to(console),
     )
     stream = StreamGate(
         edge,

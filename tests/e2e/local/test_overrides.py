@@ -171,3 +171,23 @@ def test_policies_are_shown_with_where_they_come_from(breakable):
     shown = json.loads(breakable.cli("policies", "files", "--json").stdout)
     assert shown[0]["items"]
     assert "service edge" in breakable.cli("policies", "files").stdout
+
+
+def test_what_was_done_and_what_was_refused_is_on_the_record(breakable):
+    """By name, with its reason; the chain of the record is whole."""
+    ops = breakable.ops("sre", "sun")
+    body = {"mode": "shadow", "reason": "on the record", "ttl_s": 30}
+    assert ops.put("/v1/dependencies/health/override", json=body).status_code == 200
+    assert ops.delete("/v1/dependencies/health/override").status_code == 200
+    assert ops.put("/v1/dependencies/health/override", json={**body, "reason": "x"}).status_code == 422
+    assert breakable.ops("manager", "ma").put("/v1/dependencies/health/override", json=body).status_code == 403
+    entries = ops.get("/v1/timeline").json()["items"]
+    by_actor = {(entry["kind"], entry["actor"]): entry["text"] for entry in reversed(entries)}
+    assert "on the record" in by_actor["override_set", "sun"]
+    assert ("override_lifted", "sun") in by_actor
+    assert "reason" in by_actor["override_refused", "sun"]
+    assert "permission_denied" in by_actor["override_refused", "ma"]
+    verified = eventually(
+        "the record to be saved", lambda: (v := ops.get("/v1/timeline/verification").json())["entries"] and v
+    )
+    assert (verified["intact"], verified["problem"]) == (True, None)

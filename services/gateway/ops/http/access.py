@@ -22,6 +22,7 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/incidents"): _VIEW,
     ("POST", "/v1/incidents/{incident_id}/ack"): _OPERATE,
     ("GET", "/v1/timeline"): _VIEW,
+    ("GET", "/v1/timeline/verification"): _VIEW,
     ("POST", "/ops/session"): _VIEW,
     ("DELETE", "/ops/session"): _OPEN,
     ("GET", "/ops"): _OPEN,

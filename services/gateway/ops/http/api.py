@@ -123,6 +123,16 @@ class TimelineView(TypedDict):
     next_cursor: str | None
 
 
+class VerificationView(TypedDict):
+    """Whether the timeline is as it was written; `sha256` is also in the log of whoever wrote it (`timeline_saved`)."""
+
+    intact: bool
+    problem: str | None
+    entries: int
+    seq: int
+    sha256: str
+
+
 class Views:
     """Edges as JSON, with what only the overrides know of them."""
 
@@ -200,6 +210,19 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
         """What changed and who changed it, newest first."""
         items = [entry_view(entry) for entry in console.timeline(query.limit)]
         return answer(TimelineView(items=items, next_cursor=None))
+
+    @api.route("GET", "/v1/timeline/verification", VerificationView, tag="incidents")
+    async def verify_timeline() -> Answer:
+        """Goes through the chain of everything on the record."""
+        found = await console.verify_timeline()
+        view = VerificationView(
+            intact=found.problem is None,
+            problem=found.problem,
+            entries=found.entries,
+            seq=found.seq,
+            sha256=found.sha256.hex(),
+        )
+        return answer(view)
 
 
 def snapshot(console: Console, views: Views, clock: Clock, entries_max: int) -> dict[str, Any]:

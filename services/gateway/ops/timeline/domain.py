@@ -1,7 +1,9 @@
 """What changed and who changed it: circuits, overrides, incidents, on one line of time. Pure."""
 
+import hashlib
+import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 
@@ -27,3 +29,61 @@ class Entry:
     text: str
     dependency: str
     actor: str = ""
+
+
+GENESIS = bytes(32)
+"""What stands before the first entry of the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as it is stored; `seq` counts from 1, `sha256` covers the entry and the link before it."""
+
+    seq: int
+    entry: Entry
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a look through the whole chain found. `seq` and `sha256` are of its last link, to be compared with the logs."""
+
+    entries: int
+    seq: int
+    sha256: bytes
+    problem: str | None
+
+
+def hash_of(before: bytes, seq: int, entry: Entry) -> bytes:
+    """The hash of a link: of the one before it and of every field, in a form that nothing else has."""
+    at = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
+    fields = [seq, entry.id, at, entry.kind.value, entry.text, entry.dependency, entry.actor]
+    return hashlib.sha256(before + json.dumps(fields, ensure_ascii=True).encode()).digest()
+
+
+class Examination:
+    """Goes through a chain, link by link, and remembers the first thing that is wrong."""
+
+    def __init__(self) -> None:
+        self._seq, self._sha256 = 0, GENESIS
+        self._entries = 0
+        self._problem: str | None = None
+
+    def take(self, link: Link) -> None:
+        """The next link, in the order of their numbers."""
+        self._entries += 1
+        if self._problem is None:
+            if link.seq != self._seq + 1:
+                self._problem = f"entry {self._seq + 1} is missing"
+            elif link.sha256 != hash_of(self._sha256, link.seq, link.entry):
+                self._problem = f"entry {link.seq} was altered"
+        self._seq, self._sha256 = link.seq, link.sha256
+
+    def verdict(self, *, unchained: int, saved_seq: int) -> Verdict:
+        """`unchained`: entries without a number since the chain began; `saved_seq`: the last that this process saved."""
+        problem = self._problem
+        if problem is None and unchained:
+            problem = f"{unchained} entries were put in past the chain"
+        if problem is None and self._seq < saved_seq:
+            problem = f"entry {self._seq + 1} is missing"
+        return Verdict(self._entries, self._seq, self._sha256, problem)
