@@ -203,7 +203,7 @@ def test_the_budget_never_gives_more_than_was_earned(events, ratio, floor_per_s,
 async def test_the_budget_is_measured_at_admission(dependency):
     """Calls that hang still earn: a slow dependency does not starve the retries of the calls beside them."""
     clock = VirtualClock()
-    policy = Policy(PolicySettings(caller="gateway", dependency="leads"), clock=clock)
+    policy = Policy(PolicySettings(caller="gateway", dependency="leads", retry_budget_ratio=0.1), clock=clock)
     dependency.clock, dependency.takes_s = clock, 1.0
     tasks = [asyncio.ensure_future(policy.call(dependency)) for _ in range(50)]
     await clock.advance(0)
