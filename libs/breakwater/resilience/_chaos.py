@@ -63,6 +63,8 @@ class Chaos:
                 await self.delay(fault, ends_s - self._clock.monotonic())
                 return value
             left_s = await self.strike(fault, timeout_s)
+            if fault.kind not in self.transport_commits:
+                return await attempt(left_s)  # late is all it is
             token = current_fault.set(fault)
             try:
                 return await attempt(left_s)

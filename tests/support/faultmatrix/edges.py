@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from breakwater.chassis import bus, database, policies
+from breakwater.chassis import bus, database
 from breakwater.chassis.clock import SystemClock
+from breakwater.chassis.policies import PolicyFile
 from breakwater.resilience import Policy, PolicyRegistry, PolicySettings
 from services.files.exports import objects
 
@@ -82,4 +83,4 @@ def edges() -> list[Edge]:
 
 
 def _registry(caller: str, file: Path) -> PolicyRegistry:
-    return policies.load(caller, file, clock=SystemClock(), classifiers=_CLASSIFIERS)
+    return PolicyFile(caller, file, clock=SystemClock(), classifiers=_CLASSIFIERS).registry
