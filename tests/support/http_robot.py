@@ -63,6 +63,9 @@ class Robot:
                 answer = self.answer(heard)
                 writer.write((answer if isinstance(answer, Says) else await answer).encoded())
                 await writer.drain()
+                if headers.get("connection") == "close":
+                    writer.close()
+                    return
 
 
 @asynccontextmanager

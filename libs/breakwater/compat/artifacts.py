@@ -7,6 +7,7 @@ of it. `deploy/lock.yaml` names the release and the digest of its `SHA256SUMS` t
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,20 +70,27 @@ def open_release(contracts: Path, service: str, version: str, digest: str) -> Re
     the one the lock names.
     """
     directory = contracts / service / version
+    verify(directory, f"{service}/{version}", digest, {IMAGE, VECTORS, LOCK, wheels.name_of(service, version)})
+    return Release(service, version, directory, digest)
+
+
+def verify(directory: Path, name: str, digest: str, required: Collection[str]) -> None:
+    """Checks a directory against its sums, and those against `digest`. `name` is what it is called below contracts/.
+
+    Raises `ArtifactError` when it is missing, a file differs from its hash, is unlisted, or a `required` one is missing.
+    """
     sums = directory / SUMS
     if not sums.is_file():
-        raise ArtifactError(f"{service} {version} is deployed but contracts/{service}/{version} is not here")
+        raise ArtifactError(f"contracts/{name} is pinned but not here")
     if _sha256(sums) != digest:
-        raise ArtifactError(f"contracts/{service}/{version}/{SUMS} is not what deploy/lock.yaml names")
-    listed = {name: expected for expected, _, name in (line.partition("  ") for line in sums.read_text().splitlines())}
+        raise ArtifactError(f"contracts/{name}/{SUMS} is not what is pinned")
+    listed = {file: expected for expected, _, file in (line.partition("  ") for line in sums.read_text().splitlines())}
     present = {path.name for path in directory.iterdir()} - {SUMS}
-    required = {IMAGE, VECTORS, LOCK, wheels.name_of(service, version)}
-    if present != set(listed) or not required <= present:
-        raise ArtifactError(f"contracts/{service}/{version} holds other files than its {SUMS} lists")
-    for name, expected in listed.items():
-        if _sha256(directory / name) != expected:
-            raise ArtifactError(f"contracts/{service}/{version}/{name} was changed after its release")
-    return Release(service, version, directory, digest)
+    if present != set(listed) or not set(required) <= present:
+        raise ArtifactError(f"contracts/{name} holds other files than its {SUMS} lists")
+    for file, expected in listed.items():
+        if _sha256(directory / file) != expected:
+            raise ArtifactError(f"contracts/{name}/{file} was changed after its release")
 
 
 def find(contracts: Path, service: str, version: str) -> Release:

@@ -21,6 +21,7 @@ from breakwater.compat.checks import protos as proto_checks
 from breakwater.compat.checks.auth import Deployed
 from breakwater.compat.checks.events import Party
 from breakwater.compat.emits import PROCESSES_OF, Emission
+from breakwater.compat.external import check as external
 from breakwater.compat.messages import Messages
 from breakwater.compat.peers import Peers, standing_in
 from breakwater.compat.verdict import CheckResult, Finding, Report, Verdict
@@ -116,6 +117,7 @@ async def _checks(
     deployment = Deployment({name: artifacts.deployed(contracts, lock, environment, name) for name in sorted(SERVICES)})
     for release in (each for releases in deployment.releases.values() for each in releases):
         _require_whole(release)
+    yield external.whole(root)
     async with AsyncExitStack() as stack:
         # buf and its images take a core of their own while servers start on the other.
         looking = asyncio.create_task(asyncio.to_thread(look_at_protos, root, service, deployment, looked))
