@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from breakwater.chassis.policies import load
+from breakwater.chassis.policies import PolicyFile
 from breakwater.resilience import CircuitState, Policy, PolicyError, PolicySettings, Transition
 from tests.simulation.loop import START, LoopClock, SimulationLoop
 
@@ -31,7 +31,7 @@ def edges() -> Iterator[PolicySettings]:
     """The settings of every edge of every process, as its policies.yaml has them."""
     for path in sorted((ROOT / "services").rglob("policies.yaml")):
         caller = path.parent.name
-        for policy in load(caller, path, clock=LoopClock(SimulationLoop()), classifiers={}):
+        for policy in PolicyFile(caller, path, clock=LoopClock(SimulationLoop()), classifiers={}).registry:
             yield policy.settings
 
 
