@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     GATE_FAILED = "GATE_FAILED"
 
 
-_SEVERITY = list(Verdict)
+SEVERITY = list(Verdict)
 # NARROWED passes only where every consumer is known: not on the public API.
 _EXIT_CODES = {Verdict.SAFE: 0, Verdict.NARROWED: 0, Verdict.GATE_FAILED: 2}
 
@@ -48,7 +48,7 @@ class CheckResult:
     def verdict(self) -> Verdict:
         """The worst finding; UNVERIFIED when nothing was examined (fail closed)."""
         if self.findings:
-            return max((finding.verdict for finding in self.findings), key=_SEVERITY.index)
+            return max((finding.verdict for finding in self.findings), key=SEVERITY.index)
         return Verdict.SAFE if self.examined > 0 else Verdict.UNVERIFIED
 
 
@@ -64,7 +64,7 @@ class Report:
         """The worst of the checks; UNVERIFIED without any."""
         if not self.checks:
             return Verdict.UNVERIFIED
-        return max((check.verdict() for check in self.checks), key=_SEVERITY.index)
+        return max((check.verdict() for check in self.checks), key=SEVERITY.index)
 
     def exit_code(self) -> int:
         """0: may be deployed; 1: may not; 2: the gate itself failed, which blocks as well."""
@@ -80,7 +80,7 @@ class Report:
             examined = sum(check.examined for check in self.checks)
             return f"YES: {target}. {verdict}; {len(self.checks)} checks, {examined} items examined."
         findings = [finding for check in self.checks for finding in check.findings]
-        worst = max(findings, key=lambda finding: _SEVERITY.index(finding.verdict), default=None)
+        worst = max(findings, key=lambda finding: SEVERITY.index(finding.verdict), default=None)
         if worst is None:
             empty = ", ".join(check.name for check in self.checks if check.examined == 0) or "every check"
             return f"NO: {target}. {verdict}: nothing was examined by {empty}."

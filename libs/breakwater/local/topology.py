@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from breakwater.local.deployments import python_path
 from breakwater.local.ports import HOST, free_port
 from breakwater.local.programs import Program
 from breakwater.local.state import CALLER_ISSUER, State
@@ -98,7 +99,8 @@ def process_program(name: str, state: State, ports: Ports, lock_fd: int) -> Prog
         told["HTTP_PORT"] = str(own.http)
     return Program(
         (sys.executable, "-P", "-m", MODULES[name]),
-        environment(name, state, nats_url=f"nats://{HOST}:{ports.nats}", told=told, peers=peers),
+        environment(name, state, nats_url=f"nats://{HOST}:{ports.nats}", told=told, peers=peers)
+        | python_path(state, name),
         fds=(lock_fd,),
         directory=str(state.root),
     )

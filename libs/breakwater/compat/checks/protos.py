@@ -201,14 +201,15 @@ def known_to_providers(emitted: Sequence[Emission], releases: Mapping[str, Seque
                     detail = f"{emission.consumer} calls {method}, which it does not serve"
                     findings.append(Finding(Verdict.BREAKING, DIMENSION, subject, detail, cure))
                     continue
-                unknown = [path for path in fields if not _has(image, known[0], path)]
+                unknown = [path for path in fields if not has(image, known[0], path)]
                 if unknown:
                     detail = f"{emission.consumer} sets {', '.join(unknown)} of {known[0]}, which it would drop"
                     findings.append(Finding(Verdict.NARROWED, DIMENSION, subject, detail, cure))
     return CheckResult("RPCs at deployed providers", examined, tuple(findings))
 
 
-def _has(image: Messages, name: str, path: str) -> bool:
+def has(image: Messages, name: str, path: str) -> bool:
+    """Whether a message of the image has the field at `path`, such as `actor.sub`."""
     descriptor: Any = image.new(name).DESCRIPTOR
     for step in path.split("."):
         field = descriptor.fields_by_name.get(step) if descriptor is not None else None

@@ -1,0 +1,81 @@
+"""A deployment asks the matrix first, goes back to the pin when it must, and writes down what runs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from breakwater.compat import deploying
+from breakwater.local.errors import ServerStartError
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.capability(36, 37)
+
+
+class Target:
+    """Remembers what it was switched to; `failing` is how many switches do not serve."""
+
+    def __init__(self, failing=0):
+        self.switched = []
+        self.failing = failing
+
+    def switch(self, service, version, digest, wheel):
+        assert wheel.is_file()
+        self.switched.append((service, version))
+        if len(self.switched) <= self.failing:
+            raise ServerStartError(f"{service} does not start")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """The releases there are, and what runs."""
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy/lock.yaml", tmp_path / "deploy/lock.yaml")
+    return tmp_path
+
+
+def lock_of(tree):
+    return yaml.safe_load((tree / "deploy/lock.yaml").read_text())["environments"]["prod"]
+
+
+def unverify(tree):
+    shutil.rmtree(tree / "contracts/verified")
+
+
+def test_a_verified_release_is_switched_to_and_recorded(tree):
+    """YES: it runs, and the lock names it without any reason."""
+    target = Target()
+    report = deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    assert report.exit_code() == 0
+    assert target.switched == [("files", "0.1.0")]
+    assert "forced" not in lock_of(tree)["files"][0]
+
+
+def test_a_no_touches_nothing(tree):
+    """Unverified: neither the target nor the lock hears of it."""
+    unverify(tree)
+    before, target = lock_of(tree), Target()
+    assert deploying.deploy(tree, "files", "0.1.0", "prod", target).exit_code() == 1
+    assert target.switched == []
+    assert lock_of(tree) == before
+
+
+def test_what_is_forced_past_a_no_is_written_down(tree):
+    """The reason stands in the lock for as long as the release runs."""
+    unverify(tree)
+    target = Target()
+    deploying.deploy(tree, "files", "0.1.0", "prod", target, forced="drill")
+    assert target.switched == [("files", "0.1.0")]
+    assert lock_of(tree)["files"][0]["forced"] == "drill"
+
+
+def test_a_release_that_does_not_serve_gives_way_to_the_pin(tree):
+    """The pin runs again, the lock still names it, and the error says both."""
+    before, target = lock_of(tree), Target(failing=1)
+    with pytest.raises(deploying.NotDeployedError, match=r"0\.1\.0 runs again: files does not start"):
+        deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    assert len(target.switched) == 2
+    assert lock_of(tree) == before
