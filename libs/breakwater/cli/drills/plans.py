@@ -2,11 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from breakwater.cli.drills.load import CONSOLE, EXPORTS, LEADS, NOTIFICATIONS, Load
 from breakwater.cli.options import Options
+from breakwater.cli.overriding import lay, lift
 from breakwater.local import control
 from breakwater.local.state import State
+
+SLOW_FILES_S = 3.0
+"""Longer than the gateway gives a claim, so that callers are not made to wait for it."""
+_OVERRIDE_SPARE_S = 60
+"""An override outlives its drill by this at most, whatever becomes of the drill's process."""
+
+
+class Degraded(StrEnum):
+    """Lesser answers in the steady state of a drill."""
+
+    NEVER = "never"
+    POSSIBLE = "possible"
+    EXPECTED = "expected"
+    """Without any the fault was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +46,8 @@ class Plan:
     control: tuple[Load, ...]
     callers: frozenset[str]
     """Whose edges to the dependency the affected loads go over."""
-    answers_degraded: bool = False
-    """Callers of the affected loads get lesser answers, which whole ones follow; without it they get whole ones."""
+    degraded: Degraded = Degraded.NEVER
+    """Whether callers of the affected loads get lesser answers, which whole ones follow."""
     errors_allowed: bool = False
     """Calls may fail, at once and with a status that says so, until the fault is over."""
     brief: bool = False
@@ -56,6 +72,26 @@ def _restarted(name: str) -> Fault:
     )
 
 
+def _slow(dependency: str, caller: str, delay_s: float) -> Fault:
+    """Every attempt of one edge is late."""
+
+    def begin(options: Options, lasts_s: int) -> None:
+        lay(
+            options,
+            dependency,
+            mode="chaos",
+            caller=caller,
+            reason=f"breakwater drill: {dependency} slow",
+            ttl_s=lasts_s + _OVERRIDE_SPARE_S,
+            fault={"kind": "latency", "latency_p50_s": delay_s},
+        )
+
+    def end(options: Options) -> None:
+        lift(options, dependency, caller=caller)
+
+    return Fault(begin, end)
+
+
 def _ask(options: Options, action: str, name: str) -> None:
     control.ask(State.at(options.state).control_socket, action, name)
 
@@ -71,7 +107,17 @@ PLANS = {
             affected=(EXPORTS,),
             control=(LEADS, CONSOLE),
             callers=frozenset({"gateway"}),
-            answers_degraded=True,
+            degraded=Degraded.EXPECTED,
+        ),
+        Plan(
+            "slow-files",
+            f"files answers the gateway {SLOW_FILES_S:g} s late: it takes exports from their events, or the gateway makes them",
+            "files",
+            _slow("files", "gateway", SLOW_FILES_S),
+            affected=(EXPORTS,),
+            control=(LEADS, CONSOLE),
+            callers=frozenset({"gateway"}),
+            degraded=Degraded.POSSIBLE,
         ),
         Plan(
             "nats-down",
