@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from breakwater.compat import candidate, emits, events, peers, world
+from breakwater.compat import candidate, events, peers, world
 from breakwater.compat.checks import callers
 from breakwater.compat.messages import Messages
 from breakwater.compat.protos import whole_image
@@ -123,7 +123,7 @@ def _cold(mutant: Mutant) -> tuple[int, str, float]:
     with tempfile.TemporaryDirectory(prefix="breakwater-outage-") as folder:
         tree = planted(base(Path(folder) / "base"), Path(folder) / "tree", mutant)
         began_s = time.monotonic()
-        done = _gate(["--root", str(tree)])
+        done = _gate(["--first", "--root", str(tree)])
         return done.returncode, done.stdout.strip(), time.monotonic() - began_s
 
 
@@ -178,9 +178,8 @@ async def _callers(findings: Findings) -> dict[str, Any]:
                     peers.standing_in(others) as stand_ins,
                     candidate.running(place, ROOT, process, stand_ins.addresses, settings=settings) as running,
                 ):
-                    await events.consumed(
-                        place, process, 1 if process in emits.PROCESSES_OF and process != "gateway" else 0
-                    )
+                    # files claims exports by an event.
+                    await events.consumed(place, process, 1 if process == "files" else 0)
                     check = await callers.rehearsed(place, running, stand_ins, messages, (way,))
                 tried += check.examined
                 findings.violations += [finding.detail for finding in check.findings]

@@ -7,7 +7,7 @@ import asyncio
 import json
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,12 +62,12 @@ class Deployment:
         ]
 
 
-def run(root: Path, service: str, environment: str, place: World | None = None) -> Report:
+def run(root: Path, service: str, environment: str, *, whole: bool = True) -> Report:
     """Checks the candidate `service` in the tree at `root`. Never raises for what it finds or lacks: that is the report.
 
-    `place` lends a world to runs one after the other, from within its event loop's thread; without it the run makes one.
+    Without `whole` it ends with the first thing that blocks.
     """
-    return asyncio.run(examine(root, service, environment, place))
+    return asyncio.run(examine(root, service, environment, whole=whole))
 
 
 async def examine(
@@ -79,7 +79,7 @@ async def examine(
     looked: Looked | None = None,
     whole: bool = True,
 ) -> Report:
-    """As `run`, within a running loop.
+    """As `run`, within a running loop; `place` is lent to runs one after the other, else the run makes a world of its own.
 
     `looked` spares buf where the protos are known to be those it was made of. Without `whole` the run ends with the first
     thing found after the candidate was started: enough to block it.
@@ -128,8 +128,9 @@ async def _checks(
         for check in checks:
             yield check
         for process in PROCESSES_OF[service]:
-            async for check in _process(place, root, service, process, deployment, messages):
-                yield replace(check, running=True)
+            async with aclosing(_process(place, root, service, process, deployment, messages)) as found:
+                async for check in found:
+                    yield replace(check, running=True)
 
 
 def look_at_protos(root: Path, service: str, deployment: Deployment, looked: Looked | None = None) -> Looked:
@@ -158,7 +159,7 @@ def _require_whole(release: Release) -> None:
 
 async def _process(
     place: World, root: Path, service: str, process: str, deployment: Deployment, messages: Messages
-) -> AsyncIterator[CheckResult]:
+) -> AsyncGenerator[CheckResult, None]:
     """One process of the candidate, started once for all that is asked of it."""
     await events.prepare_streams(place)
     settings = {"ENVIRONMENT": "production"}
@@ -168,15 +169,17 @@ async def _process(
         running(place, root, process, peers.addresses, settings=settings) as candidate,
     ):
         if process == service:
-            async for check in _provider(place, root, candidate, service, deployment, messages):
+            async with aclosing(_provider(place, root, candidate, service, deployment, messages)) as found:
+                async for check in found:
+                    yield check
+        async with aclosing(_consumer(place, candidate, peers, service, deployment, messages)) as found:
+            async for check in found:
                 yield check
-        async for check in _consumer(place, candidate, peers, service, deployment, messages):
-            yield check
 
 
 async def _provider(
     place: World, root: Path, candidate: Candidate, service: str, deployment: Deployment, messages: Messages
-) -> AsyncIterator[CheckResult]:
+) -> AsyncGenerator[CheckResult, None]:
     """What others get from the candidate: accepted credentials, events, HTTP."""
     method = interface.probe_method(service, messages)
     parties = deployment.parties()
@@ -204,7 +207,7 @@ async def _provider(
 
 async def _consumer(
     place: World, candidate: Candidate, peers: Peers, service: str, deployment: Deployment, messages: Messages
-) -> AsyncIterator[CheckResult]:
+) -> AsyncGenerator[CheckResult, None]:
     """What the candidate sends to others, and how it bears their failures."""
     await emits.exercise(place, candidate, peers, messages)
     emitted = emits.emissions(candidate.process, peers.calls, messages)

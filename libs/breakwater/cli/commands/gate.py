@@ -14,8 +14,11 @@ from breakwater.cli.output import print_json
 @click.option(
     "--json", "as_json", is_flag=False, flag_value="-", help="Write the reports as JSON here; - is standard output."
 )
+@click.option("--first", is_flag=True, help="Stop at the first thing that blocks: the quickest NO.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=".", help="The checked-out tree.")
-def command(services: tuple[str, ...], environment: str, junit: Path | None, as_json: str | None, root: Path) -> None:
+def command(
+    services: tuple[str, ...], environment: str, junit: Path | None, as_json: str | None, first: bool, root: Path
+) -> None:
     """Run the candidate and check it against every deployed release: protos, credentials, events, HTTP, callers.
 
     Exit codes: 0 may be deployed, 1 may not, 2 the gate itself failed.
@@ -27,7 +30,7 @@ def command(services: tuple[str, ...], environment: str, junit: Path | None, as_
     unknown = sorted(set(services) - set(gate.SERVICES))
     if unknown:
         raise click.UsageError(f"There is no service {', '.join(unknown)}; there are {', '.join(gate.SERVICES)}.")
-    reports = [gate.run(root, service, environment) for service in services or gate.SERVICES]
+    reports = [gate.run(root, service, environment, whole=not first) for service in services or gate.SERVICES]
     for report in reports:
         click.echo(report.first_line(), err=as_json == "-")
     documents = [json.loads(report.to_json()) for report in reports]
