@@ -17,7 +17,7 @@ from breakwater.cli.output import print_json
 @click.option("--first", is_flag=True, help="Stop at the first thing that blocks: the quickest NO.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=".", help="The checked-out tree.")
 def command(
-    services: tuple[str, ...], environment: str, junit: Path | None, as_json: str | None, first: bool, root: Path
+    services: tuple[str, ...], environment: str, junit: Path | None, as_json: str | None, *, first: bool, root: Path
 ) -> None:
     """Run the candidate and check it against every deployed release: protos, credentials, events, HTTP, callers.
 
