@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from breakwater.chassis import lifecycle
@@ -9,13 +10,14 @@ from breakwater.chassis.housekeeping import Housekeeping
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.outbox import Relay
+from breakwater.chassis.provider_probes import ProviderProbe
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import load, read_secret
 from breakwater.files.v1.files_pb2_grpc import add_FilesServiceServicer_to_server
 from services.files.api import FilesApi
 from services.files.clients import LeadsRows
 from services.files.consumer import GatewayEvents
-from services.files.exports import objects
+from services.files.exports import objects, probe
 from services.files.exports.domain import Limits
 from services.files.exports.encoding import ProcessEncoder
 from services.files.exports.store import CLAIMED, JobStore
@@ -74,6 +76,11 @@ async def serve() -> None:
         service.background("gateway-events", consumer.run)
         service.background("exports", workers.run)
         service.background("retention", workers.sweep)
+        if (interval_s := settings.object_store_probe_interval_s) is not None:
+            look = partial(probe.look_at, store, service.instance)
+            service.background(
+                "probe-objects", ProviderProbe(objects.DEPENDENCY, look, interval_s=interval_s, clock=clock).run
+            )
         await service.run()
 
 
