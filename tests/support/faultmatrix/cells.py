@@ -80,8 +80,7 @@ class Cell:
             f"a caller waited {seen.longest_wait_s:.2f} s, its deadline was {self.deadline_s:g} s",
         )
         expect(not seen.unnamed, f"errors without the dependency: {seen.unnamed[:3]}")
-        if self.steady.circuit is not Circuit.EITHER:
-            expect(seen.opened == opens, f"the circuit {'opened' if seen.opened else 'stayed closed'}")
+        expect(seen.opened == opens, f"the circuit {'opened' if seen.opened else 'stayed closed'}")
         if seen.opened:
             expect((seen.refused_in_s or 9) <= AT_ONCE_S + seen.lag_s, f"refused only after {seen.refused_in_s} s")
             expect(seen.refused_with == "circuit_open", f"an open circuit said {seen.refused_with}")

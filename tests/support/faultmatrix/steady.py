@@ -35,7 +35,6 @@ class Circuit(StrEnum):
 
     CLOSED = "stays closed"
     OPENS = "opens"
-    EITHER = "may open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,6 @@ BY_FAULT: dict[str, Steady] = {
 _ASKED_AGAIN = Steady(
     Callers.LOST, Circuit.OPENS, "what was under way is not told of the loss; what comes after is refused at once"
 )
-_PACED = Steady(Callers.LATE, Circuit.EITHER, "answers come one by one; judged is the first of them")
 _MADE_ANEW = Steady(
     Callers.LOST, Circuit.OPENS, "a broken connection is made anew first, which may take what is left of the deadline"
 )
@@ -92,8 +90,6 @@ BY_KIND: dict[tuple[str, str], Steady] = {
     ("PostgreSQL", "reset"): _MADE_ANEW,
     ("NATS", "down"): _ASKED_AGAIN,
     ("NATS", "reset"): _ASKED_AGAIN,
-    ("gRPC stream", "injected slow-body"): _PACED,
-    ("PostgreSQL", "injected slow-body"): _PACED,
 }
 """Where a transport differs."""
 
