@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from breakwater.compat import deploying
+from breakwater.compat import canary, deploying
+from breakwater.compat.verdict import CheckResult, Finding, Verdict
 from breakwater.local.errors import ServerStartError
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,22 @@ class Target:
         self.switched.append((service, version))
         if len(self.switched) <= self.failing:
             raise ServerStartError(f"{service} does not start")
+
+    def reach(self, service, caller):
+        return f"{service}:1", {"owner": caller}
+
+
+@pytest.fixture(autouse=True)
+def seen(monkeypatch):
+    """What the canary is found to do: as released, unless a test says otherwise."""
+    findings = []
+
+    async def check(release, address, key):
+        assert (address, key) == (f"{release.service}:1", {"owner": "gateway"})
+        return CheckResult("canary", 1, tuple(findings))
+
+    monkeypatch.setattr(canary, "check", check)
+    return findings
 
 
 @pytest.fixture
@@ -76,6 +93,16 @@ def test_a_release_that_does_not_serve_gives_way_to_the_pin(tree):
     """The pin runs again, the lock still names it, and the error says both."""
     before, target = lock_of(tree), Target(failing=1)
     with pytest.raises(deploying.NotDeployedError, match=r"0\.1\.0 runs again: files does not start"):
+        deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    assert len(target.switched) == 2
+    assert lock_of(tree) == before
+
+
+def test_a_canary_that_does_otherwise_gives_way_to_the_pin(tree, seen):
+    """It serves, but not as it did when it was released: the pin runs again, and the lock still names it."""
+    seen.append(Finding(Verdict.BREAKING, "canary", "files 0.1.0", "does otherwise"))
+    before, target = lock_of(tree), Target()
+    with pytest.raises(deploying.NotDeployedError, match=r"does otherwise; 0\.1\.0 runs again"):
         deploying.deploy(tree, "files", "0.1.0", "prod", target)
     assert len(target.switched) == 2
     assert lock_of(tree) == before

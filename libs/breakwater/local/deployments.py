@@ -50,6 +50,12 @@ class LocalTarget:
         for process in self._processes(service):
             control.ask(self._state.control_socket, "restart", process)
 
+    def reach(self, service: str, caller: str) -> tuple[str, Mapping[str, str]]:
+        """Where the service answers gRPC (host:port), and the private JWK its caller signs with."""
+        platform = control.ask(self._state.control_socket, "status")
+        key: dict[str, str] = json.loads(self._state.service_key(caller).read_bytes())
+        return f"127.0.0.1:{platform['services'][service]['grpc']}", key
+
     def _processes(self, service: str) -> tuple[str, ...]:
         return PROCESSES_OF.get(service, (service,))
 

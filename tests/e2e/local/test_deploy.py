@@ -1,11 +1,15 @@
 """A service runs from its release, and a platform started anew runs what was deployed."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from breakwater.compat import artifacts, canary
+from breakwater.local.deployments import LocalTarget
+from breakwater.local.state import State
 from tests.support.platform import ROOT, running
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(300)]
@@ -36,6 +40,13 @@ def test_a_release_runs_and_runs_again_after_a_restart_of_the_platform(root, tmp
         code = code_of(platform, "files")
         assert Path(code).name.startswith("files-0.1.0-")
         assert code_of(platform, "leads") is None
+        release = artifacts.find(root / "contracts", "files", "0.1.0")
+        target = LocalTarget(State.at(state))
+        seen = asyncio.run(canary.check(release, *target.reach("files", "gateway")))
+        assert (seen.verdict(), seen.examined > 500) == ("SAFE", True)
+        foreign = asyncio.run(canary.check(release, *target.reach("files", "leads")))
+        assert foreign.verdict() == "BREAKING"
+        assert "emitted: reject, not accept" in foreign.findings[0].detail
         shutil.rmtree(root / "contracts/verified")
         refused = platform.cli("deploy", "leads", "0.1.0", "--root", str(root), check=False)
         assert (refused.returncode, refused.stdout[:3]) == (1, "NO:")
