@@ -2,8 +2,10 @@
 
 import asyncio
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.metrics import REGISTRY
@@ -11,6 +13,8 @@ from breakwater.chassis.provider_probes import Found, ProviderProbe
 from breakwater.resilience import CircuitState, Policy, PolicySettings
 from services.files.exports.objects import ObjectStore, classify
 from services.files.exports.probe import look_at
+
+ROOT = Path(__file__).parents[3]
 
 
 class Keeps(ObjectStore):
@@ -74,3 +78,13 @@ async def test_a_probe_asks_once_an_interval():
     await clock.advance(121)
     assert looks == [60.0, 120.0, 180.0]
     running.cancel()
+
+
+def test_the_alarm_of_a_deviation_is_a_warning_with_a_runbook():
+    """The rule reads the metric there is, pages nobody, and its runbook exists."""
+    [group] = yaml.safe_load((ROOT / "deploy/prometheus/providers.yaml").read_text())["groups"]
+    [rule] = group["rules"]
+    assert rule["labels"] == {"severity": "warning"}
+    assert any(f"({family.name})" in rule["expr"] for family in REGISTRY.collect())
+    assert (ROOT / rule["annotations"]["runbook_url"]).stem == rule["alert"]
+    assert (ROOT / rule["annotations"]["runbook_url"]).is_file()
