@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from tests.mutation.mutant import Mutant, Source, walk
+from tests.mutation.mutant import ROOT, Mutant, Source, walk
 from tests.mutation.protos import FILES
 
 REFACTORED = (
@@ -55,8 +55,19 @@ def _added() -> Iterator[Mutant]:
             messages = (
                 "\n// Added later.\nmessage AddedLaterRequest {}\n\n// Added later.\nmessage AddedLaterResponse {}\n"
             )
-            edit = {source.path: source.text.replace(found[0], found[0] + added) + messages}
+            edit = {source.path: source.text.replace(found[0], found[0] + added) + messages} | _served(found[1])
             yield _compatible(f"{found[1]} has another RPC", service, edit)
+
+
+def _served(service: str) -> dict[str, str]:
+    """The edit that serves the added RPC: the chassis starts no server with one that nobody wrote."""
+    for root in ("services", "libs/breakwater/chassis"):
+        for path in sorted((ROOT / root).rglob("*.py")):
+            head = re.search(rf"^class \w+\({service}Servicer\):\n", path.read_text(encoding="utf-8"), re.MULTILINE)
+            if head:
+                method = "    async def AddedLater(self, request, context):\n        return None\n\n"
+                return Source.of(str(path.relative_to(ROOT))).replaced(head[0], head[0] + method)
+    raise LookupError(f"nobody serves {service}")
 
 
 def _refactored() -> Iterator[Mutant]:
