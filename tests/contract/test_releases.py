@@ -105,7 +105,7 @@ async def test_a_released_wheel_serves(tmp_path):
 def test_a_version_is_released_once_and_is_the_trees(tree):
     """Neither a second time, nor under a version the tree does not name, nor without an exact one."""
     with pytest.raises(artifacts.ArtifactError, match="released before"):
-        release.write(tree, "files", versions.of_tree(tree, "files"))
+        release.write(tree, "files", artifacts.released(tree / "contracts", "files")[-1])
     with pytest.raises(artifacts.ArtifactError, match="VERSION says"):
         release.write(tree, "files", "9.9.9")
     for version in ("latest", ">=1", "1.0", "v1.0.0", "1.0.0-rc1", "../1.0.0"):
@@ -117,21 +117,25 @@ def test_a_version_is_released_once_and_is_the_trees(tree):
 
 def test_a_changed_interface_needs_a_new_version(tree):
     """The unchanged tree is as it was released; a new field is a change until the version is new as well."""
+    (tree / "services/files/VERSION").write_text("8.0.0\n")
+    release.write(tree, "files", "8.0.0")
     assert versions.changes(tree, "files") == []
     proto = tree / "proto/breakwater/files/v1/files.proto"
     proto.write_text(proto.read_text().replace("string sha256 = 6;", "string sha256 = 6;\n  string note = 60;", 1))
     assert versions.changes(tree, "files") == ["image.binpb"]
-    (tree / "services/files/VERSION").write_text("0.2.0\n")
+    (tree / "services/files/VERSION").write_text("9.0.0\n")
     assert versions.changes(tree, "files") == []
 
 
 def test_a_failed_release_leaves_nothing(tree):
     """Half a release is never seen: the next one may be made under the same version."""
-    (tree / "services/files/VERSION").write_text("0.2.0\n")
+    (tree / "services/files/VERSION").write_text("9.0.0\n")
+    before = artifacts.released(tree / "contracts", "files")
     (tree / "locks/files.txt").write_text("")
     with pytest.raises(artifacts.ArtifactError, match="pins nothing"):
-        release.write(tree, "files", "0.2.0")
-    assert [path.name for path in (tree / "contracts/files").iterdir()] == ["0.1.0"]
+        release.write(tree, "files", "9.0.0")
+    assert artifacts.released(tree / "contracts", "files") == before
+    assert len(list((tree / "contracts/files").iterdir())) == len(before)
 
 
 @pytest.mark.parametrize("name", ["lock.txt", "breakwater_files-0.1.0-py3-none-any.whl"])
