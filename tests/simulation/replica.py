@@ -259,7 +259,9 @@ class Replica:
                 attempt.leased_until_s = now_s + self.settings.probe_lease_s
                 self.probes.append(attempt)
             elif mode is None:
-                self.fail("no more probes than permits")
+                # What met an override in one moment may hold a permit or none: then the breaker's own books must balance.
+                if self.exact or self._overbooked(now_s):
+                    self.fail("no more probes than permits")
             else:
                 attempt.ticketed = False
 
@@ -273,6 +275,11 @@ class Replica:
         for probe in self.probes:
             leased += probe.leased_until_s > now_s
         return self.round - leased - self.judged
+
+    def _overbooked(self, now_s: float) -> bool:
+        breaker = self.breaker
+        leased = sum(ticket.expires_at_s > now_s for ticket in breaker._probes)
+        return leased + breaker._probes_well + breaker._probes_failed > self.round
 
     def ends(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt left the dependency; what the circuit must do about it is known from here on."""
