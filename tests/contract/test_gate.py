@@ -92,7 +92,8 @@ async def test_its_variant_that_accepts_both_passes_once_approved(tree, place):
     approval = {"service": "files", "credential": "in x-jwt", "approved_by": "security", "reason": "callers move"}
     (tree / "deploy/approvals.yaml").write_text(yaml.safe_dump({"approvals": [approval]}))
     report = await gate.examine(tree, "files", "prod", place)
-    assert (report.verdict(), report.exit_code()) == ("SAFE", 0), report.first_line()
+    # A tree ahead of what is deployed may be NARROWED by what nobody is known to send.
+    assert report.exit_code() == 0, report.first_line()
 
 
 async def test_a_narrower_verifier_is_a_warning(tree, place):
