@@ -99,6 +99,8 @@ class LaidView(TypedDict):
     """Edges it governs by process."""
     unreached: list[str]
     """Processes that did not answer; they take it from NATS when they can."""
+    in_nats: bool
+    """Whether NATS keeps it for processes that start later; otherwise only ops can tell them."""
 
 
 class LiftedView(TypedDict):
@@ -184,6 +186,7 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
             ),
             edges=dict(delivery.edges),
             unreached=list(delivery.unreached),
+            in_nats=delivery.in_bucket,
         )
         return answer(view)
 
