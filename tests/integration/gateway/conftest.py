@@ -14,6 +14,7 @@ import pytest
 
 from breakwater.chassis import cloudevents
 from breakwater.chassis.bus import Bus, BusMessage, StreamSpec
+from breakwater.chassis.errors import UnavailableError
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment
@@ -23,6 +24,7 @@ from services.gateway.main import compose
 from services.gateway.settings import GatewaySettings
 from tests.integration.gateway.peers import Peers
 from tests.support.tokens import Key, write_jwks
+from tests.support.waiting import until
 
 POLICIES = Path(__file__).parents[3] / "services/gateway/policies.yaml"
 ISSUER = "https://issuer.test"
@@ -179,7 +181,16 @@ async def start_gateway(settings_of: Any, callers: Callers) -> AsyncIterator[Sta
 async def say_completed(clean_nats: Any) -> AsyncIterator[Callable[[Any], Awaitable[None]]]:
     """`await say_completed(job)`: files publishes that a job is complete."""
     bus = await Bus.connect(clean_nats.url, service="files", user="files", password=clean_nats.password("files"))
-    await bus.ensure_stream(StreamSpec("FILES", ("breakwater.files.v1.>",)))
+
+    async def there():
+        try:
+            await bus.ensure_stream(StreamSpec("FILES", ("breakwater.files.v1.>",)))
+        except UnavailableError:
+            # The server is still removing the one of the test before.
+            return False
+        return True
+
+    await until("the stream", there)
 
     async def say(job: Any) -> None:
         event = events_pb2.ExportCompleted(
