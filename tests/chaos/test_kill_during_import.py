@@ -45,11 +45,7 @@ def counts(platform, source):
 def settled(platform, source):
     """The counts, once every row arrived everywhere and every outbox is empty."""
     found = counts(platform, source)
-    pending = sum(
-        platform.sql(f"SELECT count(*) AS rows FROM {service}.outbox WHERE published_at IS NULL")[0]["rows"]
-        for service in ("leads", "notify", "files", "health", "gateway")
-    )
-    return found if set(found.values()) == {ROWS} and pending == 0 else None
+    return found if set(found.values()) == {ROWS} and platform.unpublished() == 0 else None
 
 
 def start_import(platform, path):

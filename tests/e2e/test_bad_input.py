@@ -22,19 +22,17 @@ def api(platform):
     return platform.api()
 
 
+@pytest.fixture(scope="module")
+def row_counts(platform, zoho):
+    """Of every table, once all that the import caused is done."""
+    return platform.at_rest()
+
+
 @pytest.fixture(autouse=True)
-def unchanged(platform, zoho):
+def unchanged(platform, row_counts):
     """No table has other row counts after the test than before it."""
-    seen = [platform.row_counts()]
-
-    def at_rest():
-        seen.append(platform.row_counts())
-        return seen[-1] == seen[-2]
-
-    eventually("the platform to come to rest", at_rest, within_s=60, every_s=0.5)
-    before = seen[-1]
     yield
-    assert platform.row_counts() == before
+    assert platform.row_counts() == row_counts
 
 
 def fields(answer):

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 BREAKWATER = str(Path(sys.executable).with_name("breakwater"))
 ZOHO = ROOT.parent / "shared" / "data" / "zoho"
 READY_S_MAX = 90
+SERVICES = ("leads", "notify", "files", "health", "gateway")
 
 
 def eventually(what: str, probe: Callable[[], Any], within_s: float = 30, every_s: float = 0.1) -> Any:
@@ -88,14 +89,35 @@ class Platform:
         return asyncio.run(self._sql(query, arguments))
 
     def row_counts(self) -> dict[str, int]:
-        """Rows of every table of every service, but those that fill by themselves (outbox, inbox, timeline)."""
+        """Rows of every table of every service, but of outbox and inbox: those fill by themselves."""
         tables = self.sql(
-            "SELECT schemaname || '.' || relname AS name FROM pg_stat_user_tables WHERE schemaname = ANY($1)",
-            ["leads", "notify", "files", "health", "gateway"],
+            """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                 AND c.relname NOT IN ('outbox', 'inbox')""",
+            SERVICES,
         )
-        names = [row["name"] for row in tables if row["name"].split(".")[1].split("_p")[0] not in {"outbox", "inbox"}]
-        counts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS rows FROM {name}" for name in names)
+        counts = " UNION ALL ".join(
+            f"SELECT '{row['name']}' AS name, count(*) AS rows FROM {row['name']}" for row in tables
+        )
         return {row["name"]: row["rows"] for row in self.sql(counts)}
+
+    def unpublished(self) -> int:
+        """Events that wait in an outbox."""
+        rows = " + ".join(f"(SELECT count(*) FROM {name}.outbox WHERE published_at IS NULL)" for name in SERVICES)
+        return self.sql(f"SELECT {rows} AS rows")[0]["rows"]
+
+    def at_rest(self) -> dict[str, int]:
+        """The row counts once nothing is left to do and three looks in a row found them equal; fails after 2 minutes."""
+        seen: list[dict[str, int]] = []
+
+        def look() -> bool:
+            if self.unpublished() or self.sql("SELECT 1 FROM health.rescore_due LIMIT 1"):
+                seen.clear()
+            seen.append(self.row_counts())
+            return len(seen) >= 3 and seen[-3] == seen[-2] == seen[-1]
+
+        eventually("the platform to come to rest", look, within_s=120, every_s=0.5)
+        return seen[-1]
 
     async def connect(self) -> asyncpg.Connection:
         """A connection as the superuser."""
