@@ -17,6 +17,7 @@ from breakwater.resilience import _retry as retry_module
 from breakwater.resilience._breaker import Breaker, Ticket
 from breakwater.resilience._budget import RetryBudget
 from breakwater.resilience._bulkhead import Bulkhead
+from breakwater.resilience._override import OverrideInForce
 from breakwater.resilience._retry import Retrier
 from breakwater.resilience._timer import Alarm
 from breakwater.resilience._window import Window
@@ -328,24 +329,24 @@ def take_every_cancellation_for_a_timeout(swap: Swap) -> None:
 
 @planted
 def never_end_an_override(swap: Swap) -> None:
-    apply = Policy.apply
+    put = OverrideInForce.set
 
-    def apply_for_ever(self: Policy, override: Any) -> None:
-        apply(self, override)
-        self._override_until_s += 1e9
+    def put_for_ever(self: OverrideInForce, override: Any) -> None:
+        put(self, override)
+        self.until_s += 1e9
 
-    swap(Policy, "apply", apply_for_ever)
+    swap(OverrideInForce, "set", put_for_ever)
 
 
 @planted
 def end_overrides_by_the_wall_clock(swap: Swap) -> None:
     """A clock that is set while an override holds shortens or lengthens it."""
 
-    def forced(self: Policy, _: float) -> Any:
-        override = self._override
+    def at(self: OverrideInForce, _: float) -> Any:
+        override = self.override
         return override if override is not None and self._clock.now() < override.expires_at else None
 
-    swap(Policy, "_forced", forced)
+    swap(OverrideInForce, "at", at)
 
 
 @planted

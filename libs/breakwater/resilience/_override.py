@@ -1,9 +1,11 @@
 """An operator's word over a policy: who, why, and until when are never optional."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from breakwater.resilience._clock import Clock
 from breakwater.resilience._errors import InvalidPolicyError
 from breakwater.resilience._fault import Fault
 
@@ -54,3 +56,50 @@ class Override:
 
     def __str__(self) -> str:
         return str(self.mode) if self.fault is None else f"{self.mode} ({self.fault})"
+
+
+class OverrideInForce:
+    """The override of one edge. Once set it ends by the monotonic clock: a wall clock that jumps moves no expiry.
+
+    `announce` is told of its beginning and of its end. `override` is public for the hot path: None where there is none;
+    one that has expired stays until somebody asks for its mode.
+    """
+
+    __slots__ = ("_announce", "_clock", "override", "until_s")
+
+    def __init__(self, clock: Clock, announce: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._announce = announce
+        self.override: Override | None = None
+        self.until_s = 0.0
+
+    def set(self, override: Override | None) -> None:
+        """Puts it into force, or ends the present one; one that has expired ends it too."""
+        now_s = self._clock.monotonic()
+        before = self.at(now_s)
+        left_s = (override.expires_at - self._clock.now()).total_seconds() if override else 0.0
+        self.override = override if left_s > 0 else None
+        self.until_s = now_s + left_s
+        if self.override is not None and self.override != before:
+            self._announce(f"{self.override} set by {self.override.actor}: {self.override.reason}")
+        elif self.override is None and before is not None:
+            self._announce(f"{before.mode} of {before.actor} ended")
+
+    def at(self, now_s: float) -> Override | None:
+        """What is in force now; changes nothing."""
+        return self.override if now_s < self.until_s else None
+
+    def mode(self) -> OverrideMode | None:
+        """The mode in force; announces the end of one that has expired."""
+        override = self.at(self._clock.monotonic())
+        if override is not None:
+            return override.mode
+        ended, self.override = self.override, None
+        if ended is not None:
+            self._announce(f"{ended.mode} of {ended.actor} expired")
+        return None
+
+    def fault(self) -> Fault | None:
+        """What `chaos` injects now."""
+        override = self.at(self._clock.monotonic())
+        return override.fault if override is not None else None

@@ -24,7 +24,7 @@ from breakwater.resilience._errors import (
 from breakwater.resilience._fault import Fault
 from breakwater.resilience._figures import take_snapshot
 from breakwater.resilience._outcome import REACHED, Classify, Outcome, classify_by_type
-from breakwater.resilience._override import Override, OverrideMode
+from breakwater.resilience._override import Override, OverrideInForce, OverrideMode
 from breakwater.resilience._retry import Retrier
 from breakwater.resilience._settings import PolicySettings
 from breakwater.resilience._snapshot import CircuitState, EdgeSnapshot, Transition
@@ -82,8 +82,7 @@ class Policy:
         self._breaker = Breaker(settings, self._window, rng, self._changed)
         self._alarms = Alarms(settings.attempt_timeout_s, self._clock) if settings.attempt_timer else None
         self.chaos = Chaos(settings.caller, settings.dependency, self._clock, rng, cohort, self._injected)
-        self._override: Override | None = None
-        self._override_until_s = 0.0
+        self._forced = OverrideInForce(self._clock, self._announce)
 
     async def call(
         self,
@@ -123,8 +122,8 @@ class Policy:
         if deadline is None:
             deadline = current_deadline.get()
         self._budget.earned += self._budget.ratio
-        mode = None if self._override is None else self._mode()
-        fault = self._fault(mode)
+        mode = None if self._forced.override is None else self._forced.mode()
+        fault = self._fault() if mode is OverrideMode.CHAOS else None
         await self._take_slot(mode, deadline)
         try:
             limit_s = self.settings.stream_s_max
@@ -133,7 +132,7 @@ class Policy:
             ticket = self._pass_breaker(mode, admission.started_s)
             try:
                 if fault is not None:
-                    await self.chaos.begin(fault, admission, self._attempt_timeout_s, self._present_fault)
+                    await self.chaos.begin(fault, admission, self._attempt_timeout_s, self._forced.fault)
                 yield admission
             except BaseException as error:
                 told = self._failed(error, ticket, admission.started_s, timeout_s=timeout_s, limit_s=limit_s)
@@ -177,15 +176,7 @@ class Policy:
 
     def apply(self, override: Override | None) -> None:
         """Sets the override of this edge, or ends it; one that has expired ends it too."""
-        now_s = self._monotonic()
-        before = self._forced(now_s)
-        left_s = (override.expires_at - self._clock.now()).total_seconds() if override else 0.0
-        self._override = override if left_s > 0 else None
-        self._override_until_s = now_s + left_s
-        if self._override is not None and self._override != before:
-            self._announce(f"{self._override} set by {self._override.actor}: {self._override.reason}")
-        elif self._override is None and before is not None:
-            self._announce(f"{before.mode} of {before.actor} ended")
+        self._forced.set(override)
 
     def snapshot(self) -> EdgeSnapshot:
         """Every figure of the edge; changes nothing."""
@@ -198,7 +189,7 @@ class Policy:
             breaker=self._breaker,
             bulkhead=self._bulkhead,
             budget=self._budget,
-            override=self._forced(now_s),
+            override=self._forced.at(now_s),
         )
 
     async def _rescue(
@@ -228,7 +219,7 @@ class Policy:
 
     async def _attempt(self, attempt: Callable[[float], Awaitable[T]], deadline: Deadline | None) -> T:
         bulkhead = self._bulkhead
-        mode = None if self._override is None else self._mode()
+        mode = None if self._forced.override is None else self._forced.mode()
         if mode is None and bulkhead.in_use < bulkhead.limit:
             bulkhead.in_use += 1
         else:
@@ -260,7 +251,7 @@ class Policy:
                         raise
                     raise told from error
                 alarms.clear(alarm)
-                if alarm.rung:
+                if alarm.rings:
                     # The attempt answered all the same: its value counts, our request to cancel does not.
                     alarm.answered()
             self._record(ticket, _SUCCESS, self._monotonic() - started_s)
@@ -271,7 +262,7 @@ class Policy:
     async def _admitted(
         self, mode: OverrideMode | None, attempt: Callable[[float], Awaitable[T]], deadline: Deadline | None
     ) -> Callable[[float], Awaitable[T]]:
-        fault = self._fault(mode)
+        fault = self._fault() if mode is OverrideMode.CHAOS else None
         await self._take_slot(mode, deadline)
         return attempt if fault is None else self.chaos.around(fault, attempt)
 
@@ -280,7 +271,7 @@ class Policy:
         if deadline is not None:
             wait_s = min(wait_s, self._left_s(deadline))
         if mode in _NO_ATTEMPTS:
-            retry_after_s = self._override_until_s - self._monotonic()
+            retry_after_s = self._forced.until_s - self._monotonic()
             raise self._refusal(CircuitOpenError, f"{mode} by an override", retry_after_s=retry_after_s)
         if mode in _NO_BULKHEAD:
             self._bulkhead.in_use += 1
@@ -322,7 +313,7 @@ class Policy:
     ) -> BaseException:
         """Records how an attempt failed and returns what its caller is told: `error` itself or a `PolicyError`."""
         outcome = self._outcome_of(error)
-        if alarm is not None and alarm.rung:
+        if alarm is not None and alarm.rings:
             ours = alarm.answered()
             if isinstance(error, Exception) or (ours and isinstance(error, asyncio.CancelledError)):
                 outcome = Outcome.TIMEOUT
@@ -364,39 +355,22 @@ class Policy:
         return self._window.bucket(self._monotonic())
 
     def _may_retry(self) -> bool:
-        return self._override is None or self._override.mode is not OverrideMode.DISABLED
+        override = self._forced.override
+        return override is None or override.mode is not OverrideMode.DISABLED
 
-    def _forced(self, now_s: float) -> Override | None:
-        return self._override if now_s < self._override_until_s else None
-
-    def _fault(self, mode: OverrideMode | None) -> Fault | None:
+    def _fault(self) -> Fault | None:
         """The fault that is to happen to the attempt about to be made."""
-        if mode is not OverrideMode.CHAOS or self._override is None:
-            return None
-        fault = self._override.fault
+        fault = self._forced.fault()
         return None if fault is None or self.chaos.spares(fault) else fault
-
-    def _present_fault(self) -> Fault | None:
-        override = self._forced(self._monotonic())
-        return override.fault if override is not None else None
 
     def _injected(self) -> None:
         self._bucket().injected += 1
-
-    def _mode(self) -> OverrideMode | None:
-        override = self._forced(self._monotonic())
-        if override is not None:
-            return override.mode
-        ended, self._override = self._override, None
-        if ended is not None:
-            self._announce(f"{ended.mode} of {ended.actor} expired")
-        return None
 
     def _announce(self, reason: str) -> None:
         self._changed(self._breaker.state, self._breaker.state, reason)
 
     def _changed(self, old: CircuitState, new: CircuitState, reason: str) -> None:
-        forced = self._forced(self._monotonic())
+        forced = self._forced.at(self._monotonic())
         transition = Transition(
             caller=self.settings.caller,
             dependency=self.settings.dependency,

@@ -8,6 +8,9 @@ from breakwater.resilience._clock import Clock
 
 # uvloop rounds timers to a millisecond: an alarm this close is due.
 _SLACK_S: Final = 0.001
+# What was told to stop may clean up for as long, then it is told again: a cancellation can get lost on its way, swallowed
+# by what the attempt awaits, and the attempt would go on for ever.
+_AGAIN_S: Final = 0.5
 
 
 class Timer(Protocol):
@@ -28,23 +31,25 @@ def call_later_on(clock: Clock) -> CallLater:
 class Alarm:
     """Cancels the task of one attempt when its time is over."""
 
-    __slots__ = ("_cancelling", "_task", "due_s", "rung", "timer")
+    __slots__ = ("_cancelling", "_task", "due_s", "rings", "timer")
 
     def __init__(self, task: "asyncio.Task[object]", due_s: float) -> None:
         self._task = task
         # Requests to cancel the task that came before us are not ours to answer.
         self._cancelling = task.cancelling()
         self.due_s = due_s
-        self.rung = False
+        self.rings = 0
         self.timer: Timer | None = None
 
     def ring(self) -> None:
-        self.rung = True
+        self.rings += 1
         self._task.cancel()
 
     def answered(self) -> bool:
-        """Takes back our own request to cancel; False where somebody else wants the task cancelled too."""
-        return self._task.uncancel() <= self._cancelling
+        """Takes back our own requests to cancel; False where somebody else wants the task cancelled too."""
+        for _ in range(self.rings):
+            self._task.uncancel()
+        return self._task.cancelling() <= self._cancelling
 
 
 class Alarms:
@@ -70,7 +75,7 @@ class Alarms:
             raise RuntimeError("a policy's call runs inside a task")
         alarm = Alarm(task, now_s + timeout_s)
         if timeout_s < self._timeout_s:
-            alarm.timer = self._call_later(timeout_s, alarm.ring)
+            alarm.timer = self._call_later(timeout_s, lambda: self._ring(alarm))
         else:
             self._waiting[alarm] = None
             if self._loop is not loop:
@@ -98,4 +103,9 @@ class Alarms:
                     self._arm(loop, alarm.due_s - now_s)
                 return
             del self._waiting[alarm]
-            alarm.ring()
+            self._ring(alarm)
+
+    def _ring(self, alarm: Alarm) -> None:
+        """Rings, and goes on ringing until the attempt is over."""
+        alarm.timer = self._call_later(_AGAIN_S, lambda: self._ring(alarm))
+        alarm.ring()

@@ -159,6 +159,53 @@ async def test_an_answer_given_in_spite_of_the_timeout_is_kept(make_policy, star
     assert await task == ("committed", 0)
 
 
+@pytest.mark.parametrize("deadline_s", [None, 0.4])
+async def test_an_attempt_that_loses_its_cancellation_is_told_again(make_policy, start, clock, deadline_s):
+    """What an attempt awaits may swallow a cancellation: it rings until the attempt is over, and nothing of it stays."""
+    policy = make_policy(attempt_timeout_s=1, calls_min=100)
+    told = []
+
+    async def deaf(timeout_s: float) -> None:
+        for _ in range(3):
+            try:
+                await clock.sleep(3600)
+            except asyncio.CancelledError:
+                told.append(clock.monotonic())
+        raise ConnectionResetError
+
+    async def call() -> int:
+        deadline = None if deadline_s is None else Deadline.after(deadline_s, clock)
+        with pytest.raises(AttemptTimeoutError if deadline is None else DeadlineExceededError):
+            await policy.call(deaf, deadline=deadline)
+        await clock.sleep(10)
+        return asyncio.current_task().cancelling()
+
+    (task,) = await start(call())
+    await clock.advance(20)
+    assert await task == 0
+    first_s = deadline_s or 1
+    assert told == pytest.approx([first_s, first_s + 0.5, first_s + 1])
+    assert policy.snapshot().bulkhead.in_use == 0
+
+
+async def test_a_cancellation_among_the_rings_is_not_lost(make_policy, start, clock):
+    """Who cancels the task of an attempt that is deaf to its alarm finds it cancelled."""
+    policy = make_policy(attempt_timeout_s=1)
+
+    async def deaf(timeout_s: float) -> None:
+        for _ in range(2):
+            with pytest.raises(asyncio.CancelledError):
+                await clock.sleep(3600)
+        await clock.sleep(3600)
+
+    (task,) = await start(policy.call(deaf))
+    await clock.advance(1.6)
+    task.cancel()
+    await settle()
+    assert task.cancelled()
+    assert policy.snapshot().bulkhead.in_use == 0
+
+
 async def test_an_attempt_that_turns_its_cancellation_into_an_error_has_timed_out(make_policy, start, clock):
     """A transport may report our own time-out as its error: the caller is told of the timeout."""
     policy = make_policy(attempt_timeout_s=1)
