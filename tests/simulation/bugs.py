@@ -320,6 +320,13 @@ def forget_the_alarm(swap: Swap) -> None:
 
 
 @planted
+def ring_once(swap: Swap) -> None:
+    """An attempt whose cancellation got lost on its way goes on for ever."""
+    ring = Alarm.ring
+    swap(Alarm, "ring", lambda self: ring(self) if self.rings == 0 else None)
+
+
+@planted
 def take_every_cancellation_for_a_timeout(swap: Swap) -> None:
     swap(Alarm, "answered", lambda self: self._task.uncancel() >= 0)
 
