@@ -22,6 +22,7 @@ from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.cloudevents import MalformedEventError, Received, received
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.errors import BreakwaterError, DeadlineExceededError, RateLimitedError, UnavailableError
+from breakwater.chassis.gathering import pause_s
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.pull import Pull, PullLostError
 from breakwater.chassis.sqlerrors import DEPENDENCY
@@ -89,7 +90,7 @@ class Consumer:
 
         `handlers` maps event types, `breakwater.leads.v1.LeadAssigned`, to their handlers: only these are received.
         `batch_handlers` does so for types that come in crowds: a handler given for several types gets them together.
-        `gather_s` is the pause after a batch that was not full; the first event after a quiet time does not wait.
+        `gather_s` is the least pause after a batch that was not full (chassis.gathering); whoever comes first does not wait.
         `deliveries_max` is how often an event may be refused. `checkpoint` is told the points at which drills kill.
         """
         self._bus = bus
@@ -121,7 +122,7 @@ class Consumer:
                         await _ended(self._handle(pull, messages))
                         wait_s = _REOPEN_MIN_S
                         if len(messages) < BATCH_MAX:
-                            await asyncio.sleep(self._gather_s)
+                            await asyncio.sleep(pause_s(len(messages), self._gather_s))
             except (PullLostError, *_LATER) as error:
                 log.info("consumer_reopens", stream=self._stream, error=type(error).__name__, detail=str(error))
             await asyncio.sleep(wait_s)

@@ -20,6 +20,7 @@ from breakwater.chassis.bus import BATCH_MESSAGES_MAX, Bus, BusMessage, StreamMi
 from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.errors import BreakwaterError
+from breakwater.chassis.gathering import pause_s
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.logging import get_logger
 
@@ -137,7 +138,7 @@ async def republish(db: Database, since: datetime) -> int:
 
 
 _GATHER_S: Final = 0.01
-"""Between two publications, so that a crowd shares a sync of JetStream's disk and a transaction ..."""
+"""At least between two publications, so that a crowd shares a sync of JetStream's disk and a transaction ..."""
 _GATHER_NOT_URGENT_S: Final = 0.25
 """... and between two of what nobody waits for."""
 
@@ -172,6 +173,7 @@ class Relay:
         self._not_urgent_waits = True
         self._not_urgent_from_s = 0.0
         self._stream_checked = False
+        self._crowd = 0
         db.listen(_TOPIC, self._woken.set)
         db.listen(_TOPIC_NOT_URGENT, self._not_urgent_added)
         bus.on_connected(self._recheck)
@@ -195,12 +197,13 @@ class Relay:
             else:
                 retry_s = _RETRY_MIN_S
                 # Whoever comes first after a quiet time goes at once; in a crowd the next wait a moment and go together.
-                await asyncio.sleep(_GATHER_S)
+                await asyncio.sleep(pause_s(self._crowd, _GATHER_S))
                 await self._wait()
 
     async def _publish_round(self) -> bool:
         """Publishes what is urgent, else what is not, unless it is held; True when more may wait."""
-        if await self._publish_some(urgent=True) == ROWS_MAX:
+        self._crowd = await self._publish_some(urgent=True)
+        if self._crowd == ROWS_MAX:
             return True
         now_s = asyncio.get_running_loop().time()
         if not self._not_urgent_waits or now_s < self._not_urgent_from_s or self._holds():
