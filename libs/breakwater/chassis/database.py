@@ -5,36 +5,37 @@ stores may expect.
 """
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self
 
 import asyncpg
-from asyncpg import Record
-from asyncpg.pool import PoolConnectionProxy
 
-from breakwater.chassis.errors import DeadlineExceededError, InternalError, UnavailableError
+from breakwater.chassis.errors import DeadlineExceededError, UnavailableError
 from breakwater.chassis.policies import error_of_policy
 from breakwater.chassis.sqlerrors import (
     DEPENDENCY,
     DRIVER_ERRORS,
-    TooLateError,
     UniqueViolationError,
     classify,
     connection_lost,
     injected,
     translated,
 )
-from breakwater.resilience import Deadline, FaultKind, Policy, PolicyError, current_deadline
+from breakwater.chassis.statements import (
+    ROLLBACK_TIMEOUT_S,
+    Allowance,
+    AutocommitReader,
+    Connection,
+    Reader,
+    Transaction,
+    gone,
+    terminate,
+)
+from breakwater.resilience import FaultKind, Policy, PolicyError, current_deadline
 
 __all__ = ["Database", "PoolLimits", "Reader", "Transaction", "UniqueViolationError", "classify"]
-
-T = TypeVar("T")
-Connection: TypeAlias = "PoolConnectionProxy[Record]"
-Pace: TypeAlias = Callable[[], Awaitable[None]]
-Statement: TypeAlias = Callable[[Connection, float], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,160 +56,6 @@ class PoolLimits:
 _BEGIN = "BEGIN; SET LOCAL statement_timeout = {timeout_ms}"
 _BEGIN_REPEATABLE = "BEGIN; SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL synchronous_commit = off"
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = {timeout_ms}"
-
-# The server ends a statement by itself; we wait this much longer for a server that no longer does.
-_GRACE_S = 0.25
-_ROLLBACK_TIMEOUT_S = 1.0
-_ROLLBACK_TIMEOUT_S_MIN = 0.05
-
-
-class _Allowance:
-    """The time of one request's work: so much for a statement, and for all of them what is left of the deadline."""
-
-    def __init__(self, statement_s: float, deadline: Deadline | None, pace: Pace | None = None) -> None:
-        """`pace`, where answers are to come late on purpose, is awaited after each."""
-        self._statement_s = statement_s
-        self._deadline = deadline
-        self.pace = pace
-
-    def statement_s(self) -> float:
-        """For the next statement. Raises `TooLateError` where nothing is left: it is not started then."""
-        if self._deadline is None:
-            return self._statement_s
-        left_s = self._deadline.remaining_s()
-        if left_s <= 0:
-            raise TooLateError("The deadline passed before the database was asked.", dependency=DEPENDENCY)
-        return min(self._statement_s, left_s)
-
-    def rollback_s(self) -> float:
-        """For clearing up; past the deadline no caller waits for that."""
-        if self._deadline is None:
-            return _ROLLBACK_TIMEOUT_S
-        return max(_ROLLBACK_TIMEOUT_S_MIN, min(_ROLLBACK_TIMEOUT_S, self._deadline.remaining_s() + _GRACE_S))
-
-
-class Reader:
-    """Reads, each statement by itself. jsonb travels as text, numeric as Decimal, timestamptz as aware UTC.
-
-    Every method raises `UnavailableError` and its subclasses, and `UniqueViolationError`; see `chassis.sqlerrors`.
-    """
-
-    def __init__(self, connection: Connection, allowance: _Allowance) -> None:
-        self._connection = connection
-        self._allowance = allowance
-
-    async def fetch(self, sql: str, *args: Any) -> list[Record]:
-        """All rows."""
-        return await self._run(lambda connection, timeout_s: connection.fetch(sql, *args, timeout=timeout_s))
-
-    async def fetchrow(self, sql: str, *args: Any) -> Record | None:
-        """The first row or None."""
-        return await self._run(lambda connection, timeout_s: connection.fetchrow(sql, *args, timeout=timeout_s))
-
-    async def fetchval(self, sql: str, *args: Any) -> Any:
-        """The first column of the first row or None."""
-        return await self._run(lambda connection, timeout_s: connection.fetchval(sql, *args, timeout=timeout_s))
-
-    async def _run(self, statement: Statement[T]) -> T:
-        timeout_s = self._allowance.statement_s() + _GRACE_S
-        try:
-            answer = await statement(self._connection, timeout_s)
-        except DRIVER_ERRORS as error:
-            raise self._failed(error) from error
-        if self._allowance.pace is not None:
-            await self._allowance.pace()
-        return answer
-
-    def _failed(self, error: Exception) -> Exception:
-        if isinstance(error, TimeoutError):
-            # Not even the server's own time-out came: nothing on this connection is worth waiting for.
-            _terminate(self._connection)
-            return translated(error)
-        return translated(error, lost=_gone(self._connection))
-
-
-class Transaction(Reader):
-    """One transaction, committed when its block ends, rolled back when it raises."""
-
-    def __init__(self, connection: Connection, allowance: _Allowance) -> None:
-        super().__init__(connection, allowance)
-        self._savepoints = itertools.count(1)
-        self.announced: set[str] = set()
-
-    async def execute(self, sql: str, *args: Any) -> str:
-        """Runs a statement; returns its tag, such as `UPDATE 3`."""
-        return await self._run(lambda connection, timeout_s: connection.execute(sql, *args, timeout=timeout_s))
-
-    async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Runs a statement for each row, pipelined. `unnest` with arrays is faster still."""
-        await self._run(lambda connection, timeout_s: connection.executemany(sql, rows, timeout=timeout_s))
-
-    async def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-        """Writes many rows by COPY; returns how many."""
-        tag = await self._run(
-            lambda connection, timeout_s: connection.copy_records_to_table(
-                table, columns=list(columns), records=rows, timeout=timeout_s
-            )
-        )
-        return int(tag.rpartition(" ")[2])
-
-    async def commit(self) -> None:
-        """Ends the transaction; done by `Database.transaction`."""
-        if await self.execute("COMMIT") != "COMMIT":
-            # A statement had failed and its error was swallowed without a savepoint: PostgreSQL rolled back.
-            raise InternalError("The transaction was void before its end.")
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """A part that may fail, with `UniqueViolationError` for one, without voiding the transaction."""
-        name = f"part_{next(self._savepoints)}"
-        await self.execute(f"SAVEPOINT {name}")
-        try:
-            yield
-        except Exception:
-            await self.execute(f"ROLLBACK TO SAVEPOINT {name}")
-            raise
-        await self.execute(f"RELEASE SAVEPOINT {name}")
-
-    async def stream(self, sql: str, *args: Any, chunk_rows: int = 500) -> AsyncIterator[list[Record]]:
-        """The rows in chunks, by a server-side cursor: memory stays at one chunk."""
-        cursor = await self._run(lambda connection, timeout_s: connection.cursor(sql, *args, timeout=timeout_s))
-        while chunk := await self._run(lambda _, timeout_s: cursor.fetch(chunk_rows, timeout=timeout_s)):
-            yield chunk
-
-    def announce(self, topic: str) -> None:
-        """Wakes those who listen to `topic` in this process (`Database.listen`), once committed."""
-        self.announced.add(topic)
-
-
-class _AutocommitReader(Reader):
-    """Replaces a connection that turns out dead at its first statement: a lone read may be sent twice."""
-
-    def __init__(
-        self, connection: Connection, allowance: _Allowance, replace: Callable[[Connection], Awaitable[Connection]]
-    ) -> None:
-        super().__init__(connection, allowance)
-        self._replace = replace
-        self._fresh = True
-
-    @property
-    def connection(self) -> Connection:
-        return self._connection
-
-    async def _run(self, statement: Statement[T]) -> T:
-        fresh, self._fresh = self._fresh, False
-        timeout_s = self._allowance.statement_s() + _GRACE_S
-        try:
-            answer = await statement(self._connection, timeout_s)
-        except DRIVER_ERRORS as error:
-            if not (fresh and (_gone(self._connection) or connection_lost(error))):
-                raise self._failed(error) from error
-        else:
-            if self._allowance.pace is not None:
-                await self._allowance.pace()
-            return answer
-        self._connection = await self._replace(self._connection)
-        return await super()._run(statement)
 
 
 class Database:
@@ -281,7 +128,7 @@ class Database:
     async def read(self) -> AsyncIterator[Reader]:
         """Reads without a transaction, each statement seeing what is committed."""
         async with self._admitted() as (allowance, _):
-            reader = _AutocommitReader(await self._acquire(allowance.statement_s()), allowance, self._replace)
+            reader = AutocommitReader(await self._acquire(allowance.statement_s()), allowance, self._replace)
             try:
                 yield reader
             finally:
@@ -308,23 +155,23 @@ class Database:
     @asynccontextmanager
     async def _admitted(
         self, *, answered_at_begin: bool = False
-    ) -> AsyncIterator[tuple[_Allowance, Callable[[], None]]]:
+    ) -> AsyncIterator[tuple[Allowance, Callable[[], None]]]:
         """Yields the time the work may take, and what to call when it has begun."""
         deadline, statement_s = current_deadline.get(), self._limits.statement_timeout_s
         if self._policy is None:
-            yield _Allowance(statement_s, deadline), _nothing
+            yield Allowance(statement_s, deadline), _nothing
             return
         try:
             async with self._policy.admit() as admission:
                 if admission.fault is not None:
                     raise injected(admission.fault.code)
-                allowance = _Allowance(min(admission.timeout_s, statement_s), deadline, admission.pacer)
+                allowance = Allowance(min(admission.timeout_s, statement_s), deadline, admission.pacer)
                 yield allowance, admission.answered if answered_at_begin else _nothing
         except PolicyError as error:
             raise error_of_policy(error) from error
 
     @asynccontextmanager
-    async def _begun(self, begin: str, allowance: _Allowance, begun: Callable[[], None]) -> AsyncIterator[Transaction]:
+    async def _begun(self, begin: str, allowance: Allowance, begun: Callable[[], None]) -> AsyncIterator[Transaction]:
         connection = await self._begin(begin, allowance)
         try:
             begun()
@@ -337,12 +184,12 @@ class Database:
         finally:
             await self._release(connection)
 
-    async def _begin(self, begin: str, allowance: _Allowance) -> Connection:
+    async def _begin(self, begin: str, allowance: Allowance) -> Connection:
         connection = await self._acquire(allowance.statement_s())
         try:
             await _execute_begin(connection, begin, allowance)
         except DRIVER_ERRORS as error:
-            if not (_gone(connection) or connection_lost(error)):
+            if not (gone(connection) or connection_lost(error)):
                 await self._abandon(connection)
                 raise translated(error) from error
         except BaseException:
@@ -375,14 +222,14 @@ class Database:
     async def _release(self, connection: Connection) -> None:
         # One that cannot be cleaned in time is terminated by the pool itself.
         with suppress(*DRIVER_ERRORS):
-            await self._pool.release(connection, timeout=_ROLLBACK_TIMEOUT_S)
+            await self._pool.release(connection, timeout=ROLLBACK_TIMEOUT_S)
 
     async def _abandon(self, connection: Connection) -> None:
-        _terminate(connection)
+        terminate(connection)
         await self._release(connection)
 
 
-async def _execute_begin(connection: Connection, begin: str, allowance: _Allowance) -> None:
+async def _execute_begin(connection: Connection, begin: str, allowance: Allowance) -> None:
     timeout_s = allowance.statement_s()
     await connection.execute(begin.format(timeout_ms=_milliseconds(timeout_s)), timeout=timeout_s)
 
@@ -392,22 +239,9 @@ async def _roll_back(connection: Connection, timeout_s: float) -> None:
         await connection.execute("ROLLBACK", timeout=timeout_s)
     except BaseException as error:
         # Its state is unknown: another request must not get it.
-        _terminate(connection)
+        terminate(connection)
         if not isinstance(error, DRIVER_ERRORS):
             raise
-
-
-def _gone(connection: Connection) -> bool:
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        # The pool dropped it when it broke: its proxy refuses every call.
-        return True
-
-
-def _terminate(connection: Connection) -> None:
-    with suppress(asyncpg.InterfaceError):
-        connection.terminate()
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
