@@ -58,8 +58,9 @@ POLICIES: Final = tuple(
     )
 )  # fmt: skip
 """The client side of the resilience library."""
-SIMULATION: Final = tuple(
-    f"tests/simulation/{name}.py" for name in ("bugs", "calls", "loop", "replica", "scene", "schedule", "tally")
+SIMULATION: Final = (
+    "tests/simulation/bugs",
+    *(f"tests/simulation/{name}.py" for name in ("calls", "loop", "replica", "scene", "schedule", "tally")),
 )
 POLICY_FILES: Final = (
     "libs/breakwater/chassis/policies.yaml",

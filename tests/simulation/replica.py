@@ -25,6 +25,7 @@ STATES: Final = (CLOSED, OPEN, HALF_OPEN)
 MODES: Final = (None, *OverrideMode)
 
 _NO_ATTEMPTS: Final = frozenset({OverrideMode.FORCED_OPEN, OverrideMode.FALLBACK})
+_REFUSING: Final = frozenset({None, OverrideMode.CHAOS})
 _NO_BULKHEAD: Final = frozenset({OverrideMode.SHADOW, OverrideMode.DISABLED})
 _JUDGED: Final = frozenset(
     {Outcome.SUCCESS, Outcome.CALLER_FAULT, Outcome.FAILURE, Outcome.TIMEOUT, Outcome.AUTH_REJECTED, Outcome.OVERLOAD}
@@ -37,15 +38,13 @@ _EPS: Final = 1e-6
 class Attempt:
     """One attempt at the dependency, and what admitted it."""
 
-    __slots__ = ("faulty", "generation", "leased_until_s", "started_s", "ticketed", "timeout_s")
+    __slots__ = ("generation", "leased_until_s", "started_s", "ticketed", "timeout_s")
 
     def __init__(self, generation: int, started_s: float, timeout_s: float) -> None:
         self.generation = generation
         self.started_s = started_s
         self.timeout_s = timeout_s
         self.ticketed = True
-        self.faulty = False
-        """Whether an injected fault may be around it, and hold its slot when it has left the dependency."""
         self.leased_until_s = 0.0
 
 
@@ -65,6 +64,18 @@ class ReplicaClock(LoopClock):
         await self.wake_after(duration_s, self._backoff, self._replica)
 
 
+class FaultClock(LoopClock):
+    """What injected faults wait on: theirs are no back-offs."""
+
+    def __init__(self, clock: ReplicaClock, replica: "Replica", label: int) -> None:
+        super().__init__(clock.loop, origin_s=clock.origin_s)
+        self._replica = replica
+        self._label = label
+
+    async def sleep(self, duration_s: float, /) -> None:
+        await self.wake_after(duration_s, self._label, self._replica)
+
+
 class Replica:
     """A process: alive until it crashes, and never afterwards."""
 
@@ -77,16 +88,17 @@ class Replica:
         fail: Callable[[str], None],
         *,
         origin_s: float,
-        labels: tuple[int, int],
+        labels: tuple[int, int, int],
     ) -> None:
         self.number = number
         self.alive = True
         self.settings = settings
-        self.clock = ReplicaClock(loop, self, origin_s=origin_s, labels=labels)
+        self.clock = ReplicaClock(loop, self, origin_s=origin_s, labels=labels[:2])
         self.fail = fail
         self.registry = PolicyRegistry(settings.caller, [settings], clock=self.clock, rng=rng)
         self.registry.listen(self.heard)
         self.policy = self.registry[settings.dependency]
+        self.policy.chaos._clock = FaultClock(self.clock, self, labels[2])
         self.bulkhead = self.policy._bulkhead
         self.breaker = self.policy._breaker
         self.budget = self.policy._budget
@@ -111,10 +123,6 @@ class Replica:
         self.unbounded = False
         """Whether more attempts may run than there are slots: an override or a reload let them in."""
         self.queue_most = settings.queue_max
-        # Injected faults: attempts that the dependency never sees, so that the model is not sure of results.
-        self.chaotic = False
-        self.chaotic_until_s = -1e9
-        self.faulty = 0
         # Overrides.
         self.forced: OverrideMode | None = None
         self.forced_until_s = now_s
@@ -135,10 +143,6 @@ class Replica:
 
     def paid_retry(self) -> None:
         self._time_earns()
-        if self.chaotic:
-            # It may as well be an injected fault that waits.
-            self.tokens_least = max(0.0, self.tokens_least - 1.0)
-            return
         if self.tokens_most < 1.0 - _EPS:
             self.fail("a retry is within the budget")
         self.tokens_most -= 1.0
@@ -158,8 +162,6 @@ class Replica:
         self.forced_changed_s = now_s
         if self.forced in _NO_BULKHEAD:
             self.unbounded = True
-        if self.forced is OverrideMode.CHAOS:
-            self.chaotic, self.exact = True, False
         self.registry.apply(self.settings.dependency, override)
 
     def mode(self, now_s: float) -> OverrideMode | None:
@@ -188,7 +190,7 @@ class Replica:
             self.fail("the state shown is the one announced")
         if shown.forced is not self.mode(now_s):
             self.fail("the forced state shown is the one in force")
-        if shown.bulkhead.in_use != self.running and not self.chaotic:
+        if shown.bulkhead.in_use != self.running:
             self.fail("the slots shown are those in use")
 
     # ---- what the policy does ---------------------------------------------------------------------------------------
@@ -206,8 +208,6 @@ class Replica:
             # Only an admission moves an open circuit on, and never before its time.
             if now_s < self.since_s + self.settings.open_s - _EPS:
                 self.fail("an open circuit stays open for its time")
-        elif self.chaotic:
-            pass
         elif self.ending is None or self.ending.generation != self.generation:
             self.fail("a stale result changes nothing")
         elif self.exact and now_s < self.exact_until_s and self.expected is not new:
@@ -216,13 +216,13 @@ class Replica:
         self.state, self.state_index = new, STATES.index(new)
         self.since_s = now_s
         self.exact_until_s = now_s + self.settings.window_s * 0.95
-        self.exact, self.expected = not self.chaotic, None
+        self.exact, self.expected = True, None
         self.judged = self.failed = self.slow = 0
         self.probes = []
         self.round = self.settings.probes
 
     def starts(self, timeout_s: float, limit_s: float, left_s: float | None, *, waited: bool) -> Attempt:
-        """An attempt reached the dependency."""
+        """An attempt reached the dependency, or the fault that is injected in its place."""
         now_s = self.clock.monotonic()
         if not 0 < timeout_s <= limit_s:
             self.fail("an attempt's time is within its limit")
@@ -231,12 +231,7 @@ class Replica:
         self.running += 1
         self.ending = None
         attempt = Attempt(self.generation, now_s, timeout_s)
-        if self.chaotic:
-            # Its faults may have taken some of its time already.
-            attempt.ticketed = self.exact = False
-            attempt.faulty = True
-            self.faulty += 1
-        elif (waited or now_s == self.forced_changed_s) and self._override_just_changed(now_s):
+        if (waited or now_s == self.forced_changed_s) and self._override_just_changed(now_s):
             # It passed the gate before the override changed, and its slot came after.
             self.exact = False
         else:
@@ -251,14 +246,14 @@ class Replica:
         if mode is OverrideMode.DISABLED:
             attempt.ticketed = False
         elif self.state is OPEN:
-            if mode is None:
+            if mode in _REFUSING:
                 self.fail("an open circuit admits nobody")
             attempt.ticketed = False
         elif self.state is HALF_OPEN:
             if self.permits(now_s) > 0:
                 attempt.leased_until_s = now_s + self.settings.probe_lease_s
                 self.probes.append(attempt)
-            elif mode is None:
+            elif mode in _REFUSING:
                 # What met an override in one moment may hold a permit or none: then the breaker's own books must balance.
                 if self.exact or self._overbooked(now_s):
                     self.fail("no more probes than permits")
@@ -284,7 +279,6 @@ class Replica:
     def ends(self, attempt: Attempt, outcome: Outcome) -> None:
         """An attempt left the dependency; what the circuit must do about it is known from here on."""
         self.running -= 1
-        self.faulty -= attempt.faulty
         self.ending = attempt
         if not attempt.ticketed or attempt.generation != self.generation:
             return
@@ -343,9 +337,7 @@ class Replica:
         now_s = self.clock.loop.now_s + self.clock.origin_s
         settings, bulkhead = self.settings, self.bulkhead
         if bulkhead.in_use != self.running:
-            self._check_slots(now_s)
-        elif self.chaotic and not self.faulty and not bulkhead._queue and self.mode(now_s) is not OverrideMode.CHAOS:
-            self.chaotic, self.chaotic_until_s = False, now_s
+            self.fail("slots are held by attempts, one each")
         if len(bulkhead._queue) > self.queue_most:
             self.fail("the queue is bounded")
         self.queue_most = max(settings.queue_max, len(bulkhead._queue))
@@ -363,11 +355,6 @@ class Replica:
         most = self.tokens_most + settings.retry_budget_floor_per_s * (now_s - self.tokens_at_s)
         if tokens > min(settings.retry_budget_tokens_max, most) + _EPS:
             self.fail("the budget holds what was earned")
-
-    def _check_slots(self, now_s: float) -> None:
-        """Only an injected fault holds a slot without an attempt at the dependency."""
-        if not self.chaotic or self.bulkhead.in_use < self.running:
-            self.fail("slots are held by attempts, one each")
 
     def _check_permits(self, now_s: float) -> None:
         held = 0

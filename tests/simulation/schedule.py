@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from breakwater.resilience import Outcome, Override, OverrideMode, PolicySettings
-from tests.simulation.calls import DEADLINES_S, FAULTS, STYLES, Call, Caller
+from tests.simulation.calls import DEADLINES_S, FAULTS, STYLES, Call, Caller, watch_faults
 from tests.simulation.loop import START, SimulationLoop, Timer
 from tests.simulation.replica import CLOSED, MODES, OPEN, STATES, Replica
 from tests.simulation.scene import (
@@ -22,6 +22,7 @@ from tests.simulation.scene import (
     CROWD,
     EVENTS,
     EVENTS_MIN,
+    FAILURE,
     LOOK,
     OVERRIDE,
     RELOAD,
@@ -86,8 +87,9 @@ class Schedule:
             self.rng,
             self.fail,
             origin_s=float(1024 * self.below(8)),
-            labels=(TIMER, BACKOFF),
+            labels=(TIMER, BACKOFF, FAILURE),
         )
+        watch_faults(replica.policy.chaos)
         if self.current is not None:
             replica.override(self.current)
         return replica
