@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from breakwater.compat import canary, deploying
+from breakwater.compat.release import Forced
 from breakwater.compat.verdict import CheckResult, Finding, Verdict
+from breakwater.local.deployments import Reached
 from breakwater.local.errors import ServerStartError
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +31,7 @@ class Target:
             raise ServerStartError(f"{service} does not start")
 
     def reach(self, service, caller):
-        return f"{service}:1", {"owner": caller}
+        return Reached(f"{service}:1", {"owner": caller})
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +39,8 @@ def seen(monkeypatch):
     """What the canary is found to do: as released, unless a test says otherwise."""
     findings = []
 
-    async def check(release, address, key):
-        assert (address, key) == (f"{release.service}:1", {"owner": "gateway"})
+    async def check(release, reached):
+        assert reached == Reached(f"{release.service}:1", {"owner": "gateway"})
         return CheckResult("canary", 1, tuple(findings))
 
     monkeypatch.setattr(canary, "check", check)
@@ -81,12 +83,16 @@ def test_a_no_touches_nothing(tree):
 
 
 def test_what_is_forced_past_a_no_is_written_down(tree):
-    """The reason stands in the lock for as long as the release runs."""
-    unverify(tree)
+    """Who it was and why stands in the lock for as long as the release runs, and goes with it."""
+    kept = tree / "contracts/verified"
+    kept.rename(tree / "verified")
     target = Target()
-    deploying.deploy(tree, "files", "0.1.0", "prod", target, forced="drill")
+    deploying.deploy(tree, "files", "0.1.0", "prod", target, forced=Forced("ada", "drill"))
     assert target.switched == [("files", "0.1.0")]
-    assert lock_of(tree)["files"][0]["forced"] == "drill"
+    assert lock_of(tree)["files"][0]["forced"] == {"by": "ada", "reason": "drill"}
+    (tree / "verified").rename(kept)
+    deploying.deploy(tree, "files", "0.1.0", "prod", target, forced=Forced("ada", "drill"))
+    assert "forced" not in lock_of(tree)["files"][0]
 
 
 def test_a_release_that_does_not_serve_gives_way_to_the_pin(tree):

@@ -3,36 +3,16 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from breakwater.compat import artifacts, matrix, release, replay
+from breakwater.compat import artifacts, matrix, rehearsals, replay
 from breakwater.compat.artifacts import ArtifactError
 
 ROOT = Path(__file__).parents[2]
 CONSUMERS = tuple(name for name in replay.SERVICES if name != "files")
-NOTE = "A rehearsal fixture, made from the tree by a patch; never deployed"
-
-METHODS, PREPARSE, EVENTS = (
-    f"libs/breakwater/chassis/{name}" for name in ("grpc_methods.py", "auth/preparse.py", "cloudevents.py")
-)
-READS = 'if key == "authorization":'
-ALGORITHMS = '{"Ed25519", "EdDSA"}'
-# version: (file, what is there, what stands there instead, who it breaks)
-REHEARSAL = {
-    "2.3.1": (METHODS, READS, READS, ()),
-    "2.4.0": (
-        METHODS,
-        READS,
-        'if key == "authorization" or (key == "x-jwt" and (value := f"Bearer {value}")):',
-        (),
-    ),
-    "2.5.0": (PREPARSE, ALGORITHMS, '{"Ed25519"}', ()),
-    "3.0.0": (METHODS, READS, 'if key == "x-jwt" and (value := f"Bearer {value}"):', ("gateway",)),
-    "3.1.0": (PREPARSE, ALGORITHMS, '{"EdDSA"}', ("gateway",)),
-    "3.2.0": (EVENTS, '        "ce-sequence": str(sequence),\n', "", ("gateway",)),
-}
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(600)]
 
@@ -40,20 +20,9 @@ pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory):
     """A tree with the releases as they are, and six of `files` made by really running patched trees."""
-    root = tmp_path_factory.mktemp("rehearsed")
-    for name in ("libs", "services", "proto", "contracts", "locks"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "deploy").mkdir()
-    shutil.copy(ROOT / "deploy/lock.yaml", root / "deploy/lock.yaml")
-    for version, (path, old, new, _) in REHEARSAL.items():
-        file = root / path
-        text = file.read_text()
-        assert text.count(old) == 1
-        file.write_text(text.replace(old, new))
-        (root / "services/files/VERSION").write_text(f"{version}\n")
-        release.write(root, "files", version, note=NOTE)
-        file.write_text(text)
-        matrix.record(root / "contracts", "files", version)
+    root = rehearsals.copied(ROOT, tmp_path_factory.mktemp("rehearsed") / "tree")
+    for version in rehearsals.RELEASES:
+        rehearsals.write(root, version)
     return root
 
 
@@ -70,30 +39,41 @@ def asked(root, version, service="files"):
     return matrix.may_deploy(root / "contracts", root / "deploy/lock.yaml", "prod", service, version)
 
 
+def told(checks):
+    """What was found of each pair; the cure of a look-up names what runs besides."""
+    return [(check.name, [replace(each, cure="") for each in check.findings]) for check in checks]
+
+
 def test_what_is_looked_up_is_what_brute_force_finds(rehearsed):
     """Six rehearsal releases of files x every consumer, both ways; the look-up of one takes less than a second."""
     contracts = rehearsed / "contracts"
     compared = 0
-    for version, (_, _, _, broken) in REHEARSAL.items():
+    for version, rehearsal in rehearsals.RELEASES.items():
         began_s = time.process_time()
         report = asked(rehearsed, version)
         assert time.process_time() - began_s < 1.0
-        assert (report.exit_code() == 0) == (not broken), report.first_line()
+        assert (report.exit_code() == 0) == (not rehearsal.breaks), report.first_line()
         own = artifacts.find(contracts, "files", version)
-        others = [artifacts.find(contracts, name, "0.1.0") for name in CONSUMERS]
+        lock = rehearsed / "deploy/lock.yaml"
+        others = [each for name in CONSUMERS for each in artifacts.deployed(contracts, lock, "prod", name)]
         brute = [matrix.verify(provider, consumer) for provider, consumer in matrix.pairs(own, others)]
-        assert [(each.name, each.findings) for each in report.checks] == [(each.name, each.findings) for each in brute]
+        assert told(report.checks) == told(brute)
         worst = {each.name.split(" for ")[1].split()[0] for each in brute if each.verdict() == "BREAKING"}
-        assert worst == set(broken)
+        assert worst == set(rehearsal.breaks)
         compared += len(brute)
-    assert compared == len(REHEARSAL) * len(CONSUMERS) * 2
+    assert compared == len(rehearsals.RELEASES) * len(CONSUMERS) * 2
 
 
 def test_the_first_line_names_what_would_break(rehearsed):
     """Dimension, consumer, pin and cure."""
-    line = asked(rehearsed, "3.0.0").first_line()
-    assert line.startswith("NO: files 3.0.0 -> prod. BREAKING auth:")
-    assert "gateway sends authorization: Bearer Ed25519; files 3.0.0 reads" in line
+    pins = {
+        name: artifacts.deployed(rehearsed / "contracts", rehearsed / "deploy/lock.yaml", "prod", name)[0].version
+        for name in ("files", "gateway")
+    }
+    assert asked(rehearsed, rehearsals.OUTAGE).first_line() == (
+        f"NO: files 3.0.0 -> prod. BREAKING auth: gateway {pins['gateway']}: sends authorization: Bearer Ed25519;"
+        f" files 3.0.0 reads x-jwt. Have files accept both meanwhile, or stay on {pins['files']}."
+    )
 
 
 def test_what_was_never_verified_is_a_no(tree):

@@ -14,6 +14,7 @@ import yaml
 from breakwater.compat import artifacts, release, versions, wheels, world
 from breakwater.compat.candidate import running
 from breakwater.compat.peers import standing_in
+from breakwater.compat.release import Forced
 from breakwater.local.topology import PROCESSES
 
 ROOT = Path(__file__).parents[2]
@@ -154,10 +155,10 @@ def test_a_release_without_its_wheel_or_lock_is_refused(tree, name, fault):
 def test_recording_a_deployment_keeps_what_else_runs(tree):
     """One line of the lock changes, with version, digest and why it was forced."""
     before = yaml.safe_load((tree / "deploy/lock.yaml").read_text())["environments"]["prod"]
-    release.record(tree, "files", "0.1.0", "staging", forced="drill")
+    release.record(tree, "files", "0.1.0", "staging", forced=Forced("ada", "drill"))
     after = yaml.safe_load((tree / "deploy/lock.yaml").read_text())["environments"]
     assert after["prod"] == before
-    assert after["staging"] == {"files": [before["files"][0] | {"forced": "drill"}]}
+    assert after["staging"] == {"files": [before["files"][0] | {"forced": {"by": "ada", "reason": "drill"}}]}
 
 
 @pytest.mark.parametrize("content", [b"no zip", b""])

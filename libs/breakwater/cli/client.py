@@ -99,11 +99,13 @@ class Api:
         return self._patiently(attempt, patience_s)
 
     @contextmanager
-    def stream(self, path: str, patience_s: float = 0.0) -> "Iterator[httpx2.Response]":
+    def stream(
+        self, path: str, patience_s: float = 0.0, *, headers: Mapping[str, str] | None = None
+    ) -> "Iterator[httpx2.Response]":
         """GET of a file, read in chunks by the caller."""
 
         def attempt() -> "httpx2.Response":
-            request = self._client.build_request("GET", self._url(path), headers=self._headers(None))
+            request = self._client.build_request("GET", self._url(path), headers=self._headers(headers))
             answer = self._client.send(request, stream=True)
             if answer.is_error:
                 answer.read()

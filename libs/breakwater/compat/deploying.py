@@ -1,14 +1,15 @@
 """Puts a release where it runs: asked of the matrix first, back to the pin when it does not serve, written down when it does."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from breakwater.compat import artifacts, canary, matrix, release
 from breakwater.compat.artifacts import Release
+from breakwater.compat.release import Forced
 from breakwater.compat.replay import CALLER_OF
 from breakwater.compat.verdict import Report, Verdict
+from breakwater.local.deployments import Reached
 from breakwater.local.errors import LocalPlatformError
 
 
@@ -19,8 +20,8 @@ class DeployTarget(Protocol):
         """Has the service run from `wheel`; returns when it serves. Raises LocalPlatformError when it does not."""
         ...
 
-    def reach(self, service: str, caller: str) -> tuple[str, Mapping[str, str]]:
-        """Where the service answers gRPC (host:port), and the private JWK its caller signs with."""
+    def reach(self, service: str, caller: str) -> Reached:
+        """Where the service answers, and what `caller` signs with."""
         ...
 
 
@@ -29,9 +30,9 @@ class NotDeployedError(Exception):
 
 
 def deploy(
-    root: Path, service: str, version: str, environment: str, target: DeployTarget, *, forced: str = ""
+    root: Path, service: str, version: str, environment: str, target: DeployTarget, *, forced: Forced | None = None
 ) -> Report:
-    """Deploys a release when the matrix says yes, or for the reason given in `forced`, which is kept in deploy/lock.yaml.
+    """Deploys a release when the matrix says yes, or past its NO as `forced`, which is then kept in deploy/lock.yaml.
 
     Answers the matrix's report; nothing was done when its exit code is not 0 and nothing was forced. Raises
     `ArtifactError`, and `NotDeployedError` when the release did not serve, or not as it did when it was
@@ -45,16 +46,16 @@ def deploy(
     pin = artifacts.deployed(contracts, lock, environment, service)[0]
     try:
         _switch(target, chosen)
-        address, key = target.reach(service, CALLER_OF[service])
+        reached = target.reach(service, CALLER_OF[service])
     except LocalPlatformError as error:
         _switch(target, pin)
         raise NotDeployedError(f"{service} {version} did not serve, {pin.version} runs again: {error}") from error
-    seen = asyncio.run(canary.check(chosen, address, key))
+    seen = asyncio.run(canary.check(chosen, reached))
     if seen.verdict() is not Verdict.SAFE:
         _switch(target, pin)
         said = seen.findings[0].detail if seen.findings else "nothing was examined"
         raise NotDeployedError(f"{service} {version} {said}; {pin.version} runs again")
-    release.record(root, service, version, environment, forced=forced)
+    release.record(root, service, version, environment, forced=forced if report.exit_code() != 0 else None)
     return report
 
 

@@ -7,7 +7,7 @@ publishes them. What was not verified is a NO (contract-gate.md, check 8).
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ def verify(provider: Release, consumer: Release) -> CheckResult:
         ]
         profile = interface.read_profile(provider.directory / interface.AUTH)
         checks = [
-            auth.inside_profiles(emitted, [(provider.service, provider.version, profile)]),
+            _credentials(
+                provider, consumer, auth.inside_profiles(emitted, [(provider.service, provider.version, profile)])
+            ),
             protos.known_to_providers(emitted, {provider.service: [provider]}),
             _events(provider, consumer),
         ]
@@ -106,6 +108,7 @@ def may_deploy(contracts: Path, lock: Path, environment: str, service: str, vers
         for each in artifacts.deployed(contracts, lock, environment, name)
     ]
     known = _known(contracts, [release, *others])
+    pin = artifacts.deployed(contracts, lock, environment, service)[0].version
     checks = []
     for provider, consumer in pairs(release, others):
         check = known.get(Pair.of(provider, consumer))
@@ -115,8 +118,27 @@ def may_deploy(contracts: Path, lock: Path, environment: str, service: str, vers
             cure = f"Run `breakwater can-deploy {service} {version} --verify`."
             finding = Finding(Verdict.UNVERIFIED, DIMENSION, f"{other.service} {other.version}", detail, cure)
             check = CheckResult(_name(provider, consumer), 0, (finding,))
-        checks.append(check)
+        checks.append(replace(check, findings=tuple(_or_stay(finding, pin) for finding in check.findings)))
     return Report(f"{service} {version}", environment, tuple(checks))
+
+
+def _credentials(provider: Release, consumer: Release, check: CheckResult) -> CheckResult:
+    """Told of the consumer, whichever of the two is new."""
+    subject = f"{consumer.service} {consumer.version}"
+    cure = f"Have {provider.service} accept both meanwhile."
+    return replace(
+        check,
+        findings=tuple(
+            replace(each, subject=subject, detail=each.detail.removeprefix(f"{consumer.service} "), cure=cure)
+            for each in check.findings
+        ),
+    )
+
+
+def _or_stay(finding: Finding, pin: str) -> Finding:
+    if finding.verdict is not Verdict.BREAKING:
+        return finding
+    return replace(finding, cure=f"{finding.cure.removesuffix('.').removesuffix(', or stay')}, or stay on {pin}.")
 
 
 def _known(contracts: Path, releases: list[Release]) -> dict[Pair, CheckResult]:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ _LOCK_HEAD = (
     "# What runs where: exact versions and the digests of their artifacts. Written by `breakwater deploy` and\n"
 )
 _LOCK_HEAD += "# `breakwater record-deployment`.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """Who had a release deployed although the answer was no, and why."""
+
+    by: str
+    reason: str
 
 
 def write(root: Path, service: str, version: str, *, contracts: Path | None = None, note: str = "") -> str:
@@ -50,10 +59,10 @@ def write(root: Path, service: str, version: str, *, contracts: Path | None = No
     return digest
 
 
-def record(root: Path, service: str, version: str, environment: str, *, forced: str = "") -> None:
+def record(root: Path, service: str, version: str, environment: str, *, forced: Forced | None = None) -> None:
     """Writes into `deploy/lock.yaml` that `version` alone runs in `environment`. Raises `ArtifactError`.
 
-    `forced` is the reason it was deployed for although the gate said no.
+    `forced` stands in it for as long as the release runs.
     """
     if not VERSION.fullmatch(version):
         raise ArtifactError(f"{version} is no version such as 1.4.0: the lock names exact ones")
@@ -61,7 +70,7 @@ def record(root: Path, service: str, version: str, environment: str, *, forced: 
     lock = root / "deploy" / "lock.yaml"
     document: Any = yaml.safe_load(lock.read_text()) if lock.is_file() else None
     environments = (document or {}).get("environments") or {}
-    entry = {"version": version, "digest": f"sha256:{release.digest}"} | ({"forced": forced} if forced else {})
+    entry = {"version": version, "digest": f"sha256:{release.digest}"} | ({"forced": asdict(forced)} if forced else {})
     environments.setdefault(environment, {})[service] = [entry]
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.write_text(_LOCK_HEAD + yaml.safe_dump({"environments": environments}, sort_keys=True, allow_unicode=True))

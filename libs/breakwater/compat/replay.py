@@ -29,7 +29,7 @@ HTTP_CONSUMER = "callers"
 HTTP_PROBE = "/v1/leads?unknown=1"
 _UNPARSEABLE = b"\xff\xff\xff"
 _AT_A_TIME = 8
-_LOOKS = 3
+LOOKS = 3
 """How often a surprising outcome is looked at: a machine that stood still for seconds must not become a verdict."""
 
 
@@ -83,7 +83,7 @@ async def replay(
 ) -> list[tuple[Outcome, str]]:
     """Each vector's outcome beside its label; one that differs was looked at again."""
     outcomes = await play(world, candidate, service, method, [vector.recipe for vector in vectors])
-    for _ in range(_LOOKS - 1):
+    for _ in range(LOOKS - 1):
         again = [
             index
             for index, (each, vector) in enumerate(zip(outcomes, vectors, strict=True))
@@ -108,7 +108,7 @@ async def play(
         async def one(recipe: Recipe) -> Outcome:
             async with room:
                 if recipe.transport == "http":
-                    return Outcome(recipe, await _call_http(candidate.http, recipe, world.keys[CALLERS]))
+                    return Outcome(recipe, await call_http(candidate.http, recipe, world.keys[CALLERS]))
                 return Outcome(recipe, await call(channel, method, metadata(recipe, keys, time.time())))
 
         outcomes = await asyncio.gather(*(one(recipe) for recipe in recipes))
@@ -131,7 +131,8 @@ async def call(channel: Any, method: str, credential: tuple[tuple[str, str], ...
     return "OK"
 
 
-async def _call_http(url: str, recipe: Recipe, keys: Keys) -> str:
+async def call_http(url: str, recipe: Recipe, keys: Keys) -> str:
+    """The same of a caller's token over HTTP, told by a query that is not understood."""
     headers = metadata(recipe, keys, time.time())
     try:
         reply = await plain_http.get(url, HTTP_PROBE, headers, timeout_s=CALL_TIMEOUT_S)

@@ -10,17 +10,36 @@ import json
 import shutil
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from breakwater.chassis.migrations import MigrationChangedError, MigrationFailedError, migrate
 from breakwater.local import control
 from breakwater.local.errors import LocalPlatformError
+from breakwater.local.ports import HOST
 from breakwater.local.secret_files import secret_text, write_secret
 from breakwater.local.state import State
 
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where a service answers, and the private JWKs that those who call it sign with."""
+
+    grpc: str
+    """host:port."""
+    caller_key: Mapping[str, str] = field(repr=False)
+    http: str = ""
+    """A URL; empty where it serves no HTTP."""
+    http_key: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+
 PROCESSES_OF: Mapping[str, tuple[str, ...]] = {"gateway": ("gateway", "ops")}
 """The processes of a service's wheel; one of its own name where none is listed."""
+_HTTP = frozenset({"gateway"})
+"""The services that callers reach by HTTP; `up` prints their URLs by these names."""
 _FILE = "deployed.json"
+_DIGITS = 16
+"""Of a digest, enough to tell two releases of one version apart."""
 
 
 def code_of(state: State, process: str) -> Path | None:
@@ -28,6 +47,11 @@ def code_of(state: State, process: str) -> Path | None:
     service = next((name for name, processes in PROCESSES_OF.items() if process in processes), process)
     folder = _deployed(state).get(service)
     return state.root / "releases" / folder if folder else None
+
+
+def folder_of(service: str, version: str, digest: str) -> str:
+    """What the unpacked wheel of a release is called below the state; `digest` in hexadecimal digits."""
+    return f"{service}-{version}-{digest[:_DIGITS]}"
 
 
 class LocalTarget:
@@ -42,22 +66,41 @@ class LocalTarget:
         Raises LocalPlatformError when no platform runs, a migration fails, or the new processes do not become ready.
         """
         platform = control.ask(self._state.control_socket, "status")
-        folder = f"{service}-{version}-{digest[:16]}"
+        folder = folder_of(service, version, digest)
         code = self._unpack(wheel, folder)
         for process in self._processes(service):
             self._migrate(process, code, int(platform["postgres"]["port"]), str(platform["postgres"]["url"]))
         write_secret(self._state.root / _FILE, json.dumps(_deployed(self._state) | {service: folder}))
         for process in self._processes(service):
             control.ask(self._state.control_socket, "restart", process)
+        self._sweep()
 
-    def reach(self, service: str, caller: str) -> tuple[str, Mapping[str, str]]:
-        """Where the service answers gRPC (host:port), and the private JWK its caller signs with."""
+    def withdraw(self, service: str) -> None:
+        """Has the service run what the tree holds again. Raises LocalPlatformError as `switch` does."""
+        kept = {name: folder for name, folder in _deployed(self._state).items() if name != service}
+        write_secret(self._state.root / _FILE, json.dumps(kept))
+        for process in self._processes(service):
+            control.ask(self._state.control_socket, "restart", process)
+        self._sweep()
+
+    def reach(self, service: str, caller: str) -> Reached:
+        """Where the service answers, and what `caller` and the callers' issuer sign with."""
         platform = control.ask(self._state.control_socket, "status")
-        key: dict[str, str] = json.loads(self._state.service_key(caller).read_bytes())
-        return f"127.0.0.1:{platform['services'][service]['grpc']}", key
+        key = json.loads(self._state.service_key(caller).read_bytes())
+        address = f"{HOST}:{platform['services'][service]['grpc']}"
+        if service not in _HTTP:
+            return Reached(address, key)
+        return Reached(address, key, str(platform[service]), json.loads(self._state.caller_key.read_bytes()))
 
     def _processes(self, service: str) -> tuple[str, ...]:
         return PROCESSES_OF.get(service, (service,))
+
+    def _sweep(self) -> None:
+        """Removes the code that nothing runs from any more: a release is unpacked anew when it comes back."""
+        kept = set(_deployed(self._state).values())
+        for folder in (self._state.root / "releases").glob("*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _unpack(self, wheel: Path, folder: str) -> Path:
         place = self._state.root / "releases" / folder

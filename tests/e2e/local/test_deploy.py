@@ -42,9 +42,9 @@ def test_a_release_runs_and_runs_again_after_a_restart_of_the_platform(root, tmp
         assert code_of(platform, "leads") is None
         release = artifacts.find(root / "contracts", "files", "0.1.0")
         target = LocalTarget(State.at(state))
-        seen = asyncio.run(canary.check(release, *target.reach("files", "gateway")))
+        seen = asyncio.run(canary.check(release, target.reach("files", "gateway")))
         assert (seen.verdict(), seen.examined > 500) == ("SAFE", True)
-        foreign = asyncio.run(canary.check(release, *target.reach("files", "leads")))
+        foreign = asyncio.run(canary.check(release, target.reach("files", "leads")))
         assert foreign.verdict() == "BREAKING"
         assert "emitted: reject, not accept" in foreign.findings[0].detail
         shutil.rmtree(root / "contracts/verified")

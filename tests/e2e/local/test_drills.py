@@ -6,9 +6,12 @@ import signal
 import subprocess
 
 import pytest
+import yaml
 
 from breakwater.cli.drills.plans import PLANS
-from tests.support.platform import BREAKWATER, environment, eventually
+from breakwater.local.deployments import code_of
+from breakwater.local.state import State
+from tests.support.platform import BREAKWATER, ROOT, environment, eventually
 
 
 def processes(platform):
@@ -23,17 +26,48 @@ def well(platform):
     return set(processes(platform).values()) == {"ready"} and not platform.status()["overrides"]
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", list(PLANS))
-def test_a_drill_holds_its_steady_state_and_leaves_the_platform_well(breakable, name):
-    """Both groups are called in every phase, on-call would have seen the fault, and nothing is left of it."""
-    eventually("a platform that is well", lambda: well(breakable), within_s=60)
-    done = breakable.cli("drill", name, "--seconds", "6", "--slack", "5", "--json", check=False)
+def drilled(platform, name, *options):
+    """What a drill that held told; each load was called in each phase."""
+    done = platform.cli("drill", name, *options, "--slack", "5", "--json", check=False, timeout_s=240)
     assert done.returncode in {0, 1}, done.stderr
     told = json.loads(done.stdout)
     assert (told["held"], done.returncode) == (True, 0), [each for each in told["checks"] if not each["held"]]
-    assert {each["group"] for each in told["loads"]} == {"affected", "control"}
     assert all(each["requests"] > 0 for each in told["loads"])
+    return told
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", [name for name in PLANS if name != "jwt-outage"])
+def test_a_drill_holds_its_steady_state_and_leaves_the_platform_well(breakable, name):
+    """Both groups are called in every phase, on-call would have seen the fault, and nothing is left of it."""
+    eventually("a platform that is well", lambda: well(breakable), within_s=60)
+    told = drilled(breakable, name, "--seconds", "6")
+    assert {each["group"] for each in told["loads"]} == {"affected", "control"}
+    assert well(breakable)
+
+
+@pytest.mark.capability(36, 37)
+@pytest.mark.timeout(300)
+def test_the_outage_is_stopped_and_forced_past_the_gate_it_loses_no_export(breakable):
+    """The gate's NO names dimension and consumer; past it circuit, alarm and degraded files come, and the pin by its digest."""
+    eventually("a platform that is well", lambda: well(breakable), within_s=60)
+    lock = (ROOT / "deploy/lock.yaml").read_text()
+    told = drilled(breakable, "jwt-outage", "--seconds", "12", "--root", str(ROOT))
+    said = {check["name"]: check["said"] for check in told["checks"]}
+    pin = yaml.safe_load(lock)["environments"]["prod"]
+    first = f"BREAKING auth: gateway {pin['gateway'][0]['version']}: sends authorization: Bearer Ed25519;"
+    assert said["the gate stops it"].startswith(f"NO: files -> prod. {first} files reads x-jwt.")
+    assert said["deploy refuses it"].startswith(f"NO: files 3.0.0 -> prod. {first} files 3.0.0 reads x-jwt.")
+    assert said["the pin is restored"].startswith(pin["files"][0]["digest"][:23])
+    during = {each["load"]: each for each in told["loads"] if each["phase"] == "during"}
+    assert during["exports"]["degraded"] > 0
+    assert set(during["downloads"]["codes"]) >= {"dependency_auth", "circuit_open"}
+    assert told["exports"]["asked"] == told["exports"]["whole"] > 12
+    assert told["time_to_alarm_s"] is not None
+    # Nothing of it is left: files runs what the tree holds, which is as it was.
+    assert code_of(State.at(breakable.state), "files") is None
+    assert list((breakable.state / "releases").iterdir()) == []
+    assert (ROOT / "deploy/lock.yaml").read_text() == lock
     assert well(breakable)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from breakwater.cli.drills.faults import Check
 from breakwater.cli.drills.load import Answer, Sample
 from breakwater.cli.drills.plans import PLANS
 from breakwater.cli.drills.report import checks, document
@@ -33,9 +34,11 @@ def files_down():
         detected_s=1.0,
         detected_as="gateway -> files open",
         recovered_s=2.0,
+        alarm_s=None,
         left_out=0,
-        files_owed=1,
-        files_followed=1,
+        exports_asked=3,
+        exports_whole=3,
+        shown=(),
         slack_s=1.0,
     )
 
@@ -74,7 +77,8 @@ def test_one_ill_call_breaks_its_part_of_the_steady_state(files_down, name, more
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("degraded answers", {"files_followed": 0}),
+        ("full files", {"exports_whole": 2}),
+        ("what the fault shows", {"shown": (Check("what the fault shows", held=False, said="the gate let it pass"),)}),
         ("detected", {"detected_s": None}),
         ("detected", {"detected_s": 11.5}),
         ("recovered", {"recovered_s": None}),
@@ -89,7 +93,7 @@ def test_what_takes_too_long_or_never_comes_breaks_it(files_down, name, change):
 def test_a_fault_that_nobody_noticed_was_none(files_down):
     """Without one degraded answer the drill has shown nothing."""
     whole = [replace(each, answer=Answer.WHOLE) for each in files_down.samples]
-    assert broken(replace(files_down, samples=whole, files_owed=0, files_followed=0)) == ["degraded answers"]
+    assert broken(replace(files_down, samples=whole)) == ["degraded answers"]
 
 
 def test_a_load_that_was_never_called_is_told(files_down):
@@ -101,7 +105,7 @@ def test_a_load_that_was_never_called_is_told(files_down):
 def test_a_restart_may_refuse_calls_honestly_and_only_so():
     """While PostgreSQL is away callers may be told "later"; an internal error is a defect."""
     loads = calm("leads", "notifications", "console")
-    held = Seen(PLANS["postgres-restart"], loads, BEGAN_S, ENDED_S, None, "", 1.0, 0, 0, 0, 1.0)
+    held = Seen(PLANS["postgres-restart"], loads, BEGAN_S, ENDED_S, None, "", 1.0, None, 0, 0, 0, (), 1.0)
     assert broken(held) == [], "nobody felt it"
     later = sample("leads", answer=Answer.ERROR, code="unavailable")
     assert broken(replace(held, samples=[*loads, later], detected_s=1.0)) == []
@@ -110,10 +114,22 @@ def test_a_restart_may_refuse_calls_honestly_and_only_so():
     assert broken(replace(held, samples=[*loads, defect], detected_s=1.0)) == ["errors"]
 
 
+def test_an_outage_without_an_alarm_is_told(files_down):
+    """Where the circuit is to open, on-call must get an incident; only downloads may fail."""
+    later = sample("downloads", answer=Answer.ERROR, code="dependency_auth")
+    samples = [*files_down.samples, *calm("downloads"), later]
+    outage = replace(files_down, plan=PLANS["jwt-outage"], samples=samples, alarm_s=9.0)
+    assert broken(outage) == []
+    assert document(outage)["time_to_alarm_s"] == 9.0
+    assert broken(replace(outage, alarm_s=None)) == ["alarm"]
+    refused = sample("exports", answer=Answer.ERROR, code="dependency_auth")
+    assert broken(replace(outage, samples=[*samples, refused])) == ["errors"]
+
+
 def test_a_call_that_the_fault_overtook_belongs_to_it(files_down):
     """Begun before and ended after the beginning: its wait is the fault's."""
     late = sample("exports", 99.0, Answer.DEGRADED, took_s=2.0)
-    told = document(replace(files_down, samples=[*files_down.samples, late], files_owed=2, files_followed=2))
+    told = document(replace(files_down, samples=[*files_down.samples, late]))
     assert {(each["phase"], each["degraded"]) for each in told["loads"] if each["load"] == "exports"} == {
         ("before", 0),
         ("during", 2),

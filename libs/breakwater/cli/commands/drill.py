@@ -1,5 +1,7 @@
 """`breakwater drill`: rehearses a fault on the running platform and tells what callers saw."""
 
+from pathlib import Path
+
 import click
 
 from breakwater.cli.drills.plans import PLANS
@@ -17,7 +19,7 @@ NOT_HELD = 1
 @click.command
 @click.argument("name", type=click.Choice(list(PLANS)))
 @click.option(
-    "--seconds", type=click.IntRange(5, SECONDS_MAX), default=15, show_default=True, help="How long the fault lasts."
+    "--seconds", type=click.IntRange(5, SECONDS_MAX), help="How long the fault lasts; by default 15, of jwt-outage 20."
 )
 @click.option(
     "--rate",
@@ -33,14 +35,21 @@ NOT_HELD = 1
     show_default=True,
     help="Seconds on top of every limit: the way there and back, a busy machine.",
 )
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    help="The checked-out tree; jwt-outage makes its release from a copy of it.",
+)
 @common
-def command(options: Options, name: str, seconds: int, rate: float, slack: float) -> None:
+def command(options: Options, name: str, seconds: int | None, rate: float, slack: float, root: Path) -> None:
     """Rehearse the fault NAME on the local platform, beside a control group.
 
     The fault always ends, also by Ctrl-C. Exit codes: 0 the steady state held, 1 it did not or the drill could not be
     run, 2 wrong usage.
     """
-    told = document(run(options, PLANS[name], seconds=seconds, rate=rate, slack_s=slack))
+    plan = PLANS[name]
+    told = document(run(options, plan, root, seconds=seconds or plan.lasts_s, rate=rate, slack_s=slack))
     if options.as_json:
         print_json(told)
     else:

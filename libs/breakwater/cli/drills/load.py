@@ -40,7 +40,10 @@ class Sample:
     answer: Answer
     code: str = ""
     """Of the error."""
-    export_id: str = ""
+
+
+Call = Callable[[Api, list[str]], Answer]
+"""Makes one call; the export it asks for is added to the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +53,65 @@ class Load:
     name: str
     says: str
     per_s: float
-    call: Callable[[Api], tuple[Answer, str]]
-    """Makes it once; the answer, and the export it made or ""."""
+    prepared: Callable[[Api, list[str]], Call]
+    """Asks for what its calls need, before the first of them."""
 
 
-def _leads(api: Api) -> tuple[Answer, str]:
-    return _told(api.request("GET", "/v1/leads", headers=_WITHIN, params={"limit": 1})), ""
+def _leads(api: Api, _: list[str]) -> Answer:
+    return _told(api.request("GET", "/v1/leads", headers=_WITHIN, params={"limit": 1}))
 
 
-def _notifications(api: Api) -> tuple[Answer, str]:
-    return _told(api.request("GET", "/v1/notifications", headers=_WITHIN, params={"limit": 1})), ""
+def _notifications(api: Api, _: list[str]) -> Answer:
+    return _told(api.request("GET", "/v1/notifications", headers=_WITHIN, params={"limit": 1}))
 
 
-def _console(api: Api) -> tuple[Answer, str]:
-    return _told(api.get("/v1/dependencies", ops=True, limit=1)), ""
+def _console(api: Api, _: list[str]) -> Answer:
+    return _told(api.get("/v1/dependencies", ops=True, limit=1))
 
 
-def _export(api: Api) -> tuple[Answer, str]:
-    """The wait of a person: from asking to a file that can be read."""
+def _export(api: Api, asked: list[str]) -> Answer:
+    """The wait of a person: from asking to a file."""
     body = {"dataset": "leads", "format": "csv"}
     export = api.request("POST", "/v1/exports", headers=_WITHIN, json=body)
+    asked.append(str(export["id"]))
     ends_s = time.monotonic() + FILE_WAIT_S_MAX
     while time.monotonic() < ends_s:
         seen = api.request("GET", f"/v1/exports/{export['id']}", headers=_WITHIN)
         if seen["state"] == "completed":
-            return _told(seen), str(seen["id"])
+            return _told(seen)
         if seen["state"] == "failed":
             raise CommandError("The export failed.")
         time.sleep(_POLL_S)
     raise CommandError(f"No file within {FILE_WAIT_S_MAX:.0f} s.")
 
 
+def _downloads(api: Api, asked: list[str]) -> Call:
+    """One finished file, read again and again."""
+    _export(api, asked)
+    path = f"/v1/exports/{asked[-1]}/content"
+
+    def read(api: Api, _: list[str]) -> Answer:
+        with api.stream(path, headers=_WITHIN) as answer:
+            answer.read()
+            return Answer.DEGRADED if "degraded" in answer.headers else Answer.WHOLE
+
+    return read
+
+
+def _as_it_is(call: Call) -> Callable[[Api, list[str]], Call]:
+    return lambda _api, _asked: call
+
+
 def _told(document: dict[str, Any]) -> Answer:
     return Answer.DEGRADED if document.get("degraded") else Answer.WHOLE
 
 
-LEADS = Load("leads", "one lead is listed", 4.0, _leads)
-NOTIFICATIONS = Load("notifications", "one notification is listed", 2.0, _notifications)
-CONSOLE = Load("console", "the edges are read from the ops process", 2.0, _console)
-EXPORTS = Load("exports", "a file of leads is asked for and waited for", 1.0, _export)
-"""None of them writes but exports, whose files are gone after their retention: a drill leaves no lead for anybody to work."""
+LEADS = Load("leads", "one lead is listed", 4.0, _as_it_is(_leads))
+NOTIFICATIONS = Load("notifications", "one notification is listed", 2.0, _as_it_is(_notifications))
+CONSOLE = Load("console", "the edges are read from the ops process", 2.0, _as_it_is(_console))
+EXPORTS = Load("exports", "a file of leads is asked for and waited for", 1.0, _as_it_is(_export))
+DOWNLOADS = Load("downloads", "a finished file is read", 1.0, _downloads)
+"""None of them writes but the last two, whose files go after their retention: a drill leaves no lead for anybody to work."""
 
 
 class Callers:
@@ -102,7 +124,11 @@ class Callers:
         self._lock = threading.Lock()
         self._samples: list[Sample] = []
         self.left_out = 0
-        self._threads = [threading.Thread(target=self._keep, args=(load,), daemon=True) for load in loads]
+        self.asked: list[str] = []
+        """Every export that was asked for, by its id."""
+        with Api(options) as api:
+            calls = [(load, load.prepared(api, self.asked)) for load in loads]
+        self._threads = [threading.Thread(target=self._keep, args=each, daemon=True) for each in calls]
 
     @property
     def samples(self) -> list[Sample]:
@@ -110,7 +136,7 @@ class Callers:
         with self._lock:
             return list(self._samples)
 
-    def _keep(self, load: Load) -> None:
+    def _keep(self, load: Load, call: Call) -> None:
         every_s = 1 / (load.per_s * self._rate)
         due_s = time.monotonic()
         in_flight: set[Future[None]] = set()
@@ -118,22 +144,22 @@ class Callers:
             while not self._stop.wait(max(0.0, due_s - time.monotonic())):
                 in_flight = {each for each in in_flight if not each.done()}
                 if len(in_flight) < IN_FLIGHT_MAX:
-                    in_flight.add(pool.submit(self._call, load))
+                    in_flight.add(pool.submit(self._call, load, call))
                 else:
                     self.left_out += 1
                 due_s += every_s
 
-    def _call(self, load: Load) -> None:
+    def _call(self, load: Load, call: Call) -> None:
         began_s = time.monotonic()
-        answer, code, export_id = Answer.ERROR, "", ""
+        answer, code = Answer.ERROR, ""
         try:
             with Api(self._options) as api:
-                answer, export_id = load.call(api)
+                answer = call(api, self.asked)
         except RequestRefusedError as error:
             code = str(error.problem.get("code") or error.status)
         except CommandError as error:
             code = type(error).__name__
-        sample = Sample(load.name, began_s, time.monotonic() - began_s, answer, code, export_id)
+        sample = Sample(load.name, began_s, time.monotonic() - began_s, answer, code)
         with self._lock:
             self._samples.append(sample)
 

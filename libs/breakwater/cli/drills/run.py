@@ -1,15 +1,17 @@
 """Runs a drill: before, during and after the fault, which ends whatever happens."""
 
+import hashlib
 import json
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from breakwater.cli.client import Api
+from breakwater.cli.drills.faults import Check, Fault, terminable, uninterrupted
 from breakwater.cli.drills.load import Answer, Callers, Sample, calling
 from breakwater.cli.drills.plans import Plan
 from breakwater.cli.drills.watch import Watch, edges, processes, watching
@@ -23,7 +25,7 @@ CALM_S = 2.0
 """Calls go on this long after all is well again."""
 AFTER_S_MAX = 60.0
 FILES_S_MAX = 60.0
-"""How long full files may take to follow degraded ones."""
+"""How long full files may take to be there after all is well."""
 _POLL_S = 0.2
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -41,45 +43,54 @@ class Seen:
     detected_as: str
     recovered_s: float | None
     """After the end of the fault."""
+    alarm_s: float | None
+    """After the beginning of the fault, until ops had an incident of the dependency open."""
     left_out: int
-    files_owed: int
-    """Degraded files; each is to be followed by a whole one."""
-    files_followed: int
+    exports_asked: int
+    exports_whole: int
+    """Those that ended with their full file, read to its end and compared with its hash."""
+    shown: tuple[Check, ...]
+    """By the fault itself."""
     slack_s: float
     """On top of every limit."""
 
 
-def run(options: Options, plan: Plan, *, seconds: int, rate: float, slack_s: float) -> Seen:
-    """Rehearses `plan`. Raises `CommandError` where the platform is remote or not well to begin with."""
+def run(options: Options, plan: Plan, root: Path, *, seconds: int, rate: float, slack_s: float) -> Seen:
+    """Rehearses `plan`; `root` is the checked-out tree. Raises `CommandError` on a remote platform, or one that is not well."""
     _require_local(options)
     _require_well(options, plan)
+    with terminable(), plan.fault(options, root) as fault:
+        return _rehearse(options, plan, fault, seconds=seconds, rate=rate, slack_s=slack_s)
+
+
+def _rehearse(options: Options, plan: Plan, fault: Fault, *, seconds: int, rate: float, slack_s: float) -> Seen:
     loads = (*plan.affected, *plan.control)
     with calling(options, loads, rate) as callers, watching(options, plan) as watch:
         options.say(f"{plan.name}: {plan.says}.\nCalling for {BEFORE_S:.0f} s before the fault.")
         _wait(BEFORE_S)
         options.say("The fault begins." if plan.brief else f"The fault begins; it lasts {seconds} s.")
         began_s = watch.since_s = time.monotonic()
-        with _ended(options, plan):
-            plan.fault.begin(options, seconds)
+        with _ended(fault):
+            fault.begin(seconds)
             if not plan.brief:
                 _wait(seconds)
         ended_s = time.monotonic()
         options.say("The fault has ended; calling until all is well.")
         recovered_s = _recovery(plan, callers, watch, ended_s)
         _wait(CALM_S)
-    samples = callers.samples
-    owed = [sample.export_id for sample in samples if sample.answer is Answer.DEGRADED and sample.export_id]
     return Seen(
         plan,
-        samples,
+        callers.samples,
         began_s,
         ended_s,
         detected_s=None if watch.seen_at_s is None else watch.seen_at_s - began_s,
         detected_as=watch.seen_as,
         recovered_s=recovered_s,
+        alarm_s=None if watch.alarm_at_s is None else watch.alarm_at_s - began_s,
         left_out=callers.left_out,
-        files_owed=len(owed),
-        files_followed=_followed(options, owed),
+        exports_asked=len(callers.asked),
+        exports_whole=_whole(options, callers.asked),
+        shown=tuple(fault.shown),
         slack_s=slack_s,
     )
 
@@ -107,18 +118,13 @@ def _require_well(options: Options, plan: Plan) -> None:
 
 
 @contextmanager
-def _ended(options: Options, plan: Plan) -> Iterator[None]:
-    """Ends the fault whatever happens; a second Ctrl-C does not keep it from that."""
-    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended(fault: Fault) -> Iterator[None]:
+    """Ends the fault whatever happens."""
     try:
         yield
     finally:
-        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            plan.fault.end(options)
-        finally:
-            signal.signal(signal.SIGINT, interrupted)
-            signal.signal(signal.SIGTERM, terminated)
+        with uninterrupted():
+            fault.end()
 
 
 def _wait(seconds: float) -> None:
@@ -148,18 +154,27 @@ def _recovery(plan: Plan, callers: Callers, watch: Watch, ended_s: float) -> flo
     return None
 
 
-def _followed(options: Options, owed: list[str]) -> int:
-    """How many of the degraded exports have a whole one by now, or soon."""
+def _whole(options: Options, asked: list[str]) -> int:
+    """How many of the exports have their full file by now, or soon."""
     ends_s = time.monotonic() + FILES_S_MAX
-    left = set(owed)
+    left = set(asked)
     with Api(options) as api:
         while left and time.monotonic() < ends_s:
-            left -= {each for each in left if _is_followed(api, each)}
+            left -= {each for each in left if _is_whole(api, each)}
             if left:
                 _wait(_POLL_S)
-    return len(owed) - len(left)
+    return len(asked) - len(left)
 
 
-def _is_followed(api: Api, export_id: str) -> bool:
-    follower = api.get(f"/v1/exports/{export_id}").get("superseded_by")
-    return bool(follower) and api.get(f"/v1/exports/{follower}")["state"] == "completed"
+def _is_whole(api: Api, export_id: str) -> bool:
+    """Whether the export, or the one that supersedes it, is complete and its file is the one that was promised."""
+    try:
+        export = api.get(f"/v1/exports/{export_id}")
+        if export.get("superseded_by"):
+            export = api.get(f"/v1/exports/{export['superseded_by']}")
+        if export["state"] != "completed" or export.get("degraded"):
+            return False
+        with api.stream(f"/v1/exports/{export['id']}/content") as answer:
+            return hashlib.sha256(answer.read()).hexdigest() == str(export["sha256"])
+    except CommandError:
+        return False  # looked at again

@@ -27,9 +27,13 @@ def processes(options: Options) -> dict[str, Any]:
 
 def edges(options: Options) -> list[dict[str, Any]]:
     """Every edge as the console shows it. Raises `CommandError`."""
+    found: list[dict[str, Any]] = _console(options)["edges"]
+    return found
+
+
+def _console(options: Options) -> dict[str, Any]:
     with Api(options) as api:
-        found: list[dict[str, Any]] = api.get("/v1/dependencies", ops=True, limit=EDGES_MAX)["edges"]
-        return found
+        return api.get("/v1/dependencies", ops=True, limit=EDGES_MAX)
 
 
 class Watch:
@@ -45,12 +49,14 @@ class Watch:
         """When the fault began; looks before it make no finding."""
         self.seen_at_s: float | None = None
         self.seen_as = ""
+        self.alarm_at_s: float | None = None
+        """When ops had an incident of the dependency open, which is what pages."""
         self.well_since_s: float | None = None
         """Since when process and circuits have looked well."""
 
     def _keep(self) -> None:
         while not self._stop.wait(EVERY_S):
-            problem, well = self._look()
+            problem, alarm, well = self._look()
             now_s = time.monotonic()
             if well and self.well_since_s is None:
                 self.well_since_s = now_s
@@ -58,18 +64,22 @@ class Watch:
                 self.well_since_s = None
             if problem and self.since_s is not None and self.seen_at_s is None:
                 self.seen_at_s, self.seen_as = now_s, problem
+            if alarm and self.since_s is not None and self.alarm_at_s is None:
+                self.alarm_at_s = now_s
 
-    def _look(self) -> tuple[str, bool]:
-        """What the console shows to be wrong, "" for nothing; and whether process and circuits are well again.
+    def _look(self) -> tuple[str, bool, bool]:
+        """What the console shows to be wrong, "" for nothing; whether an incident is open; whether all is well again.
 
         That the launcher knows whom it stopped is no finding.
         """
         dependency = self._plan.dependency
         try:
             state = str(processes(self._options)[dependency]["state"])
-            shown = [each for each in edges(self._options) if each["dependency"] == dependency]
+            console = _console(self._options)
         except (CommandError, LocalPlatformError) as error:
-            return f"console silent: {error}", False
+            return f"console silent: {error}", False, False
+        shown = [each for each in console["edges"] if each["dependency"] == dependency]
+        alarm = any(each["dependency"] == dependency for each in console["incidents"])
         troubled, failed = [], []
         for edge in shown:
             name = f"{edge['caller']} -> {dependency}"
@@ -79,7 +89,7 @@ class Watch:
             if count > self._errors.get(key, count):
                 failed.append(f"{name} fails")
             self._errors[key] = count
-        return ", ".join(troubled or failed), state == "ready" and not troubled
+        return ", ".join(troubled or failed), alarm, state == "ready" and not troubled
 
     def start(self) -> None:
         """Begins to look."""
