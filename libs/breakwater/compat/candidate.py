@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from breakwater.chassis.migrations import MigrationFailedError
 from breakwater.compat.world import World
 from breakwater.local.ports import HOST, free_port
 from breakwater.local.programs import Program
@@ -19,7 +20,6 @@ from breakwater.local.topology import FRONTS, MODULES, environment
 
 START_TIMEOUT_S = 20.0
 """A candidate that is not ready by then counts as hung."""
-STOP_TIMEOUT_S = 3.0
 _LOG_TAIL_BYTES = 1_500
 _POLL_S = 0.02
 
@@ -64,13 +64,15 @@ async def running(
     peers: Mapping[str, str],
     *,
     settings: Mapping[str, str] | None = None,
-    database: bool = True,
 ) -> AsyncIterator[Candidate]:
     """Starts `process` of the code in `tree`, with `peers` (name to host:port) for its neighbours, and stops it at the end.
 
     `settings` are laid over its environment. Raises `CandidateError` when it crashes, or is not ready in time.
     """
-    url = await world.database(process) if database else f"postgresql://{process}@{HOST}:{free_port()}/none"
+    try:
+        url = await world.database(process, tree)
+    except MigrationFailedError as error:
+        raise CandidateError(f"{process} cannot be migrated: {error}") from error
     ports = _ports(process)
     log = world.state.logs / f"{process}-{ports['METRICS_PORT']}.log"
     running_process = _spawn(world, tree, process, ports | {"DATABASE_URL": url} | dict(settings or {}), peers, log)
@@ -80,10 +82,9 @@ async def running(
         await _ready(candidate, int(ports["METRICS_PORT"]))
         yield candidate
     finally:
-        await _stop(running_process)
+        await _kill(running_process)
         log.unlink(missing_ok=True)
-        if database:
-            await world.drop(url)
+        await world.drop(url)
 
 
 def _ports(process: str) -> dict[str, str]:
@@ -116,12 +117,8 @@ async def _ready(candidate: Candidate, metrics_port: int) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-async def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """It has no user to be kind to: asked once, then killed with whatever it started."""
-    process.send_signal(signal.SIGTERM)
-    deadline_s = time.monotonic() + STOP_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline_s:  # noqa: ASYNC110 - its end tells nobody
-        await asyncio.sleep(_POLL_S)
+async def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """It has no user to be kind to, and all it leaves is thrown away: killed with whatever it started."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await asyncio.to_thread(process.wait)

@@ -5,19 +5,17 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from breakwater.compat import events, openapi, plain_http
-from breakwater.compat.candidate import Candidate, CandidateError, running
+from breakwater.compat.candidate import Candidate, CandidateError
 from breakwater.compat.messages import Messages
-from breakwater.compat.peers import Peers, Received, parts_of, standing_in
+from breakwater.compat.peers import Peers, Received, parts_of
 from breakwater.compat.vectors import Recipe, metadata
 from breakwater.compat.world import CALLERS, World
 from breakwater.local.state import CALLER_ISSUER
-from breakwater.local.topology import PROCESSES
 
 PROCESSES_OF: Mapping[str, tuple[str, ...]] = {
     "leads": ("leads",),
@@ -67,24 +65,14 @@ class Emission:
         return Recipe("emitted", header, claims, metadata_key=self.metadata_key, scheme=self.scheme)
 
 
-async def record(world: World, tree: Path, service: str, messages: Messages) -> list[Emission]:
-    """Runs each process of the service and watches what it sends. Raises `CandidateError`."""
-    found: list[Emission] = []
-    for process in PROCESSES_OF[service]:
-        await events.prepare_streams(world)
-        async with standing_in(name for name in PROCESSES if name != process) as peers:
-            settings = {"ENVIRONMENT": "production"}
-            async with running(world, tree, process, peers.addresses, settings=settings) as candidate:
-                await exercise(world, candidate, peers, messages)
-        found += emissions(process, peers.calls, messages)
-    return found
+async def exercise(world: World, candidate: Candidate, peers: Peers, messages: Messages, *, expected: int = 0) -> None:
+    """Makes a process do what it calls others for: every HTTP route, every event it takes in; then waits for quiet.
 
-
-async def exercise(world: World, candidate: Candidate, peers: Peers, messages: Messages) -> None:
-    """Makes a process do what it calls others for: every HTTP route, every event it takes in; then waits for quiet."""
+    `expected` types of events are waited for.
+    """
     if candidate.process == "gateway":
         await drive_http(world, candidate)
-    for event_type in await events.consumed(world, candidate.process):
+    for event_type in await events.consumed(world, candidate.process, expected):
         with suppress(KeyError):
             event = events.sample(messages, event_type)
             await world.bus.request(event.subject, event.body, timeout=5, headers=event.headers)

@@ -5,13 +5,14 @@ import base64
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from nats.aio.msg import Msg
 from nats.js.api import StreamConfig
+from nats.js.errors import NotFoundError
 
 from breakwater.compat.candidate import Candidate
 from breakwater.compat.messages import Messages
@@ -25,10 +26,6 @@ PUBLISH_TIMEOUT_S = 4.0
 """The relay looks every second for what others stored."""
 TAKE_TIMEOUT_S = 15.0
 """How long an event that should be taken in may take."""
-SETTLE_S = 3.0
-"""Where nothing is known yet of what should be."""
-GRACE_S = 0.5
-"""After the last event that should be taken in came those that should not would have come as well."""
 MESSAGE_ID = "Nats-Msg-Id"
 _POLL_S = 0.05
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -195,31 +192,42 @@ async def take(
 ) -> list[str]:
     """Sends events to a running consumer; accept or reject for each: whether it is in the inbox in the end.
 
-    With `expected` labels the wait ends soon after all that should be accepted were.
+    The wait ends when each was tried, and those `expected` to be accepted were, or after `TAKE_TIMEOUT_S`.
     """
     ids = [event.headers.get("ce-id", "") for event in sent]
     # One request at a time: the order is kept and each is stored when it returns.
     for event in sent:
         await world.bus.request(event.subject, event.body, timeout=5, headers=event.headers)
     asked = sorted({event_id for event_id in ids if _UUID.fullmatch(event_id)})
-    hoped = (
-        {event_id for event_id, label in zip(ids, expected, strict=True) if label == ACCEPT} if expected else set(asked)
-    )
-    deadline_s = time.monotonic() + (TAKE_TIMEOUT_S if expected else SETTLE_S)
+    hoped = {each for each, label in zip(ids, expected, strict=True) if label == ACCEPT} if expected else set()
+    streams = {event.subject.split(".")[1].upper() for event in sent}
+    deadline_s = time.monotonic() + TAKE_TIMEOUT_S
     connection = await world.connect(candidate.database_url)
     query = f'SELECT event_id::text AS id FROM "{service}".inbox WHERE event_id = ANY($1::uuid[])'  # noqa: S608
     try:
         while True:
+            # Asked before the inbox is: what is accepted by then is in it.
+            tried = await _has_tried(world, candidate.process, streams)
             known = {row["id"] for row in await connection.fetch(query, asked)}
-            if known >= hoped and deadline_s - time.monotonic() > GRACE_S:
-                # What should have been refused may yet come.
-                deadline_s = time.monotonic() + (GRACE_S if len(hoped) < len(ids) else 0.0)
-            if time.monotonic() >= deadline_s:
+            if (tried and known >= hoped) or time.monotonic() >= deadline_s:
                 return [ACCEPT if event_id in known else REJECT for event_id in ids]
             candidate.require_alive()
             await asyncio.sleep(_POLL_S)
     finally:
         await connection.close()
+
+
+async def _has_tried(world: World, durable: str, streams: Iterable[str]) -> bool:
+    """Whether a consumer has tried all that is stored: what it did not acknowledge, it wanted again at least once."""
+    jetstream = world.bus.jetstream()
+    for stream in streams:
+        try:
+            info = await jetstream.consumer_info(stream, durable)
+        except NotFoundError:
+            return False
+        if info.num_pending or (info.num_ack_pending or 0) > (info.num_redelivered or 0):
+            return False
+    return True
 
 
 async def rows_text(world: World, candidate: Candidate, service: str) -> str:

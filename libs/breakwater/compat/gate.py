@@ -7,8 +7,8 @@ import asyncio
 import json
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class Deployment:
             for emission in interface.read_emits(release.directory / interface.EMITS)
             if PROVIDER_OF.get(emission.provider) == provider and emission.consumer != emission.provider
         ]
+
+    def types_consumed(self, service: str) -> int:
+        """How many types of events the service's deployed releases take in, the most of one."""
+        return max(len(party.interface.consumes) for party in self.parties() if party.name == service)
 
     def parties(self) -> list[Party]:
         """Every deployed release's side of events."""
@@ -124,13 +128,43 @@ async def _checks(
         stack.push_async_callback(asyncio.wait, [looking])
         if place is None:
             place = await stack.enter_async_context(world.opened())
-        checks, messages = await looking
+        running_checks = [
+            await stack.enter_async_context(_ahead(_process(place, root, service, process, deployment, looking)))
+            for process in PROCESSES_OF[service]
+        ]
+        checks, _ = await looking
         for check in checks:
             yield check
-        for process in PROCESSES_OF[service]:
-            async with aclosing(_process(place, root, service, process, deployment, messages)) as found:
-                async for check in found:
-                    yield replace(check, running=True)
+        for found in running_checks:
+            async for check in found:
+                yield replace(check, running=True)
+
+
+@asynccontextmanager
+async def _ahead(checks: AsyncGenerator[CheckResult, None]) -> AsyncIterator[AsyncIterator[CheckResult]]:
+    """Runs `checks` beside everything else. What they find is kept until it is asked for, in order; so is what ends them."""
+    kept: asyncio.Queue[CheckResult | None] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            async with aclosing(checks):
+                async for check in checks:
+                    kept.put_nowait(check)
+        finally:
+            kept.put_nowait(None)
+
+    async def asked_for() -> AsyncGenerator[CheckResult, None]:
+        while (check := await kept.get()) is not None:
+            yield check
+        await task
+
+    task = asyncio.create_task(run())
+    try:
+        async with aclosing(asked_for()) as found:
+            yield found
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def look_at_protos(root: Path, service: str, deployment: Deployment, looked: Looked | None = None) -> Looked:
@@ -158,16 +192,17 @@ def _require_whole(release: Release) -> None:
 
 
 async def _process(
-    place: World, root: Path, service: str, process: str, deployment: Deployment, messages: Messages
+    place: World, root: Path, service: str, process: str, deployment: Deployment, looking: asyncio.Task[Looked]
 ) -> AsyncGenerator[CheckResult, None]:
     """One process of the candidate, started once for all that is asked of it."""
-    await events.prepare_streams(place)
-    settings = {"ENVIRONMENT": "production"}
-    others = [name for name in PROCESSES if name != process]
-    async with (
-        standing_in(others) as peers,
-        running(place, root, process, peers.addresses, settings=settings) as candidate,
-    ):
+    async with AsyncExitStack() as stack:
+        if process != service:
+            place = await stack.enter_async_context(world.with_own_nats(place))
+        await events.prepare_streams(place)
+        settings = {"ENVIRONMENT": "production"}
+        peers = await stack.enter_async_context(standing_in(name for name in PROCESSES if name != process))
+        candidate = await stack.enter_async_context(running(place, root, process, peers.addresses, settings=settings))
+        _, messages = await looking
         if process == service:
             async with aclosing(_provider(place, root, candidate, service, deployment, messages)) as found:
                 async for check in found:
@@ -192,7 +227,7 @@ async def _provider(
         yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
     now = await events.published(place, candidate, service, messages)
     before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
-    consumed = await events.consumed(place, candidate.process, max(len(each.consumes) for each in before.values()))
+    consumed = await events.consumed(place, candidate.process, deployment.types_consumed(service))
     for version, old in before.items():
         yield event_checks.published(version, old, now, parties)
         yield await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
@@ -209,7 +244,8 @@ async def _consumer(
     place: World, candidate: Candidate, peers: Peers, service: str, deployment: Deployment, messages: Messages
 ) -> AsyncGenerator[CheckResult, None]:
     """What the candidate sends to others, and how it bears their failures."""
-    await emits.exercise(place, candidate, peers, messages)
+    expected = deployment.types_consumed(service) if candidate.process == service else 0
+    await emits.exercise(place, candidate, peers, messages, expected=expected)
     emitted = emits.emissions(candidate.process, peers.calls, messages)
     yield _reached(candidate, service, deployment, emitted)
     if emitted:

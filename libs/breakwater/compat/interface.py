@@ -14,7 +14,7 @@ import yaml
 
 from breakwater.compat import emits, events, plain_http, profile, protos, replay, vectors, world
 from breakwater.compat.candidate import Candidate, CandidateError, running
-from breakwater.compat.emits import Emission
+from breakwater.compat.emits import PROCESSES_OF, Emission
 from breakwater.compat.events import Event
 from breakwater.compat.messages import Messages
 from breakwater.compat.peers import standing_in
@@ -51,26 +51,35 @@ def describe(root: Path, service: str, directory: Path) -> None:
 
 
 async def _describe(root: Path, service: str, directory: Path, messages: Messages) -> None:
+    emitted: list[Emission] = []
     async with world.opened() as place:
-        await events.prepare_streams(place)
-        settings = {"ENVIRONMENT": "production"}
-        others = [name for name in PROCESSES if name != service]
-        async with (
-            standing_in(others) as peers,
-            running(place, root, service, peers.addresses, settings=settings) as candidate,
-        ):
-            method = probe_method(service, messages)
-            labelled = await replay.label(place, candidate, service, method)
-            vectors.dump(labelled, directory / VECTORS)
-            _dump(directory / AUTH, (await profile.measure(place, candidate, service, method, labelled)).document())
-            _dump(directory / EVENTS, (await observe_events(place, candidate, service, messages)).document())
-            if service == "gateway":
-                reply = await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)
-                text = json.dumps(reply.json(), ensure_ascii=False, indent=1, sort_keys=True)
-                (directory / OPENAPI).write_text(text + "\n")
-        emitted = await emits.record(place, root, service, messages)
+        for process in PROCESSES_OF[service]:
+            await events.prepare_streams(place)
+            settings = {"ENVIRONMENT": "production"}
+            async with (
+                standing_in(name for name in PROCESSES if name != process) as peers,
+                running(place, root, process, peers.addresses, settings=settings) as candidate,
+            ):
+                if process == service:
+                    await _describe_provider(place, candidate, service, directory, messages)
+                await emits.exercise(place, candidate, peers, messages)
+            emitted += emits.emissions(process, peers.calls, messages)
     documents = [emission.document() for emission in emitted]
     (directory / EMITS).write_text(json.dumps(documents, ensure_ascii=False, indent=1) + "\n")
+
+
+async def _describe_provider(
+    place: World, candidate: Candidate, service: str, directory: Path, messages: Messages
+) -> None:
+    method = probe_method(service, messages)
+    labelled = await replay.label(place, candidate, service, method)
+    vectors.dump(labelled, directory / VECTORS)
+    _dump(directory / AUTH, (await profile.measure(place, candidate, service, method, labelled)).document())
+    _dump(directory / EVENTS, (await observe_events(place, candidate, service, messages)).document())
+    if service == "gateway":
+        reply = await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)
+        text = json.dumps(reply.json(), ensure_ascii=False, indent=1, sort_keys=True)
+        (directory / OPENAPI).write_text(text + "\n")
 
 
 def probe_method(service: str, messages: Messages) -> str:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import asyncpg
 import nats
 from nats.aio.client import Client
 
+from breakwater.chassis.migrations import migrate
 from breakwater.compat.vectors import Keys
-from breakwater.local.databases import provision_database, provision_schema
+from breakwater.local.databases import MIGRATIONS, ROOT, provision_database, provision_roles, provision_schema
 from breakwater.local.nats import OPERATOR, NatsServer
 from breakwater.local.postgres import PostgresServer
-from breakwater.local.provision import provision_postgres
+from breakwater.local.provision import roles_of
 from breakwater.local.secret_files import secret_bytes, write_secret
 from breakwater.local.state import State
-from breakwater.local.topology import DATABASE, PROCESSES
+from breakwater.local.topology import PROCESSES
 
 CALLERS = "callers"
 """Whose keys sign the tokens of people and machines at the gateway."""
@@ -40,16 +41,17 @@ class World:
     """A connection that may do all."""
     _databases: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    async def database(self, process: str) -> str:
-        """A new database with every schema, empty; answers its URL for `process`, without a password."""
+    async def database(self, process: str, tree: Path) -> str:
+        """A new database with the schema of `process` as `tree` migrates it; answers its URL for it, without a password.
+
+        Raises `MigrationFailedError`.
+        """
         name = f"candidate_{next(self._databases)}"
-        connection = await asyncpg.connect(self.postgres.dsn())
-        try:
-            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{DATABASE}"')
-        finally:
-            await connection.close()
         await provision_database(self.postgres.dsn(), name)
         await provision_schema(self.postgres.dsn(name), name, process)
+        password = roles_of(self.state, process).owner_password
+        dsn = self.postgres.dsn(name, user=f"{process}_owner", password=password)
+        await migrate(dsn, process, tree / MIGRATIONS[process].relative_to(ROOT))
         return f"postgresql://{process}@{self.postgres.host}:{self.postgres.port}/{name}"
 
     async def connect(self, url: str) -> "asyncpg.Connection[Any]":
@@ -83,19 +85,38 @@ async def opened() -> AsyncIterator[World]:
         log_file=place / "postgres.log",
     )
     server = NatsServer(place / "nats", secrets=state.secrets, log_file=place / "nats.log")
-    client: Client | None = None
     try:
         server.start()
         postgres.start()
-        await provision_postgres(state, postgres)
-        client = await nats.connect(server.url, user=OPERATOR, password=server.password(OPERATOR))
-        yield World(state, keys, postgres, server, client)
+        await provision_roles(postgres.dsn(), [roles_of(state, process) for process in PROCESSES])
+        async with _connected(server) as client:
+            yield World(state, keys, postgres, server, client)
     finally:
-        if client is not None:
-            await client.close()
         server.close()
         postgres.close()
         await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+
+@asynccontextmanager
+async def with_own_nats(world: World) -> AsyncIterator[World]:
+    """The same place but for NATS: for a candidate that must not hear one that runs at the same time."""
+    place = Path(tempfile.mkdtemp(prefix="nats-", dir=world.state.root.parent))
+    server = NatsServer(place / "nats", secrets=world.state.secrets, log_file=place / "nats.log")
+    try:
+        server.start()
+        async with _connected(server) as client:
+            yield replace(world, nats=server, bus=client)
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def _connected(server: NatsServer) -> AsyncIterator[Client]:
+    client = await nats.connect(server.url, user=OPERATOR, password=server.password(OPERATOR))
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def _write_keys(state: State, keys: dict[str, Keys]) -> None:

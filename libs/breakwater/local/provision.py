@@ -35,18 +35,20 @@ async def provision_postgres(state: State, server: PostgresServer) -> None:
 
     Raises LocalPlatformError, naming the migration that failed.
     """
-    roles = [
-        ServiceRoles(
-            process, secret_text(state.password_file(process)), secret_text(state.password_file(f"{process}_owner"))
-        )
-        for process in PROCESSES
-    ]
+    roles = [roles_of(state, process) for process in PROCESSES]
     await provision_roles(server.dsn(), roles)
     await provision_database(server.dsn(), DATABASE)
     for role in roles:
         await provision_schema(server.dsn(DATABASE), DATABASE, role.service)
     # Side by side, for each has a schema of its own.
     await asyncio.gather(*(_migrate(server, role) for role in roles))
+
+
+def roles_of(state: State, process: str) -> ServiceRoles:
+    """The two roles of a process with their passwords, which are made where there are none."""
+    return ServiceRoles(
+        process, secret_text(state.password_file(process)), secret_text(state.password_file(f"{process}_owner"))
+    )
 
 
 async def _migrate(server: PostgresServer, role: ServiceRoles) -> None:
