@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import itertools
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class ServiceDatabase:
 
 Eventually = Callable[..., Awaitable[Any]]
 FreshDatabase = Callable[..., Awaitable[ServiceDatabase]]
+SERVICES_OWN = Path("its own")
+"""Stands for the migrations of the service asked for."""
 
 
 @pytest.fixture(scope="session")
@@ -96,12 +99,14 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 async def fresh_database(postgres_server: PostgresServer) -> AsyncIterator[FreshDatabase]:
     """`database = await fresh_database("leads")`: a new, migrated database of that service; dropped after the test.
 
-    `migrated=False` leaves the schema empty. Costs some 30 ms after the first one of a service.
+    `migrations` are the service's unless another folder is given; None leaves the schema empty. Costs some 30 ms after the
+    first one of a service and folder.
     """
     made: list[str] = []
 
-    async def create(service: str, *, migrated: bool = True) -> ServiceDatabase:
-        template = await _template(postgres_server, service, migrated=migrated)
+    async def create(service: str, migrations: Path | None = SERVICES_OWN) -> ServiceDatabase:
+        folder = MIGRATIONS[service] if migrations is SERVICES_OWN else migrations
+        template = await _template(postgres_server, service, folder)
         name = f"test_{next(_numbers)}"
         made.append(name)
         await _as_admin(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
@@ -141,8 +146,8 @@ async def clean_nats(nats_server: NatsServer) -> NatsServer:
 _numbers = itertools.count(1)
 
 
-async def _template(server: PostgresServer, service: str, *, migrated: bool) -> str:
-    template = f"template_{service}" if migrated else f"template_{service}_empty"
+async def _template(server: PostgresServer, service: str, migrations: Path | None) -> str:
+    template = f"template_{service}_{zlib.crc32(str(migrations).encode()):08x}"
     connection = await asyncpg.connect(server.dsn())
     present = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", template)
     await connection.close()
@@ -154,12 +159,12 @@ async def _template(server: PostgresServer, service: str, *, migrated: bool) -> 
     await provision_roles(server.dsn(), [ServiceRoles(service, password, owner_password)])
     await provision_database(server.dsn(), aside)
     await provision_schema(server.dsn(aside), aside, service)
-    if migrated:
+    if migrations is not None:
         # Only here: tests of the servers alone do without the services' dependencies.
         from breakwater.chassis.migrations import migrate  # noqa: PLC0415
 
         owner_dsn = server.dsn(aside, user=f"{service}_owner", password=owner_password)
-        await migrate(owner_dsn, service, MIGRATIONS[service])
+        await migrate(owner_dsn, service, migrations)
     # The name appears when all of it is there, so a failed migration is reported by every test and not by the first.
     await _as_admin(server, f'ALTER DATABASE "{aside}" RENAME TO "{template}"')
     return template

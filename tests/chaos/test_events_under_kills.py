@@ -12,7 +12,6 @@ import pytest
 from breakwater.chassis import outbox
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.database import Database
-from breakwater.chassis.migrations import migrate
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.local.nats import NatsServer
 from tests.support.waiting import until
@@ -38,8 +37,7 @@ async def test_every_committed_event_has_one_effect_whatever_point_is_killed(
     (tmp_path / "0001_effects.sql").write_text("CREATE TABLE effects (event_id text, body text)")
     databases = {}
     for service in ("leads", "notify"):
-        databases[service] = await fresh_database(service, migrated=False)
-        await migrate(databases[service].owner_dsn, service, tmp_path)
+        databases[service] = await fresh_database(service, tmp_path)
     places = {
         "type": TYPE,
         "nats": clean_nats.url,

@@ -10,7 +10,6 @@ import pytest
 
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.database import Database, PoolLimits
-from breakwater.chassis.migrations import migrate
 from breakwater.local.nats import NatsServer
 
 LIMITS = PoolLimits(size_max=4, acquire_timeout_s=1.0, statement_timeout_s=5.0)
@@ -38,15 +37,15 @@ class Schema:
 
 
 @pytest.fixture
-async def schema(fresh_database: Any, tmp_path: Path) -> Schema:
+async def schema(fresh_database: Any) -> Schema:
     """The schema of `leads`."""
-    return await _schema(fresh_database, tmp_path, "leads")
+    return await _schema(fresh_database, "leads")
 
 
 @pytest.fixture
-async def receiving_schema(fresh_database: Any, tmp_path: Path) -> Schema:
+async def receiving_schema(fresh_database: Any) -> Schema:
     """The schema of `notify`, in a database of its own."""
-    return await _schema(fresh_database, tmp_path, "notify")
+    return await _schema(fresh_database, "notify")
 
 
 @pytest.fixture
@@ -100,12 +99,6 @@ async def receiver_bus(clean_nats: NatsServer, open_bus: OpenBus) -> Bus:
     return await open_bus(clean_nats, "notify")
 
 
-async def _schema(fresh_database: Any, tmp_path: Path, service: str) -> Schema:
-    database = await fresh_database(service, migrated=False)
-    migrations = tmp_path / service
-    migrations.mkdir()
-    (migrations / "0001_effects.sql").write_text(
-        "CREATE TABLE effects (position bigint GENERATED ALWAYS AS IDENTITY, event_id text, body text)"
-    )
-    await migrate(database.owner_dsn, service, migrations)
+async def _schema(fresh_database: Any, service: str) -> Schema:
+    database = await fresh_database(service, Path(__file__).with_name("effects"))
     return Schema(service, database.dsn, database.owner_dsn, database.admin_dsn)

@@ -44,7 +44,7 @@ async def answer(server: PostgresServer, query: str):
 
 async def test_it_speaks_utf8_and_finds_chinese_by_trigrams(postgres_server, fresh_database):
     """pg_trgm sees Chinese words, because the cluster is UTF-8 under C.UTF-8."""
-    database = await fresh_database("leads", migrated=False)
+    database = await fresh_database("leads", migrations=None)
     connection = await asyncpg.connect(database.dsn)
     assert await connection.fetchval("SHOW server_encoding") == "UTF8"
     assert await connection.fetchval("SELECT similarity('上海精工制造有限公司', '上海精工制造公司')") > 0.4
@@ -68,7 +68,7 @@ async def test_it_listens_on_the_loopback_address_only(postgres_server):
 
 async def test_the_runtime_role_changes_rows_and_nothing_else(fresh_database):
     """The owner makes tables; the run-time role writes rows, and can neither make nor drop a table."""
-    database = await fresh_database("leads", migrated=False)
+    database = await fresh_database("leads", migrations=None)
     owner = await asyncpg.connect(database.owner_dsn)
     await owner.execute("CREATE TABLE note (id bigint GENERATED ALWAYS AS IDENTITY, text text)")
     await owner.close()

@@ -1,0 +1,1 @@
+CREATE TABLE effects (position bigint GENERATED ALWAYS AS IDENTITY, event_id text, body text)
