@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig
+from nats.js.errors import KeyNotFoundError
 from nats.js.errors import NotFoundError as BucketNotFoundError
+from nats.js.kv import KeyValue
 
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.channels import Channel
@@ -97,7 +99,7 @@ class OverrideCarrier:
     async def deliver(self, what: OverrideOrder) -> Delivery:
         override = order_to_wire(what)
         *answers, in_bucket = await asyncio.gather(
-            *(self._peers.apply(process, override) for process in self._peers.names), self._put(what, override)
+            *(self._peers.apply(process, override) for process in self._peers.names), self.keep(what)
         )
         reached = {name: edges for name, edges in zip(self._peers.names, answers, strict=True) if edges is not None}
         reached[self._process] = self._own.take(override)
@@ -106,20 +108,37 @@ class OverrideCarrier:
             _log.warning("override_not_delivered", process=process)
         return Delivery({name: edges for name, edges in reached.items() if edges}, unreached, bool(in_bucket))
 
-    async def _put(self, what: OverrideOrder, override: pb.Override) -> bool:
+    async def keep(self, what: OverrideOrder) -> bool:
+        """Whether NATS keeps the order, or a later one, for processes that start later."""
+        key, override = key_of(what.dependency, what.caller), order_to_wire(what)
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
-                jetstream = self._bus.jetstream
+                bucket = await self._bucket()
                 try:
-                    bucket = await jetstream.key_value(BUCKET)
-                except BucketNotFoundError:
-                    config = KeyValueConfig(bucket=BUCKET, history=1, ttl=BUCKET_AGE_S_MAX)
-                    bucket = await jetstream.create_key_value(config)
-                await bucket.put(key_of(what.dependency, what.caller), override.SerializeToString())
+                    entry = await bucket.get(key)
+                except KeyNotFoundError:
+                    revision = 0
+                else:
+                    revision = entry.revision or 0
+                    if _moment_of(pb.Override.FromString(entry.value or b"")) >= _moment_of(override):
+                        return True
+                # Refused where somebody else put in between: then the next try finds the later one.
+                await bucket.update(key, override.SerializeToString(), last=revision)
         except (BreakwaterError, NatsError, TimeoutError, OSError) as error:
             _log.warning("override_not_in_bucket", problem=type(error).__name__)
             return False
         return True
+
+    async def _bucket(self) -> KeyValue:
+        jetstream = self._bus.jetstream
+        try:
+            return await jetstream.key_value(BUCKET)
+        except BucketNotFoundError:
+            return await jetstream.create_key_value(KeyValueConfig(bucket=BUCKET, history=1, ttl=BUCKET_AGE_S_MAX))
+
+
+def _moment_of(override: pb.Override) -> tuple[int, int]:
+    return override.set_at.seconds, override.set_at.nanos
 
 
 def _soon() -> Deadline:

@@ -88,6 +88,11 @@ class Console:
         text = f"{_edge_of(what)}: override lifted by {what.actor}"
         self._timeline.add(Kind.OVERRIDE_LIFTED, text, what.dependency, actor=what.actor)
 
+    def override_kept(self, what: OverrideOrder) -> None:
+        """On the record."""
+        text = f"{_edge_of(what)} {what.mode or 'lifted'} of {what.actor}: NATS keeps it for processes that start later"
+        self._timeline.add(Kind.OVERRIDE_KEPT, text, what.dependency, actor=what.actor)
+
     def refused(self, actor: Actor, asked: str, dependency: str, refusal: BreakwaterError) -> None:
         """On the record: somebody asked for what was not done. The same again within a second is one entry."""
         fields = "".join(f", {error.field}: {error.reason}" for error in refusal.errors)

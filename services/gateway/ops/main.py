@@ -21,6 +21,7 @@ from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.refusals import refusals_to
 from services.gateway.ops.http.sessions import SessionGate, Sessions
 from services.gateway.ops.http.stream import StreamGate
+from services.gateway.ops.overrides.store import PostgresOrders
 from services.gateway.ops.overrides.usecases import Overrides
 from services.gateway.ops.settings import OpsSettings
 from services.gateway.ops.timeline.store import Timeline
@@ -44,11 +45,15 @@ async def serve() -> None:
         console = Console(timeline, clock)
         peers = Peers({name: service.channels(name) for name in PEERS})
         carrier = OverrideCarrier(peers, bus, service.name, service.overrides)
-        overrides = Overrides(carrier, console, console, clock, service.name, chaos_allowed=settings.chaos_allowed)
+        orders = PostgresOrders(database, clock)
+        overrides = Overrides(
+            carrier, orders, console, console, clock, service.name, chaos_allowed=settings.chaos_allowed
+        )
         feed = Feed(console, peers, clock)
         await feed.subscribe(bus)
         service.background("edge-feed", feed.run)
         service.background("overrides-laid", overrides.run)
+        service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
         service.add_front(await _http(service, console, overrides, peers))
         await service.run()

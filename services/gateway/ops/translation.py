@@ -70,6 +70,20 @@ def order_to_wire(order: OverrideOrder) -> pb.Override:
     )
 
 
+def order_from_wire(wire: pb.Override) -> OverrideOrder:
+    """The order as it was given."""
+    return OverrideOrder(
+        dependency=wire.dependency,
+        caller=wire.caller or None,
+        mode=_MODE_NAMES.get(wire.mode),
+        actor=wire.actor,
+        reason=wire.reason,
+        set_at=_moment(wire.set_at),
+        expires_at=_moment(wire.expires_at),
+        fault=_fault_from_wire(wire.fault) if wire.HasField("fault") else None,
+    )
+
+
 def policies_from_wire(message: pb.ListPoliciesResponse, dependency: str) -> tuple[EdgePolicy, ...]:
     """What the process's edges to the dependency go by."""
     return tuple(

@@ -40,9 +40,12 @@ class Batcher(Generic[Item, Result]):
         self._arrived = asyncio.Event()
 
     async def submit(self, item: Item) -> Result:
-        """The item's result; raises its failure, or RateLimitedError when too many wait."""
+        """The item's result; raises its failure, or RateLimitedError `overloaded` when too many wait."""
         if len(self._waiting) >= self._limits.waiting_max:
-            raise RateLimitedError(f"More than {self._limits.waiting_max} requests wait.", retry_after_s=RETRY_AFTER_S)
+            # Push-back of the service, and nobody's quota: the caller's policy may come again, and its circuit stays closed.
+            raise RateLimitedError(
+                f"More than {self._limits.waiting_max} requests wait.", code="overloaded", retry_after_s=RETRY_AFTER_S
+            )
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
         self._arrived.set()

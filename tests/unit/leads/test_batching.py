@@ -99,12 +99,13 @@ async def test_who_went_away_is_not_begun() -> None:
 
 
 async def test_too_many_waiting_is_refused_at_once() -> None:
-    """Back-pressure is an answer, not a wait."""
+    """Back-pressure is an answer, not a wait, and says whose limit it is: the service's, not the caller's quota."""
     batcher: Batcher[int, int] = Batcher(Work(), BatchLimits(waiting_max=1))
     waiting = asyncio.create_task(batcher.submit(0))
     await asyncio.sleep(0)
     with pytest.raises(RateLimitedError) as caught:
         await batcher.submit(1)
+    assert caught.value.code == "overloaded"
     assert caught.value.retry_after_s
     waiting.cancel()
 

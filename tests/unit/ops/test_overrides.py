@@ -1,5 +1,7 @@
 """Overrides: a reason, an end, two ways to arrive, and on the record."""
 
+import asyncio
+
 import pytest
 
 from breakwater.chassis.clock import VirtualClock
@@ -19,10 +21,34 @@ class Carrier:
     def __init__(self, delivery):
         self.delivery = delivery
         self.given = []
+        self.keeps = True
+        self.kept = []
 
     async def deliver(self, what):
         self.given.append(what)
         return self.delivery
+
+    async def keep(self, what):
+        self.kept.append(what)
+        return self.keeps
+
+
+class Memory:
+    """Remembers what it was given, or is out."""
+
+    def __init__(self):
+        self.orders = []
+        self.out = False
+
+    async def load(self):
+        if self.out:
+            raise UnavailableError("out", dependency="postgres")
+        return tuple(self.orders)
+
+    async def save(self, orders):
+        if self.out:
+            raise UnavailableError("out", dependency="postgres")
+        self.orders.extend(orders)
 
 
 class Graph:
@@ -50,6 +76,9 @@ class Record:
     def override_lifted(self, what):
         self.lines.append(("lifted", what))
 
+    def override_kept(self, what):
+        self.lines.append(("kept", what))
+
 
 @pytest.fixture
 def carrier():
@@ -76,9 +105,15 @@ def clock():
 
 
 @pytest.fixture
-def overrides(carrier, record, graph, clock):
+def memory():
+    """Empty."""
+    return Memory()
+
+
+@pytest.fixture
+def overrides(carrier, memory, record, graph, clock):
     """The verbs."""
-    return Overrides(carrier, graph, record, clock, "ops", chaos_allowed=True)
+    return Overrides(carrier, memory, graph, record, clock, "ops", chaos_allowed=True)
 
 
 def lay(overrides, **changes):
@@ -155,9 +190,9 @@ async def test_a_fault_belongs_to_chaos_only(overrides, carrier, change, field):
     assert carrier.given == []
 
 
-async def test_chaos_is_refused_in_production(carrier, graph, record, clock):
+async def test_chaos_is_refused_in_production(carrier, memory, graph, record, clock):
     """Unless a setting allows it."""
-    overrides = Overrides(carrier, graph, record, clock, "ops")
+    overrides = Overrides(carrier, memory, graph, record, clock, "ops")
     with pytest.raises(InvalidRequestError) as refused:
         await lay(overrides, mode="chaos", fault=RESET)
     assert [error.field for error in refused.value.errors] == ["mode"]
@@ -256,3 +291,39 @@ async def test_a_lifting_that_missed_a_process_is_told_again(overrides, carrier,
     graph.reported = (edge(clock),)
     await overrides.settle()
     assert carrier.given == []
+
+
+async def test_nats_is_given_what_it_could_not_take_once_and_on_the_record(overrides, carrier, record):
+    """As often as it takes, and no more when it has it."""
+    carrier.delivery, carrier.keeps = Delivery({"gateway": 1}, (), in_bucket=False), False
+    what, _ = await lay(overrides)
+    await overrides.settle()
+    carrier.keeps = True
+    await overrides.settle()
+    await overrides.settle()
+    assert carrier.kept == [what, what]
+    assert record.lines == [("set", what), ("kept", what)]
+
+
+async def test_nats_is_not_given_what_has_ended(overrides, carrier, clock):
+    """An outage longer than the override leaves nothing to tell."""
+    carrier.delivery = Delivery({"gateway": 1}, (), in_bucket=False)
+    await lay(overrides, ttl_s=60)
+    await clock.advance(60)
+    await overrides.settle()
+    assert carrier.kept == []
+
+
+async def test_what_the_memory_cannot_take_is_saved_when_it_can(overrides, memory, clock):
+    """Neither a memory that is out at the start nor one that goes later loses what was given."""
+    memory.out = True
+    remembering = asyncio.create_task(overrides.remember())
+    what, _ = await lay(overrides)
+    await clock.advance(5)
+    memory.out = False
+    await clock.advance(1)
+    assert memory.orders == [what]
+    await clock.advance(5)
+    assert memory.orders == [what]
+    remembering.cancel()
+    await asyncio.wait([remembering])

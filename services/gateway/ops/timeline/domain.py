@@ -13,6 +13,7 @@ class Kind(StrEnum):
     CIRCUIT = "circuit"
     OVERRIDE_SET = "override_set"
     OVERRIDE_LIFTED = "override_lifted"
+    OVERRIDE_KEPT = "override_kept"
     OVERRIDE_REFUSED = "override_refused"
     INCIDENT_OPENED = "incident_opened"
     INCIDENT_RESOLVED = "incident_resolved"

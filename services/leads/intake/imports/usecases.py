@@ -108,7 +108,9 @@ class Imports:
         if mapping.dataset is not Dataset.LEADS:
             permit(actor, _MAY_IMPORT_ALL)
         if self._free == 0:
-            raise RateLimitedError("Too many files are being received.", retry_after_s=BUSY_RETRY_AFTER_S)
+            raise RateLimitedError(
+                "Too many files are being received.", code="overloaded", retry_after_s=BUSY_RETRY_AFTER_S
+            )
         self._free -= 1
         try:
             file = await self._received(content)

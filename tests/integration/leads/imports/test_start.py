@@ -128,6 +128,7 @@ async def test_files_received_at_once_are_bounded(platform):
     await asyncio.sleep(0)
     with pytest.raises(RateLimitedError) as caught:
         await start(slow())
+    assert caught.value.code == "overloaded"
     assert caught.value.retry_after_s
     for task in waiting:
         task.cancel()
