@@ -15,6 +15,7 @@ from services.gateway.ops.timeline.domain import Entry, Kind, Verdict
 from services.gateway.ops.timeline.store import Timeline
 
 TEXT_CHARS_MAX = 1_000
+DIGEST_SHOWN = len("sha256:") + 16
 WATCHER_CHANGES_MAX = 256
 """Changes a slow watcher may be behind; past it, it is given everything anew."""
 
@@ -27,6 +28,17 @@ class Change:
     gone: tuple[Key, ...] = ()
     incidents: tuple[Incident, ...] | None = None
     entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A release that was switched to. `forced` is the reason where the gate had said no."""
+
+    service: str
+    version: str
+    digest: str
+    environment: str
+    forced: str = ""
 
 
 class Console:
@@ -92,6 +104,13 @@ class Console:
         """On the record."""
         text = f"{_edge_of(what)} {what.mode or 'lifted'} of {what.actor}: NATS keeps it for processes that start later"
         self._timeline.add(Kind.OVERRIDE_KEPT, text, what.dependency, actor=what.actor)
+
+    def deployed(self, actor: Actor, what: Deployment) -> Entry:
+        """On the record: from now on this release runs."""
+        forced = f", past a NO: {what.forced}" if what.forced else ""
+        what_runs = f"{what.service} {what.version} ({what.digest[:DIGEST_SHOWN]})"
+        text = f"{what_runs} deployed to {what.environment} by {actor.sub}{forced}"
+        return self._timeline.add(Kind.DEPLOYED, text[:TEXT_CHARS_MAX], what.service, actor=actor.sub)
 
     def refused(self, actor: Actor, asked: str, dependency: str, refusal: BreakwaterError) -> None:
         """On the record: somebody asked for what was not done. The same again within a second is one entry."""

@@ -1,5 +1,6 @@
 """Each drill on a running platform: the fault comes, is seen, ends, and the steady state holds."""
 
+import getpass
 import json
 import os
 import signal
@@ -64,6 +65,11 @@ def test_the_outage_is_stopped_and_forced_past_the_gate_it_loses_no_export(break
     assert set(during["downloads"]["codes"]) >= {"dependency_auth", "circuit_open"}
     assert told["exports"]["asked"] == told["exports"]["whole"] > 12
     assert told["time_to_alarm_s"] is not None
+    entries = breakable.ops().get("/v1/timeline").json()["items"]
+    deployed = [each for each in reversed(entries) if each["kind"] == "deployed"][-3:]
+    assert {(each["dependency"], each["actor"]) for each in deployed} == {("files", getpass.getuser())}
+    forced = [each["text"].partition("past a NO: ")[2] for each in deployed]
+    assert forced == ["", "breakwater drill jwt-outage", ""], "the pin, the release, the pin again"
     # Nothing of it is left: files runs what the tree holds, which is as it was.
     assert code_of(State.at(breakable.state), "files") is None
     assert list((breakable.state / "releases").iterdir()) == []

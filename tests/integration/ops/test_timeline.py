@@ -72,6 +72,25 @@ async def test_what_is_added_is_chained_over_every_restart(schema, eventually):
     assert (found.problem, found.entries, found.seq) == (None, 6, 6)
 
 
+async def test_a_kind_that_only_a_later_release_knows_is_kept_as_it_is(schema, eventually):
+    """An ops process that went back to its pin reads on, and the chain is whole."""
+    async with written_by(schema) as later:
+        await add(schema, later, eventually)
+        later.add("invented-later", "files 9.9.9 did something new", "files")
+
+        async def chained():
+            return (await later.verify()).entries == 4
+
+        await eventually(chained)
+    async with written_by(schema) as pinned:
+
+        async def loaded():
+            return pinned.entries(1)
+
+        await eventually(loaded)
+        assert (pinned.entries(1)[0].kind, (await pinned.verify()).problem) == ("invented-later", None)
+
+
 async def test_two_processes_write_one_chain(schema, eventually):
     """Side by side, as for a moment in a restart."""
     async with written_by(schema) as first, written_by(schema) as second:

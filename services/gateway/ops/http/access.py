@@ -21,6 +21,7 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/v1/dependencies/{dependency}/override"): _OPERATE,
     ("GET", "/v1/incidents"): _VIEW,
     ("POST", "/v1/incidents/{incident_id}/ack"): _OPERATE,
+    ("PUT", "/v1/deployments/{service}"): _OPERATE,
     ("GET", "/v1/timeline"): _VIEW,
     ("GET", "/v1/timeline/verification"): _VIEW,
     ("POST", "/ops/session"): _VIEW,

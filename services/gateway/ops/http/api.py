@@ -13,8 +13,8 @@ from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.gateway.http.answers import Answer, answer, rfc3339_of
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
-from services.gateway.http.routes import Identifier, Input, QueryInput
-from services.gateway.ops.console import Console
+from services.gateway.http.routes import Identifier, Input, LongText, QueryInput
+from services.gateway.ops.console import Console, Deployment
 from services.gateway.ops.edges.domain import Edge, Fault
 from services.gateway.ops.http.views import (
     EdgeView,
@@ -79,6 +79,16 @@ class OverrideInput(Input):
     """Seconds until it ends by itself."""
     fault: FaultInput | None = None
     """What `chaos` injects; of no other mode."""
+
+
+class DeploymentInput(Input):
+    """The release that runs now."""
+
+    version: str = Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    environment: Identifier
+    forced: LongText | None = None
+    """Why it was deployed although the gate said no."""
 
 
 class EdgesView(TypedDict):
@@ -207,6 +217,12 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
     async def acknowledge_incident(incident_id: str, call: Call) -> Answer:
         """Somebody has it in hand."""
         return answer(incident_view(console.acknowledge(call.actor, incident_id)))
+
+    @api.route("PUT", "/v1/deployments/{service}", EntryView, tag="incidents")
+    async def record_deployment(service: str, call: Call, body: DeploymentInput) -> Answer:
+        """Puts a deployment on the timeline, beside what it may have caused; answers the entry."""
+        what = Deployment(service, body.version, body.digest, body.environment, body.forced or "")
+        return answer(entry_view(console.deployed(call.actor, what)))
 
     @api.route("GET", "/v1/timeline", TimelineView, tag="incidents")
     async def list_timeline(query: Annotated[TimelineQuery, Query()]) -> Answer:

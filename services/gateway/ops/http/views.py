@@ -161,7 +161,7 @@ def entry_view(entry: Entry) -> EntryView:
     return EntryView(
         id=entry.id,
         at=rfc3339_of(entry.at),
-        kind=entry.kind.value,
+        kind=str(entry.kind),
         text=entry.text,
         dependency=entry.dependency,
         actor=entry.actor or None,

@@ -1,4 +1,4 @@
-"""What changed and who changed it: circuits, overrides, incidents, on one line of time. Pure."""
+"""What changed and who changed it: circuits, overrides, incidents, deployments, on one line of time. Pure."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ class Kind(StrEnum):
     INCIDENT_OPENED = "incident_opened"
     INCIDENT_RESOLVED = "incident_resolved"
     INCIDENT_ACKNOWLEDGED = "incident_acknowledged"
+    DEPLOYED = "deployed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Entry:
 
     id: str
     at: datetime
-    kind: Kind
+    kind: str
+    """A `Kind`, or what a later release wrote: going back to the pin must not lose the record."""
     text: str
     dependency: str
     actor: str = ""
@@ -58,7 +60,7 @@ class Verdict:
 def hash_of(before: bytes, seq: int, entry: Entry) -> bytes:
     """The hash of a link: of the one before it and of every field, in a form that nothing else has."""
     at = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
-    fields = [seq, entry.id, at, entry.kind.value, entry.text, entry.dependency, entry.actor]
+    fields = [seq, entry.id, at, str(entry.kind), entry.text, entry.dependency, entry.actor]
     return hashlib.sha256(before + json.dumps(fields, ensure_ascii=True).encode()).digest()
 
 

@@ -121,7 +121,7 @@ class Timeline:
                 _INSERT,
                 [UUID(link.entry.id) for link in links],
                 [link.entry.at for link in links],
-                [link.entry.kind.value for link in links],
+                [str(link.entry.kind) for link in links],
                 [link.entry.text for link in links],
                 [link.entry.dependency for link in links],
                 [link.entry.actor for link in links],
@@ -136,5 +136,4 @@ class Timeline:
 
 
 def _entry(row: Any) -> Entry:
-    kind = Kind(row["kind"])
-    return Entry(str(row["id"]), row["at"], kind, row["text"], row["dependency"], row["actor"])
+    return Entry(str(row["id"]), row["at"], row["kind"], row["text"], row["dependency"], row["actor"])
