@@ -1,5 +1,6 @@
 """A deployment asks the matrix first, goes back to the pin when it must, and writes down what runs."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,25 @@ def test_a_no_touches_nothing(tree):
     assert deploying.deploy(tree, "files", "0.1.0", "prod", target).exit_code() == 1
     assert target.switched == []
     assert lock_of(tree) == before
+
+
+def test_a_failed_verification_touches_nothing(tree):
+    """A pair that was found to break: the first line says which, and neither the target nor the lock hears of it."""
+    results = tree / "contracts/verified/files/0.1.0.json"
+    kept = json.loads(results.read_text())
+    broken = {
+        "verdict": "BREAKING",
+        "dimension": "auth",
+        "subject": "gateway 0.1.0",
+        "detail": "sends a",
+        "cure": "Wait.",
+    }
+    kept[0]["findings"] = [broken]
+    results.write_text(json.dumps(kept))
+    before, target = lock_of(tree), Target()
+    report = deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    assert report.first_line().startswith("NO: files 0.1.0 -> prod. BREAKING auth: gateway 0.1.0: sends a.")
+    assert (target.switched, lock_of(tree)) == ([], before)
 
 
 def test_what_is_forced_past_a_no_is_written_down(tree):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from breakwater.compat import artifacts, release, versions, wheels, world
+from breakwater.cli.main import main
+from breakwater.compat import artifacts, interface, rehearsals, release, wheels, world
 from breakwater.compat.candidate import running
 from breakwater.compat.peers import standing_in
 from breakwater.compat.release import Forced
@@ -116,16 +118,54 @@ def test_a_version_is_released_once_and_is_the_trees(tree):
             release.record(tree, "files", version, "prod")
 
 
+def asked_for_versions(tree):
+    """`breakwater versions` of files in a tree: its exit code and what it prints."""
+    done = CliRunner().invoke(main, ["versions", "--service", "files", "--root", str(tree)])
+    return done.exit_code, done.output
+
+
 def test_a_changed_interface_needs_a_new_version(tree):
-    """The unchanged tree is as it was released; a new field is a change until the version is new as well."""
+    """As released it passes; a new field and a header that is gone are refused by name until the version is new as well."""
     (tree / "services/files/VERSION").write_text("8.0.0\n")
     release.write(tree, "files", "8.0.0")
-    assert versions.changes(tree, "files") == []
+    assert asked_for_versions(tree) == (0, "files 8.0.0: as it was released, or new\n")
     proto = tree / "proto/breakwater/files/v1/files.proto"
     proto.write_text(proto.read_text().replace("string sha256 = 6;", "string sha256 = 6;\n  string note = 60;", 1))
-    assert versions.changes(tree, "files") == ["image.binpb"]
+    with rehearsals.changed(tree, "3.2.0"):
+        (tree / "services/files/VERSION").write_text("8.0.0\n")
+        code, said = asked_for_versions(tree)
+    assert (code, said.splitlines()[0]) == (1, "files 8.0.0 was released with another interface:")
+    assert "image.binpb: file.breakwater/files/v1/files.proto.messageType.ExportJob.field.note is new\n" in said
+    assert "publishes.breakwater.files.v1.ExportCompleted.headers.ce-sequence is gone" in said
+    assert "services/files/VERSION" in said
     (tree / "services/files/VERSION").write_text("9.0.0\n")
-    assert versions.changes(tree, "files") == []
+    assert asked_for_versions(tree) == (0, "files 9.0.0: as it was released, or new\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("auth.yaml", "lifetime_s_max: 3600", "lifetime_s_max: 60", "lifetime_s_max is 60, was 3600"),
+        ("auth.yaml", "- jwt\n", "", "typ.jwt is gone"),
+        ("emits.json", '"filter.stage"', '"filter.owner_id"', "StreamDataset.filter.stage is gone"),
+        ("vectors.jsonl", '"label": "accept"', '"label": "reject"', "grpc emitted is reject, was accept"),
+    ],
+)
+def test_a_difference_is_told_by_its_place(tree, monkeypatch, name, old, new, said):
+    """A profile, a recording and the label of a vector: what is new, gone or something else, and where."""
+    version = artifacts.released(tree / "contracts", "files")[-1]
+    (tree / "services/files/VERSION").write_text(f"{version}\n")
+
+    def described(root, service, directory):
+        for path in artifacts.find(root / "contracts", service, version).directory.iterdir():
+            shutil.copy(path, directory)
+        text = (directory / name).read_text()
+        assert old in text
+        (directory / name).write_text(text.replace(old, new, 1))
+
+    monkeypatch.setattr(interface, "describe", described)
+    code, told = asked_for_versions(tree)
+    assert (code, f"  {name}: " in told, said in told) == (1, True, True), told
 
 
 def test_a_failed_release_leaves_nothing(tree):

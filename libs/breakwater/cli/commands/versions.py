@@ -21,10 +21,15 @@ def command(services: tuple[str, ...], root: Path) -> None:
     changed = False
     for service in services or replay.SERVICES:
         try:
-            version, files = versions.of_tree(root, service), versions.changes(root, service)
+            version, found = versions.of_tree(root, service), versions.changes(root, service)
         except (ArtifactError, RuntimeError) as error:
             raise CommandError(str(error)) from error
-        changed = changed or bool(files)
-        hint = f"{', '.join(files)} changed: give it a new version in services/{service}/VERSION, and release it"
-        click.echo(f"{service} {version}: " + (hint if files else "as it was released, or new"))
+        if not found:
+            click.echo(f"{service} {version}: as it was released, or new")
+            continue
+        changed = True
+        click.echo(f"{service} {version} was released with another interface:")
+        for file, difference in found.items():
+            click.echo(f"  {file}: {difference}")
+        click.echo(f"Give it a new version in services/{service}/VERSION, and release it.")
     raise SystemExit(int(changed))
