@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from breakwater.compat import artifacts, candidate, events, gate, interface, protos, release, world
+from breakwater.compat.checks import http
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.0.0"
@@ -323,6 +324,19 @@ def test_two_runs_over_one_nats_do_not_meet():
         {edit.of(event.renewed()).headers.get(events.MESSAGE_ID) for edit in events.edits(event)} for _ in range(2)
     )
     assert one & other <= {None}
+
+
+def test_an_answer_of_another_type_is_found_where_the_old_one_was_a_model_that_is_gone():
+    """A list of a model became a text, and nobody defines the model any more: the diff names the type, and ends."""
+
+    def document(schema, **schemas):
+        answer = {"content": {"application/json": {"schema": {"type": "object", "properties": {"rows": schema}}}}}
+        return {"paths": {"/v1/x": {"get": {"responses": {"200": answer}}}}, "components": {"schemas": schemas}}
+
+    old = document({"type": "array", "items": {"$ref": "#/components/schemas/Row"}}, Row={"type": "object"})
+    found = http.documents("0.1.0", old, document({"type": "string"})).findings
+    assert [(each.verdict, each.subject) for each in found] == [("BREAKING", "callers")] * 2
+    assert any("does not answer array for 200.rows any more" in each.detail for each in found)
 
 
 def test_every_release_says_everything():

@@ -5,6 +5,9 @@ import random
 import pytest
 
 from tests.mutation import compatible, corpus
+from tests.mutation.corpus import Outcome
+from tests.mutation.mutant import Mutant
+from tests.proofs import gate as proof
 
 SEED = 1
 SAMPLE = {"proto": 2, "auth": 4, "events": 2, "compatible": 3}
@@ -42,3 +45,43 @@ def test_there_are_a_hundred_compatible_changes_and_a_null_mutant_of_every_servi
     every = list(compatible.mutants())
     assert len(every) >= 100
     assert [mutant.service for mutant in every if not mutant.edits] == ["files", "leads", "notify", "health", "gateway"]
+
+
+LINE = "NO: files -> prod. BREAKING auth: gateway 0.1.0, ops 0.1.0: sends a token; files rejects it. Accept both."
+
+
+@pytest.mark.parametrize(
+    ("line", "dimension", "consumers", "named"),
+    [
+        (LINE, "auth", ("ops",), True),
+        (LINE, "auth", ("files",), False),
+        (LINE, "http", ("gateway",), False),
+        (LINE.replace("gateway 0.1.0, ops 0.1.0", "no known consumer"), "auth", ("no known consumer",), True),
+    ],
+)
+def test_a_first_line_is_held_against_the_label(line, dimension, consumers, named):
+    """Its dimension and its subject count, not a name that comes up somewhere in the sentence."""
+    assert corpus.is_named(line, Mutant("m", "files", dimension, consumers, {})) is named
+
+
+def outcome(name, dimension="auth", *, compatible=False, exit_code=1, **more):
+    return Outcome(name, dimension, compatible, exit_code, "", LINE, named=True, took_s=1.0, **more)
+
+
+def test_what_the_corpus_does_not_show_is_named():
+    """A survivor that is not equivalent, and a harmless change that was blocked."""
+    assert proof.judged([outcome("a"), outcome("b", exit_code=0, equivalent=True), outcome("c", exit_code=0)]) == [
+        "not blocked: c"
+    ]
+    assert proof.judged([outcome("d", compatible=True)]) == [f"blocked: d: {LINE}"]
+    assert proof.judged([outcome("e", compatible=True, exit_code=0)]) == []
+
+
+def test_a_corpus_that_is_too_small_is_no_proof():
+    """So many of each dimension, a hundred compatible ones, and the null mutant of every service."""
+    enough = [outcome(f"{name} {n}", name) for name, least in proof.LEAST.items() for n in range(least)]
+    harmless = [outcome(mutant.name, compatible=True, exit_code=0) for mutant in compatible.mutants()]
+    assert sum(proof.LEAST.values()) >= 300
+    assert proof.lacking([*enough, *harmless]) == []
+    assert proof.lacking([*enough[1:], *harmless]) == ["only 119 of proto"]
+    assert proof.lacking([*enough, *harmless[5:]]) == ["only 0 null mutants"]

@@ -35,7 +35,7 @@ def _compatible(said: str, service: str, edits: dict[str, str]) -> Mutant:
 
 def _added() -> Iterator[Mutant]:
     """A field in each message, an RPC in each service, a value in each enum, a message in each file."""
-    for name, (owner, _) in FILES.items():
+    for name, owner in FILES.items():
         # The gateway's own events are checked through files, which takes some of them in: a run of a third the length.
         service = "files" if owner == "gateway" else owner
         source = Source.of(f"proto/breakwater/{name}.proto")

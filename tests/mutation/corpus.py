@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import multiprocessing
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -17,10 +18,9 @@ from breakwater.compat.vectors import Recipe
 from breakwater.compat.world import World
 from breakwater.local.topology import PROCESSES
 from tests.mutation import auth, compatible, events, http, protos
-from tests.mutation.mutant import Mutant, base, planted
+from tests.mutation.mutant import ENVIRONMENT, Mutant, base, planted
 
 DIMENSIONS = {"proto": protos.mutants, "auth": auth.mutants, "http": http.mutants, "events": events.mutants}
-ENVIRONMENT = "prod"
 DIFFERENTIAL_CREDENTIALS = 2_000
 """Credentials beyond those of the gate that a survivor and the original must treat alike to be called equivalent."""
 
@@ -136,14 +136,23 @@ async def _examined(
     )  # fmt: skip
     took_s = time.monotonic() - began_s
     line = report.first_line()
-    said = line.partition(f"-> {ENVIRONMENT}. ")[2]
-    named = said.split(":")[0].endswith(f" {mutant.dimension}") and any(each in said for each in mutant.consumers)
     outcome = Outcome(
-        mutant.name, mutant.dimension, mutant.compatible, report.exit_code(), str(report.verdict()), line, named, took_s
-    )
+        mutant.name, mutant.dimension, mutant.compatible, report.exit_code(), str(report.verdict()), line,
+        named=is_named(line, mutant), took_s=took_s,
+    )  # fmt: skip
     if mutant.dimension == "auth" and not mutant.compatible and outcome.exit_code == 0:
         return replace(outcome, equivalent=await alike(opened, original, tree, mutant.service))
     return outcome
+
+
+def is_named(line: str, mutant: Mutant) -> bool:
+    """Whether a first line has the dimension of the label, and one of its consumers for its subject.
+
+    `NO: files -> prod. BREAKING auth: gateway 0.1.0, ops 0.1.0: sends ...`
+    """
+    judged, _, rest = line.partition(f"-> {ENVIRONMENT}. ")[2].partition(": ")
+    subjects = {re.sub(r" [\d.]+$", "", each) for each in rest.partition(": ")[0].split(", ")}
+    return judged.endswith(f" {mutant.dimension}") and not subjects.isdisjoint(mutant.consumers)
 
 
 def _deployment(root: Path) -> gate.Deployment:

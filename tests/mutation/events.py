@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from tests.mutation.mutant import ROOT, Mutant, Source, walk
+from tests.mutation.mutant import Mutant, Source, deployed, walk
 
 CLOUDEVENTS = "libs/breakwater/chassis/cloudevents.py"
 OUTBOX = "libs/breakwater/chassis/outbox.py"
@@ -97,10 +97,12 @@ def _received() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _consumer(service: str) -> Iterator[Mutant]:
     """Each type not taken in any more, and each field of a message not read any more."""
-    source = Source.of(f"services/{service}/consumer.py")
+    source, uses = Source.of(f"services/{service}/consumer.py"), _consumed(service)
     for quoted in sorted(set(re.findall(r'"breakwater\.[a-z]+\.v1\.[A-Za-z]+": ', source.text))):
         line = next(line for line in source.text.splitlines() if quoted in line)
         owner, kind = quoted.split(".")[1], quoted.split(".")[3].split('"')[0]
+        if kind not in uses:
+            continue
         renamed = quoted.replace(kind, f"{kind}V2")
         yield Mutant(
             f"events: {service} takes in no {kind}",
@@ -109,12 +111,11 @@ def _consumer(service: str) -> Iterator[Mutant]:
             (owner,),
             source.replaced(line, line.replace(quoted, renamed)),
         )
-    uses = _uses(service)
     for function in walk(source.tree(), ast.FunctionDef | ast.AsyncFunctionDef):
         kinds = re.findall(r"(\w+)\.FromString", source.segment(function))
         for node in walk(function, ast.Attribute) if len(kinds) == 1 else ():
             assert isinstance(node, ast.Attribute)
-            used = (kinds[0], node.attr) in uses
+            used = node.attr in uses.get(kinds[0], ())
             if used and isinstance(node.value, ast.Name) and node.value.id in {"told", "wanted"}:
                 said = source.segment(node)
                 edit = source.with_node(node, f"type({node.value.id})().{node.attr}")
@@ -122,8 +123,7 @@ def _consumer(service: str) -> Iterator[Mutant]:
                 yield Mutant(name, service, "events", SOURCES[service], edit)
 
 
-def _uses(service: str) -> set[tuple[str, str]]:
-    """The fields of event bodies that the deployed release was seen using: (message, field)."""
-    path = next((ROOT / "contracts" / service).glob("*/events.yaml"))
-    consumes = yaml.safe_load(path.read_text(encoding="utf-8"))["consumes"]
-    return {(kind.rpartition(".")[2], use.partition(".")[0]) for kind, each in consumes.items() for use in each["uses"]}
+def _consumed(service: str) -> dict[str, set[str]]:
+    """The types of event that the deployed release takes in, with the fields it was seen using."""
+    consumes = yaml.safe_load((deployed(service) / "events.yaml").read_text(encoding="utf-8"))["consumes"]
+    return {kind.rpartition(".")[2]: {use.partition(".")[0] for use in each["uses"]} for kind, each in consumes.items()}

@@ -4,10 +4,9 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from tests.mutation.mutant import ROOT, Mutant, Source, walk
+from tests.mutation.mutant import Mutant, Source, deployed, walk
 
 ACCESS = "services/gateway/http/access.py"
 EDGE = "services/gateway/http/edge.py"
@@ -25,10 +24,10 @@ def mutants() -> Iterator[Mutant]:
 
 def _access() -> Iterator[tuple[str, dict[str, str]]]:
     """Each guarded route of the matrix: opened, closed to a role, opened to one."""
-    source = Source.of(ACCESS)
+    source, released = Source.of(ACCESS), _routes()
     for line in source.text.splitlines():
         found = re.match(r'    \("([A-Z]+)", "(/v1[^"]*)"\): Access\((\w+)(.*)\),$', line)
-        if not found:
+        if not found or (found[1], found[2]) not in released:
             continue
         method, path, roles, rest = found.groups()
         route = f'    ("{method}", "{path}"): '
@@ -46,10 +45,12 @@ def _access() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _paths() -> Iterator[tuple[str, dict[str, str]]]:
     """Each route under another path, and by another method."""
-    access = Source.of(ACCESS)
+    access, released = Source.of(ACCESS), _routes()
     for module in MODULES:
         source = Source.of(f"services/gateway/http/{module}.py")
         for method, path in re.findall(r'api\.route\(\s*"([A-Z]+)",\s*"([^"]+)"', source.text):
+            if (method, path) not in released:
+                continue
             other = path.replace("/v1/", "/v2/")
             declared = re.search(rf'api\.route\(\s*"{method}",\s*"{re.escape(path)}"', source.text)
             assert declared is not None
@@ -68,39 +69,46 @@ def _paths() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _schemas() -> Iterator[tuple[str, dict[str, str]]]:
     """Each field of what is taken and answered."""
-    shown = _shown()
     for module in MODULES:
         source = Source.of(f"services/gateway/http/{module}.py")
-        for declared in walk(source.tree(), ast.ClassDef):
+        for declared, node in _shown_fields(source):
             bases = {getattr(each, "id", "") for each in declared.bases}
-            if declared.name not in shown:
-                continue
-            for node in declared.body:
-                if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-                    continue
-                name = f"{declared.name}.{node.target.id}"
-                kind = source.segment(node.annotation)
-                if "Input" in bases:
-                    yield f"{name} renamed", source.with_node(node.target, f"{node.target.id}_v2")
-                    if node.value is not None:
-                        yield (
-                            f"{name} needed",
-                            source.with_node(node.value, "Field()")
-                            if "Field" in source.text
-                            else (_line(source, node, f"    {node.target.id}: {kind}")),
-                        )
-                elif "TypedDict" in bases:
-                    yield f"{name} renamed", source.with_node(node.target, f"{node.target.id}_v2")
-                    if not kind.startswith("NotRequired"):
-                        other = "int" if kind.startswith("str") else "str"
-                        yield f"{name} of type {other}", source.with_node(node.annotation, other)
+            name = f"{declared.name}.{node.target.id}"
+            kind = source.segment(node.annotation)
+            if "Input" in bases:
+                yield f"{name} renamed", source.with_node(node.target, f"{node.target.id}_v2")
+                if node.value is not None:
+                    yield (
+                        f"{name} needed",
+                        source.with_node(node.value, "Field()")
+                        if "Field" in source.text
+                        else _line(source, node, f"    {node.target.id}: {kind}"),
+                    )
+            elif "TypedDict" in bases:
+                yield f"{name} renamed", source.with_node(node.target, f"{node.target.id}_v2")
+                if not kind.startswith("NotRequired"):
+                    other = "int" if kind.startswith("str") else "str"
+                    yield f"{name} of type {other}", source.with_node(node.annotation, other)
 
 
-def _shown() -> set[str]:
-    """The models that the deployed document names."""
-    path: Path = next((ROOT / "contracts/gateway").glob("*/openapi.json"))
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return set(document["components"]["schemas"])
+def _shown_fields(source: Source) -> Iterator[tuple[ast.ClassDef, Any]]:
+    """The fields of a module's models that the deployed document has, each with its model."""
+    shown = {name: each.get("properties", {}) for name, each in _document()["components"]["schemas"].items()}
+    for declared in walk(source.tree(), ast.ClassDef):
+        for node in declared.body:
+            if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") in shown.get(declared.name, ()):
+                yield declared, node
+
+
+def _document() -> dict[str, Any]:
+    """What the deployed gateway says of itself: what is in no release yet breaks nobody."""
+    document: dict[str, Any] = json.loads((deployed("gateway") / "openapi.json").read_text(encoding="utf-8"))
+    return document
+
+
+def _routes() -> set[tuple[str, str]]:
+    """Method and path of each deployed operation."""
+    return {(method.upper(), path) for path, each in _document()["paths"].items() for method in each}
 
 
 def _line(source: Source, node: ast.AnnAssign, new: str) -> dict[str, str]:

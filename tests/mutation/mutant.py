@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from breakwater.compat import artifacts
+
 ROOT = Path(__file__).parents[2]
 KEPT = ("libs", "services", "proto", "contracts", "deploy")
+ENVIRONMENT = "prod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class Source:
     def segment(self, node: ast.AST) -> str:
         """The text of a node."""
         return ast.get_source_segment(self.text, node) or ""
+
+
+def deployed(service: str) -> Path:
+    """Where the release of a service that runs in production is described."""
+    return artifacts.deployed(ROOT / "contracts", ROOT / "deploy/lock.yaml", ENVIRONMENT, service)[-1].directory
 
 
 def walk(node: ast.AST, kind: Any) -> Iterator[Any]:

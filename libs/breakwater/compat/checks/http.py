@@ -153,7 +153,9 @@ def _output(old: Any, was: Any, new: Any, now: Any, path: str, depth: int) -> It
         f"does not answer {kind} for {path} any more" for kind in sorted(before.keys() - after.keys() - {"null"})
     )
     for kind, schema in before.items() if depth <= _DEPTH_MAX else ():
-        shown = after.get(kind, schema)
+        if kind not in after:
+            continue
+        shown = after[kind]
         required = set(schema.get("required", []))
         yield from (f"may leave out {path}.{name}" for name in sorted(required - set(shown.get("required", []))))
         for name, inner in schema.get("properties", {}).items():
