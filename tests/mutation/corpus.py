@@ -74,7 +74,7 @@ def run(
         for mutant in [*mutants, *(None for _ in range(workers))]:
             waiting.put(mutant)
         processes = [
-            context.Process(target=_work, args=(original, place / str(index), waiting, results, until_s))
+            context.Process(target=_work, args=(original, place / str(index), waiting, results, until_s), daemon=True)
             for index in range(workers)
         ]
         for process in processes:
