@@ -137,6 +137,15 @@ async def test_a_looser_verifier_is_stopped(tree, place):
     assert "LOOSENED auth" in report.first_line()
 
 
+async def test_a_verifier_that_lets_one_service_speak_for_another_is_stopped(tree, place):
+    """What no release was recorded refusing is sent as well: a good token under a name that is not its key's."""
+    edit(tree, "libs/breakwater/chassis/auth/verify.py", " or claims.iss != accepted.key.owner", "")
+    report = await gate.examine(tree, "files", "prod", place, whole=False)
+    assert report.exit_code() == 1
+    assert "auth: gateway: files" in report.first_line()
+    assert "another service's name" in report.first_line()
+
+
 async def test_a_candidate_that_crashes_is_stopped(tree, place):
     """A process that does not start proves nothing."""
     edit(tree, "services/files/main.py", "settings = load(FilesSettings)", "settings = load(Nothing)")

@@ -13,16 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from breakwater.compat import artifacts, candidate, gate, interface, peers, replay, world
-from breakwater.compat.vectors import Recipe
+from breakwater.compat import artifacts, gate, world
 from breakwater.compat.world import World
-from breakwater.local.topology import PROCESSES
-from tests.mutation import auth, compatible, events, http, protos
+from tests.mutation import auth, compatible, differential, events, http, protos
 from tests.mutation.mutant import ENVIRONMENT, Mutant, base, planted
 
 DIMENSIONS = {"proto": protos.mutants, "auth": auth.mutants, "http": http.mutants, "events": events.mutants}
-DIFFERENTIAL_CREDENTIALS = 2_000
-"""Credentials beyond those of the gate that a survivor and the original must treat alike to be called equivalent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +137,8 @@ async def _examined(
         named=is_named(line, mutant), took_s=took_s,
     )  # fmt: skip
     if mutant.dimension == "auth" and not mutant.compatible and outcome.exit_code == 0:
-        return replace(outcome, equivalent=await alike(opened, original, tree, mutant.service))
+        messages = looked[mutant.service][1]
+        return replace(outcome, equivalent=await differential.alike(opened, original, tree, mutant.service, messages))
     return outcome
 
 
@@ -160,33 +157,6 @@ def _deployment(root: Path) -> gate.Deployment:
     return gate.Deployment(
         {name: artifacts.deployed(root / "contracts", lock, ENVIRONMENT, name) for name in sorted(gate.SERVICES)}
     )
-
-
-async def alike(opened: World, original: Path, tree: Path, service: str) -> bool:
-    """Whether the mutant and the original answer thousands of other credentials the same."""
-    chooser = random.Random(service)
-    singles = [
-        recipe for recipe in replay.recipes_for(service) if " + " not in recipe.name and recipe.transport == "grpc"
-    ]
-    recipes = [_mixed(chooser.sample(singles, 3)) for _ in range(DIFFERENTIAL_CREDENTIALS)]
-    answers = []
-    messages = gate.look_at_protos(original, service, _deployment(original))[1]
-    for code in (original, tree):
-        others = [name for name in PROCESSES if name != service]
-        settings = {"ENVIRONMENT": "production"}
-        async with peers.standing_in(others) as stand_ins, candidate.running(
-            opened, code, service, stand_ins.addresses, settings=settings
-        ) as running:  # fmt: skip
-            method = interface.probe_method(service, messages)
-            outcomes = await replay.play(opened, running, service, method, recipes)
-            answers.append([each.outcome for each in outcomes])
-    return answers[0] == answers[1]
-
-
-def _mixed(recipes: Sequence[Recipe]) -> Recipe:
-    """The head of one, the claims of another, the rest of a third."""
-    head, claims, rest = recipes
-    return replace(rest, name=" + ".join(each.name for each in recipes), header=head.header, claims=claims.claims)
 
 
 def table(outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:

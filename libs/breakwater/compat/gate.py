@@ -222,7 +222,7 @@ async def _provider(
     releases = deployment.releases[service]
     for release in releases:
         yield await auth.emissions_of(place, candidate, service, release.version, emitted)
-        labelled = vectors.load(release.vectors)
+        labelled = [*vectors.load(release.vectors), *replay.hand_kept(service)]
         approved = approvals.of(root, service)
         yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
     now = await events.published(place, candidate, service, messages)

@@ -15,7 +15,18 @@ import grpc
 
 from breakwater.compat import plain_http
 from breakwater.compat.candidate import Candidate
-from breakwater.compat.vectors import ACCEPT, REJECT, Keys, Recipe, Vector, generate, metadata, must_reject
+from breakwater.compat.vectors import (
+    ACCEPT,
+    EMITTED,
+    REJECT,
+    Keys,
+    Recipe,
+    Vector,
+    generate,
+    metadata,
+    must_reject,
+    never_accepted,
+)
 from breakwater.compat.world import CALLERS, World
 from breakwater.local.state import CALLER_ISSUER
 
@@ -59,6 +70,12 @@ def recipes_for(service: str) -> list[Recipe]:
         times = {"iat": {"now": 0}, "exp": {"now": 3600}, "jti": "gate-vector"}
         recipes += generate(header, caller | times, transport="http")
     return recipes
+
+
+def hand_kept(service: str) -> list[Vector]:
+    """What is sent beside a release's vectors, and must be rejected."""
+    reals = [recipe for recipe in recipes_for(service) if recipe.name == EMITTED]
+    return [Vector(recipe, REJECT) for real in reals for recipe in never_accepted(real)]
 
 
 async def label(world: World, candidate: Candidate, service: str, method: str) -> list[Vector]:

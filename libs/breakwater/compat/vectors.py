@@ -97,6 +97,25 @@ def generate(header: dict[str, Any], claims: dict[str, Any], *, transport: str =
     return recipes
 
 
+def never_accepted(real: Recipe) -> list[Recipe]:
+    """Credentials around a real one that nobody ever accepts, whatever a release was recorded doing; not recorded with it."""
+    service = real.claims["aud"]
+    found = [
+        replace(real, name="aud a list with a very long text", claims=real.claims | {"aud": [service, "k" * 300]}),
+        replace(real, name="aud a list with an empty text", claims=real.claims | {"aud": [service, ""]}),
+    ]
+    found += [
+        replace(real, name=f"{name} a list", header=real.header | {name: [real.header[name]]})
+        for name in ("alg", "kid", "typ")
+    ]
+    if real.transport == "grpc":
+        # Good but for the key, which is not the named service's.
+        other = next(name for name in ("ops", "gateway") if name != real.claims["iss"])
+        named = {"iss": other, "sub": other}
+        found.append(replace(real, name="another service's name", claims=real.claims | named))
+    return found
+
+
 _NONES_PAIRED = ("none", "None", "NONE", "nOnE")
 
 
@@ -230,6 +249,8 @@ MUST_REJECT = frozenset({
     "kid a number", "sub a number", "exp a boolean", "exp a text", "iat a text", "nbf a text", "exp before iat",
     "aud empty list", "aud a map", "aud given twice", "claims a list", "claims no JSON", "header a list",
     "shape two segments", "shape four segments",
+    "aud a list with a very long text", "aud a list with an empty text", "another service's name",
+    "alg a list", "kid a list", "typ a list",
 })  # fmt: skip
 
 
