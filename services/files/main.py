@@ -10,10 +10,11 @@ from breakwater.chassis.housekeeping import Housekeeping
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.outbox import Relay
-from breakwater.chassis.provider_probes import ProviderProbe
+from breakwater.chassis.provider_probes import Look, ProviderProbe, ask
 from breakwater.chassis.service import Service
-from breakwater.chassis.settings import load, read_secret
+from breakwater.chassis.settings import MisconfiguredError, load, read_secret
 from breakwater.files.v1.files_pb2_grpc import add_FilesServiceServicer_to_server
+from services.files import finance
 from services.files.api import FilesApi
 from services.files.clients import LeadsRows
 from services.files.consumer import GatewayEvents
@@ -77,11 +78,23 @@ async def serve() -> None:
         service.background("exports", workers.run)
         service.background("retention", workers.sweep)
         if (interval_s := settings.object_store_probe_interval_s) is not None:
-            look = partial(probe.look_at, store, service.instance)
-            service.background(
-                "probe-objects", ProviderProbe(objects.DEPENDENCY, look, interval_s=interval_s, clock=clock).run
-            )
+            _probe(service, objects.DEPENDENCY, partial(probe.look_at, store, service.instance), interval_s)
+        if (interval_s := settings.finance_probe_interval_s) is not None:
+            question = finance.question(_finance_key(settings))
+            _probe(service, finance.DEPENDENCY, partial(ask, service.http(finance.DEPENDENCY), question), interval_s)
         await service.run()
+
+
+def _probe(service: Service[FilesSettings], dependency: str, look: Look, interval_s: float) -> None:
+    service.background(
+        f"probe-{dependency}", ProviderProbe(dependency, look, interval_s=interval_s, clock=service.clock).run
+    )
+
+
+def _finance_key(settings: FilesSettings) -> str:
+    if settings.finance_key_file is None:
+        raise MisconfiguredError("a probe of the finance system needs BREAKWATER_FINANCE_KEY_FILE")
+    return read_secret(settings.finance_key_file).decode()
 
 
 def _options(file: Path | None) -> dict[str, str] | None:

@@ -16,6 +16,10 @@ class FilesSettings(ServiceSettings):
     """A JSON object of the store's options, mode 0600: credentials, region, endpoint of an S3-compatible server."""
     object_store_probe_interval_s: float | None = Field(default=None, ge=10)
     """Seconds between two synthetic probes of the object store (an object is written, read, removed); none without it."""
+    finance_probe_interval_s: float | None = Field(default=None, ge=10)
+    """Seconds between two synthetic probes of the finance system at HTTP_BASES (`finance=...`); none without it."""
+    finance_key_file: Path | None = None
+    """Its bearer token, mode 0600."""
     zone: str = "Asia/Shanghai"
     """The time zone times in files are read in; their headers name it."""
     exports_concurrency_max: int = Field(default=2, ge=1, le=64)

@@ -10,3 +10,5 @@ class NotifySettings(ServiceSettings):
 
     zone: str = Field(default="Asia/Shanghai")
     """The time zone due times are written in."""
+    robots_probe_interval_s: float | None = Field(default=None, ge=10)
+    """Seconds between two synthetic probes of each robot that HTTP_BASES names (wecom, dingtalk, feishu); none without it."""

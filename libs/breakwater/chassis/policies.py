@@ -6,7 +6,7 @@ out. From weak to strong: chassis `defaults`, service `defaults`, chassis `edges
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -61,12 +61,15 @@ class PolicyFile:
         *,
         clock: Clock,
         classifiers: Mapping[str, Callable[[BaseException], Outcome]],
+        configured: Collection[str] = (),
     ) -> None:
-        """`classifiers` by dependency, for those whose failures do not say themselves what they are.
+        """`classifiers` by dependency, for those whose failures do not say themselves what they are. `configured` are
+        dependencies that only some deployments have: an edge each, whether or not the file names it.
 
         Raises `InvalidPolicyError` naming every fault of the file.
         """
         self._path = path
+        self._configured = configured
         self._clock = clock
         self._seen = self._stamp()
         self._own = self._read()
@@ -75,7 +78,7 @@ class PolicyFile:
         )
         self.registry = PolicyRegistry.from_mapping(
             caller,
-            merged(self._own, self._chassis),
+            merged(self._own, self._chassis, configured),
             clock=clock,
             classifiers=classifiers,
             cohort=telemetry.cohort,
@@ -88,7 +91,7 @@ class PolicyFile:
         """Reads the file again; False where it was refused."""
         try:
             own = self._read()
-            changed = self.registry.reload(merged(own, self._chassis))
+            changed = self.registry.reload(merged(own, self._chassis, self._configured))
         except InvalidPolicyError as error:
             self.refused = error.errors
             for each in error.errors:
@@ -152,13 +155,14 @@ def _on_hang_up(callback: Callable[[], None]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-def merged(own: Mapping[str, Any], chassis: Mapping[str, Any]) -> dict[str, Any]:
-    """One document with the edges of `own`, completed from `chassis`."""
+def merged(own: Mapping[str, Any], chassis: Mapping[str, Any], configured: Collection[str] = ()) -> dict[str, Any]:
+    """One document with the edges of `own` and the `configured` ones, completed from `chassis`."""
     defaults = {**chassis.get("defaults", {}), **own.get("defaults", {})}
     known = chassis.get("edges", {})
+    edges = {**dict.fromkeys(configured), **own.get("edges", {})}
     return {
         "defaults": defaults,
-        "edges": {name: {**known.get(name, {}), **(edge or {})} for name, edge in own.get("edges", {}).items()},
+        "edges": {name: {**known.get(name, {}), **(edge or {})} for name, edge in edges.items()},
     }
 
 

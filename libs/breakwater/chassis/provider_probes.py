@@ -4,13 +4,17 @@ A probe asks what `contracts/external/<provider>` calls harmless and compares th
 through the policy of its edge, so that the edge's figures show it; what it finds is a metric and a line in the log.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
+import orjson
 from prometheus_client import Counter, Gauge
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import BreakwaterError
+from breakwater.chassis.errors import BreakwaterError, DeadlineExceededError, RateLimitedError, UnavailableError
+from breakwater.chassis.http_client import HttpClient
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.metrics import REGISTRY
 
@@ -27,6 +31,17 @@ class Found(StrEnum):
     """No answer: an outage, which the edge's own figures judge; it says nothing about the contract."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The harmless request to a provider over HTTP, and the values that the fields of its JSON answer, an HTTP 200, may have."""
+
+    method: str
+    target: str
+    answer: Mapping[str, tuple[Any, ...]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+
+
 PROBES = Counter(
     "breakwater_provider_probes_total",
     "Synthetic probes of live providers, by what they found.",
@@ -39,6 +54,7 @@ DEVIATES = Gauge(
     ("dependency",),
     registry=REGISTRY,
 )
+_SHOWN_LENGTH_MAX = 80
 _log = get_logger(__name__)
 
 
@@ -71,3 +87,29 @@ class ProviderProbe:
                 _log.warning("provider_deviates", dependency=self._dependency, difference=difference)
         PROBES.labels(self._dependency, found.value).inc()
         return found
+
+
+async def ask(client: HttpClient, question: Question) -> str | None:
+    """A `Look` over HTTP. Raises what says nothing of a contract: no connection, no time, no room, a server's own failure."""
+    content = b"" if question.json is None else orjson.dumps(question.json)
+    headers = {**question.headers, **({"content-type": "application/json; charset=utf-8"} if content else {})}
+    try:
+        answer = await client.request(question.method, question.target, content=content, headers=headers)
+    except (UnavailableError, DeadlineExceededError, RateLimitedError):
+        raise
+    except BreakwaterError as error:
+        return f"it is refused: {error.code}"
+    try:
+        document = answer.json()
+    except ValueError:
+        return "the answer is no JSON"
+    for name, values in question.answer.items():
+        said = document.get(name) if isinstance(document, dict) else None
+        # True equals 1 in Python; on the wire they differ.
+        if not any(type(said) is type(value) and said == value for value in values):
+            return f"{name} is {_shown(said)}, not {' or '.join(map(_shown, values))}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:_SHOWN_LENGTH_MAX]

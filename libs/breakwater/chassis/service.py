@@ -105,7 +105,11 @@ class Service(Generic[SettingsT]):
             current_priority.set(Priority.OPS)
         logging.configure(name, settings.log_level, instance=self.instance)
         self._policy_file = PolicyFile(
-            name, settings.policies_file or self._policies_file, clock=self.clock, classifiers=self._classifiers
+            name,
+            settings.policies_file or self._policies_file,
+            clock=self.clock,
+            classifiers=self._classifiers,
+            configured=settings.http_bases,
         )
         self.policies = self._policy_file.registry
         self.background("policies", self._policy_file.watch)

@@ -115,7 +115,8 @@ class ServiceSettings(BaseSettings):
     """name=host:port,...; a name given several times has several addresses."""
 
     http_bases: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=dict)
-    """name=https://host/path,...: the base URL of each dependency that is called by HTTP; nothing else is reached by it."""
+    """name=https://host/path,...: the base URL of each dependency that is called by HTTP; nothing else is reached by it.
+    Each is an edge, with the chassis's figures where policies.yaml does not name it."""
     smtp_server: str | None = Field(default=None, pattern=r"^(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$")
     """host:port of the mail server."""
     smtp_tls: Tls = Tls.STARTTLS
