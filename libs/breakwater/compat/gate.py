@@ -207,6 +207,10 @@ async def _process(
             async with aclosing(_provider(place, root, candidate, service, deployment, messages)) as found:
                 async for check in found:
                     yield check
+        if process in interface.OPENAPI_OF:
+            async with aclosing(front(place, candidate, deployment.releases[service])) as found:
+                async for check in found:
+                    yield check
         async with aclosing(_consumer(place, candidate, peers, service, deployment, messages)) as found:
             async for check in found:
                 yield check
@@ -232,12 +236,16 @@ async def _provider(
         yield event_checks.published(version, old, now, parties)
         yield await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
     if service == "gateway":
-        new = (await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)).json()
-        for release in releases:
-            document = json.loads((release.directory / interface.OPENAPI).read_text())
-            yield http.documents(release.version, document, new)
-            yield await http.kept_to(place, candidate, document)
         yield await fuzzing.ignored_auth(place, candidate)
+
+
+async def front(place: World, candidate: Candidate, releases: Sequence[Release]) -> AsyncGenerator[CheckResult, None]:
+    """The HTTP interface of a running process, beside what each release says of it."""
+    new = (await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)).json()
+    for release in releases:
+        document = json.loads((release.directory / interface.OPENAPI_OF[candidate.process]).read_text())
+        yield http.documents(f"{candidate.process} {release.version}", document, new)
+        yield await http.kept_to(place, candidate, document)
 
 
 async def _consumer(

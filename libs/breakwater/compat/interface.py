@@ -27,13 +27,15 @@ AUTH = "auth.yaml"
 VECTORS = "vectors.jsonl"
 EVENTS = "events.yaml"
 OPENAPI = "openapi.json"
+OPENAPI_OF = {"gateway": OPENAPI, "ops": "openapi-ops.json"}
+"""By process: where what it says of its HTTP interface is kept."""
 EMITS = "emits.json"
 
 
 def files_of(service: str) -> frozenset[str]:
     """The names every release of a service has."""
     every = {IMAGE, AUTH, VECTORS, EVENTS, EMITS}
-    return frozenset(every | ({OPENAPI} if service == "gateway" else set()))
+    return frozenset(every | {OPENAPI_OF[process] for process in PROCESSES_OF[service] if process in OPENAPI_OF})
 
 
 def describe(root: Path, service: str, directory: Path) -> None:
@@ -62,6 +64,7 @@ async def _describe(root: Path, service: str, directory: Path, messages: Message
             ):
                 if process == service:
                     await _describe_provider(place, candidate, service, directory, messages)
+                await _dump_openapi(candidate, directory)
                 await emits.exercise(place, candidate, peers, messages)
             emitted += emits.emissions(process, peers.calls, messages)
     documents = [emission.document() for emission in emitted]
@@ -76,10 +79,13 @@ async def _describe_provider(
     vectors.dump(labelled, directory / VECTORS)
     _dump(directory / AUTH, (await profile.measure(place, candidate, service, method, labelled)).document())
     _dump(directory / EVENTS, (await observe_events(place, candidate, service, messages)).document())
-    if service == "gateway":
+
+
+async def _dump_openapi(candidate: Candidate, directory: Path) -> None:
+    if candidate.process in OPENAPI_OF:
         reply = await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)
         text = json.dumps(reply.json(), ensure_ascii=False, indent=1, sort_keys=True)
-        (directory / OPENAPI).write_text(text + "\n")
+        (directory / OPENAPI_OF[candidate.process]).write_text(text + "\n")
 
 
 def probe_method(service: str, messages: Messages) -> str:

@@ -214,7 +214,7 @@ async def kept_to(world: World, candidate: Candidate, old: dict[str, Any]) -> Ch
         problem = _problem(operation, who, status)
         if problem is not None:
             found.append(_finding(operation.name, problem[1], problem[0]))
-    return CheckResult("the gateway asked in every role", len(questions), tuple(found))
+    return CheckResult(f"{candidate.process} asked in every role", len(questions), tuple(found))
 
 
 def _problem(operation: Operation, who: str, status: int) -> tuple[Verdict, str] | None:
