@@ -55,7 +55,7 @@ def test_a_whole_run_without_violations_holds(tree):
         "violations": [],
         "figures": {"sums": 4},
         "seed": 3,
-        "asked": {"minutes": None, "schedules": None, "workers": 1},
+        "asked": {"minutes": None, "schedules": None, "sample": None, "workers": 1},
         "started_at": "2026-01-05T00:00:00+00:00",
         "took_s": 1.5,
         "code": hash_of_code(PROOF, tree),

@@ -20,6 +20,7 @@ from breakwater.compat.checks import events as event_checks
 from breakwater.compat.checks import protos as proto_checks
 from breakwater.compat.checks.auth import Deployed
 from breakwater.compat.checks.events import Party
+from breakwater.compat.consumers import check as pacts
 from breakwater.compat.emits import PROCESSES_OF, Emission
 from breakwater.compat.external import check as external
 from breakwater.compat.messages import Messages
@@ -208,7 +209,7 @@ async def _process(
                 async for check in found:
                     yield check
         if process in interface.OPENAPI_OF:
-            async with aclosing(front(place, candidate, deployment.releases[service])) as found:
+            async with aclosing(front(place, root, candidate, deployment.releases[service])) as found:
                 async for check in found:
                     yield check
         async with aclosing(_consumer(place, candidate, peers, service, deployment, messages)) as found:
@@ -239,13 +240,16 @@ async def _provider(
         yield await fuzzing.ignored_auth(place, candidate)
 
 
-async def front(place: World, candidate: Candidate, releases: Sequence[Release]) -> AsyncGenerator[CheckResult, None]:
-    """The HTTP interface of a running process, beside what each release says of it."""
+async def front(
+    place: World, root: Path, candidate: Candidate, releases: Sequence[Release]
+) -> AsyncGenerator[CheckResult, None]:
+    """The HTTP interface of a running process, beside what each release says of it and what consumers' pacts say."""
     new = (await plain_http.get(candidate.http, "/openapi.json", timeout_s=5)).json()
     for release in releases:
         document = json.loads((release.directory / interface.OPENAPI_OF[candidate.process]).read_text())
         yield http.documents(f"{candidate.process} {release.version}", document, new)
         yield await http.kept_to(place, candidate, document)
+    yield await pacts.kept(place, root, candidate)
 
 
 async def _consumer(

@@ -22,7 +22,7 @@ from tests.support.waiting import until
 ROOT = Path(__file__).parents[3]
 ASKED = QUESTIONS | {finance.DEPENDENCY: finance.question(KEY)}
 
-pytestmark = pytest.mark.capability(29, 37)
+pytestmark = pytest.mark.capability(37)
 
 
 @pytest.mark.parametrize("provider", STUBS)
