@@ -103,13 +103,13 @@ ci: lint gate test proof-status ## everything CI does
 
 # ---- proofs: too long for CI; each writes proof/NAME.json (tests/proofs/README.md) ------------------------------------------
 PROVE := nice -n 19 $(BIN)/python -m tests.proofs
-EFFORT = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS))
+EFFORT = $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS))
 .PHONY: proof proof-status
 proof: setup-dev ## every long proof
 	$(PROVE) all $(EFFORT)
 proof-status: setup-dev ## which proofs hold for the code as it is, and which are stale
 	@$(PROVE) status
-proof-%: setup-dev ## one long proof; as long as MINUTES= or SCHEDULES= say, from SEED=, by WORKERS=
+proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE= say, from SEED=, by WORKERS=
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------

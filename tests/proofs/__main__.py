@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("name", choices=[*(proof.name for proof in PROOFS), "all", "status"])
     parser.add_argument("--minutes", type=float, help="longest time of one proof; what is done by then is a part")
     parser.add_argument("--schedules", type=int, help="of proofs that run schedules")
+    parser.add_argument("--sample", type=int, help="of proofs that go through a corpus: so many of each dimension")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--strict", action="store_true", help="status: exit 1 unless every proof holds")
@@ -52,7 +53,11 @@ def main() -> None:
     if arguments.name == "status":
         sys.exit(not status() and arguments.strict)
     effort = Effort(
-        seed=arguments.seed, minutes=arguments.minutes, schedules=arguments.schedules, workers=arguments.workers
+        seed=arguments.seed,
+        minutes=arguments.minutes,
+        schedules=arguments.schedules,
+        sample=arguments.sample,
+        workers=arguments.workers,
     )
     # Stopped, it records what it has: Ctrl-C also where a shell started it in the background, and TERM.
     for each in (signal.SIGINT, signal.SIGTERM):

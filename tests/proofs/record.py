@@ -53,7 +53,12 @@ def write(
         "violations": findings.violations,
         "figures": findings.figures,
         "seed": effort.seed,
-        "asked": {"minutes": effort.minutes, "schedules": effort.schedules, "workers": effort.workers},
+        "asked": {
+            "minutes": effort.minutes,
+            "schedules": effort.schedules,
+            "sample": effort.sample,
+            "workers": effort.workers,
+        },
         "started_at": started.isoformat(timespec="seconds"),
         "took_s": round(took_s, 1),
         "code": code,

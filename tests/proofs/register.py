@@ -17,6 +17,8 @@ class Effort:
     minutes: float | None = None
     """Longest time; what is done by then is recorded as a part."""
     schedules: int | None = None
+    sample: int | None = None
+    """Of each dimension of a corpus; all of it without."""
     workers: int = 1
 
 
@@ -100,6 +102,19 @@ PROOFS: Final = (
             "tests/proofs/gate.py",
         ),
         module="tests.proofs.gate",
+    ),
+    Proof(
+        name="peers",
+        says="buf, Pact and Schemathesis catch nothing of the gate's corpus that the gate does not; a table shows the rest.",
+        covers=(
+            "libs/breakwater/compat",
+            "libs/breakwater/chassis/auth",
+            "libs/breakwater/chassis/cloudevents.py",
+            "tests/mutation",
+            "tests/peers",
+            "tests/proofs/peers.py",
+        ),
+        module="tests.proofs.peers",
     ),
     Proof(
         name="breakers",
