@@ -117,7 +117,7 @@ proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE=
 bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-sheets ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
-	$(BIN)/python -m bench.platform $(if $(TRYTON),--tryton .venv-tryton/bin)
+	$(BIN)/python -m bench.whole $(if $(TRYTON),--tryton .venv-tryton/bin)
 .venv-tryton/.done: locks/tryton.txt
 	$(PYTHON) -m venv .venv-tryton
 	.venv-tryton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/tryton.txt

@@ -92,6 +92,7 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
         leads,
         callers={"gateway"},
         callers_of={"StreamDataset": {"gateway", "files"}},
+        together={"CreateLead": 2 * settings.create_batch_size_max},
     )
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
     service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})

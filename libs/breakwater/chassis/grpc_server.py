@@ -46,6 +46,8 @@ class Server:
             ratio_max=settings.grpc_latency_ratio_max,
         )
         """Who is let in; health checks pass it by."""
+        self._together: dict[str, Limiter] = {}
+        """The limits of RPCs whose work is done together, by full name."""
         self._health = _Health()
         self._names: list[str] = ["", service]
         self._server = grpc.aio.server(
@@ -58,8 +60,8 @@ class Server:
     @property
     def in_flight(self) -> int:
         """RPCs being served, health checks excluded."""
-        limiter = self.limiter
-        return limiter.in_flight + limiter.ops_in_flight + limiter.streams_in_flight
+        limiters = (self.limiter, *self._together.values())
+        return sum(each.in_flight + each.ops_in_flight + each.streams_in_flight for each in limiters)
 
     def add(
         self,
@@ -68,27 +70,35 @@ class Server:
         *,
         callers: Collection[str],
         callers_of: Mapping[str, Collection[str]] | None = None,
+        together: Mapping[str, int] | None = None,
         priority: Priority | None = None,
     ) -> None:
         """Serves `servicer` to the services `callers`; `callers_of` replaces them for single RPCs by their short name.
 
-        `priority` holds for all of it; without, each call has its client's.
+        `together` names the RPCs whose work is done together, with how many are served at a time: the more of them, the
+        longer and the cheaper each, so they are bounded by number, and neither judged by latency nor in the way of the
+        others. `priority` holds for all of it; without, each call has its client's.
 
-        Raises `ValueError` when `callers_of` names an RPC that does not exist, `TypeError` for a handler that is not
-        async.
+        Raises `ValueError` when `callers_of` or `together` names an RPC that does not exist, `TypeError` for a handler
+        that is not async.
         """
         captured = _Captured()
         add_to_server(servicer, cast("grpc.aio.Server", captured))
-        own = dict(callers_of or {})
+        own, bounds = dict(callers_of or {}), dict(together or {})
         for service_name, handlers in captured.services.items():
             wrapped = {}
             for rpc, handler in handlers.items():
+                name, limiter = f"{service_name}/{rpc}", self.limiter
+                if rpc in bounds:
+                    limiter = self._together[name] = Limiter(
+                        ceiling=bounds.pop(rpc), floor=1, ops_max=self._settings.grpc_ops_max, adaptive=False
+                    )
                 method = method_for(
-                    f"{service_name}/{rpc}",
+                    name,
                     handler,
                     callers=own.pop(rpc, callers),
                     verifier=self._verifier,
-                    limiter=self.limiter,
+                    limiter=limiter,
                     unary_s=self._settings.grpc_deadline_default_s,
                     stream_s=self._settings.grpc_stream_deadline_default_s,
                     priority=priority,
@@ -96,8 +106,8 @@ class Server:
                 wrapped[rpc] = wrap(method, handler)
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service_name, wrapped),))
             self._names.append(service_name)
-        if own:
-            raise ValueError(f"callers_of names unknown RPCs: {sorted(own)}")
+        if own or bounds:
+            raise ValueError(f"unknown RPCs are named: {sorted({*own, *bounds})}")
 
     async def start(self) -> None:
         """Binds the port and serves. Raises `OSError` when the port is taken."""
@@ -111,6 +121,8 @@ class Server:
             raise OSError(f"cannot listen on {address} for gRPC") from error
         await self._server.start()
         metrics.LIMITS.watch("grpc", self.limiter)
+        for name, limiter in self._together.items():
+            metrics.LIMITS.watch(f"grpc {name}", limiter)
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 

@@ -247,12 +247,15 @@ class Service(Generic[SettingsT]):
         *,
         callers: Collection[str],
         callers_of: Mapping[str, Collection[str]] | None = None,
+        together: Mapping[str, int] | None = None,
         priority: Priority | None = None,
     ) -> None:
         """Serves an RPC servicer to the services `callers`; see `grpc_server.Server.add`."""
         if self._server is None:
             raise MisconfiguredError("BREAKWATER_SERVICE_JWKS is missing: no RPC can be served without it")
-        self._server.add(add_to_server, servicer, callers=callers, callers_of=callers_of, priority=priority)
+        self._server.add(
+            add_to_server, servicer, callers=callers, callers_of=callers_of, together=together, priority=priority
+        )
 
     def add_front(self, front: Front) -> None:
         """Adds another server, such as HTTP: started after, drained before what is there already."""

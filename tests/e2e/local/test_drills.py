@@ -42,7 +42,7 @@ def drilled(platform, name, *options):
 def test_a_drill_holds_its_steady_state_and_leaves_the_platform_well(breakable, name):
     """Both groups are called in every phase, on-call would have seen the fault, and nothing is left of it."""
     eventually("a platform that is well", lambda: well(breakable), within_s=60)
-    told = drilled(breakable, name, "--seconds", "6")
+    told = drilled(breakable, name, "--seconds", "12" if PLANS[name].alarm else "6")
     assert {each["group"] for each in told["loads"]} == {"affected", "control"}
     assert well(breakable)
 

@@ -65,13 +65,14 @@ class Platform:
         *,
         callers=frozenset({"gateway"}),
         callers_of=None,
+        together=None,
         service="files",
         **settings: Any,
     ) -> Server:
         """Starts a server; stopped at the test's end."""
         own = ServiceSettings(**{"environment": "development", **settings})
         server = Server(service, own, await self.verifier(service))
-        server.add(add_echo, echo or Echo(), callers=callers, callers_of=callers_of)
+        server.add(add_echo, echo or Echo(), callers=callers, callers_of=callers_of, together=together)
         await server.start()
         self.stack.push_async_callback(server.drain, 0)
         return server

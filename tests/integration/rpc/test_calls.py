@@ -75,10 +75,11 @@ async def test_a_service_that_is_not_named_may_not_call(platform, echo):
     assert echo.requests == []
 
 
-async def test_callers_of_an_rpc_that_does_not_exist_are_a_mistake(platform, echo):
-    """A misspelt name must not leave an RPC with the wrong callers."""
+@pytest.mark.parametrize("told", [{"callers_of": {"Unray": {"gateway"}}}, {"together": {"Unray": 8}}])
+async def test_an_rpc_that_does_not_exist_is_a_mistake(platform, echo, told):
+    """A misspelt name must not leave an RPC with the wrong callers or without its bound."""
     with pytest.raises(ValueError, match="Unray"):
-        await platform.serve(echo, callers_of={"Unray": {"gateway"}})
+        await platform.serve(echo, **told)
 
 
 @pytest.mark.parametrize(

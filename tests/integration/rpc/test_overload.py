@@ -141,6 +141,26 @@ async def test_streams_leave_the_slots_of_unary_calls_alone_and_are_bounded(plat
     assert server.in_flight == 0
 
 
+async def test_work_done_together_has_slots_of_its_own(platform, echo, gate, eventually):
+    """So many at a time and no more; they leave the others' slots alone, and ops is let in beside them."""
+    server = await platform.serve(echo, together={"Unary": 2}, grpc_concurrency_max=1)
+    files = platform.channel(server.port)
+    current_priority.set(Priority.INTERACTIVE)
+    waiting = [asyncio.create_task(files.unary(str(number))) for number in range(2)]
+    await eventually(lambda: server.in_flight == 2)
+    with pytest.raises(RateLimitedError) as refused:
+        await files.unary("refused")
+    assert refused.value.code == "overloaded"
+    assert server.limiter.in_flight == 0
+    told = metrics.exposition().decode()
+    assert 'breakwater_concurrency_limit{server="grpc breakwater.test.v1.EchoService/Unary"} 2.0' in told
+    current_priority.set(Priority.OPS)
+    ops = asyncio.create_task(files.unary("ops"))
+    await eventually(lambda: server.in_flight == 3)
+    gate.set()
+    assert await asyncio.gather(*waiting, ops) == ["0", "1", "ops"]
+
+
 async def test_what_came_too_late_to_a_busy_process_is_not_begun(platform, echo):
     """While one handler holds the event loop the deadlines of the others pass: none of them is started afterwards."""
     server = await platform.serve(echo)

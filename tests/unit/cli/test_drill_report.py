@@ -90,6 +90,21 @@ def test_what_takes_too_long_or_never_comes_breaks_it(files_down, name, change):
     assert broken(replace(files_down, **change)) == [name]
 
 
+def test_a_slow_machine_is_told_by_the_control_group(files_down):
+    """Callers may wait longer by what the control group waited beside the fault, it by what it took before; no longer."""
+
+    def broken_with(*more, **change):
+        return broken(replace(files_down, samples=[*files_down.samples, *more], **change))
+
+    slow, slower = sample("leads", took_s=2.5), sample("exports", took_s=8.0)
+    assert broken_with(slower) == ["waits"]
+    assert broken_with(slow, slower) == []
+    assert broken_with(slow, replace(slower, took_s=9.0)) == ["waits"]
+    assert broken_with(slow, detected_s=13.0, recovered_s=33.0) == []
+    assert broken_with(replace(slow, took_s=4.5)) == ["waits"]
+    assert broken_with(replace(slow, took_s=4.5), sample("console", 97.0, took_s=1.8)) == []
+
+
 def test_a_fault_that_nobody_noticed_was_none(files_down):
     """Without one degraded answer the drill has shown nothing."""
     whole = [replace(each, answer=Answer.WHOLE) for each in files_down.samples]

@@ -55,23 +55,25 @@ def restarted(name: str) -> Prepare:
     )
 
 
-def slow(dependency: str, caller: str, delay_s: float) -> Prepare:
-    """Every attempt of one edge is late."""
+def slow(delay_s: float, *edges: tuple[str, str]) -> Prepare:
+    """Every attempt on the edges (caller, dependency) is late."""
 
     def prepared(options: Options, _: Path) -> AbstractContextManager[Fault]:
         def begin(lasts_s: int) -> None:
-            lay(
-                options,
-                dependency,
-                mode="chaos",
-                caller=caller,
-                reason=f"breakwater drill: {dependency} slow",
-                ttl_s=lasts_s + _OVERRIDE_SPARE_S,
-                fault={"kind": "latency", "latency_p50_s": delay_s},
-            )
+            for caller, dependency in edges:
+                lay(
+                    options,
+                    dependency,
+                    mode="chaos",
+                    caller=caller,
+                    reason=f"breakwater drill: {caller} -> {dependency} slow",
+                    ttl_s=lasts_s + _OVERRIDE_SPARE_S,
+                    fault={"kind": "latency", "latency_p50_s": delay_s},
+                )
 
         def end() -> None:
-            lift(options, dependency, caller=caller)
+            for caller, dependency in edges:
+                lift(options, dependency, caller=caller)
 
         return nullcontext(Fault(begin, end))
 

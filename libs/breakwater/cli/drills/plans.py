@@ -15,7 +15,6 @@ class Degraded(StrEnum):
     """Lesser answers in the steady state of a drill."""
 
     NEVER = "never"
-    POSSIBLE = "possible"
     EXPECTED = "expected"
     """Without any the fault was none."""
 
@@ -75,13 +74,16 @@ PLANS = {
         ),
         Plan(
             "slow-files",
-            f"files answers the gateway {SLOW_FILES_S:g} s late: it takes exports from their events, or the gateway makes them",
+            f"files does everything {SLOW_FILES_S:g} s late, and fails at nothing: its circuit opens all the same, exports are"
+            " made by the gateway's own engine, and full files follow",
             "files",
-            slow("files", "gateway", SLOW_FILES_S),
+            # Its answers, and what it does by itself: an export comes to it by an event too, for which it needs its database.
+            slow(SLOW_FILES_S, ("gateway", "files"), ("files", "postgres")),
             affected=(EXPORTS,),
             control=(LEADS, CONSOLE),
             callers=frozenset({"gateway"}),
-            degraded=Degraded.POSSIBLE,
+            degraded=Degraded.EXPECTED,
+            alarm=True,
         ),
         Plan(
             "nats-down",

@@ -1,6 +1,7 @@
 """What a drill showed: figures by load and phase, and whether the steady state held. Pure but for the printing."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -46,13 +47,21 @@ def checks(seen: Seen) -> list[Check]:
     control = [sample for sample in later if sample.load not in affected]
     own = [sample for sample in later if sample.load in affected]
     during = [sample for sample in own if phase_of(sample, seen) == "during"]
-    late = [sample for sample in seen.samples if sample.took_s > _limit_s(sample) + seen.slack_s]
+    # How slow the machine is, the fault apart, is told by the control group: it is allowed to everybody else, and to it
+    # what it took before the fault.
+    ordinary_s = _longest_s(sample for sample in before if sample.load not in affected)
+    allowed_s = seen.slack_s + _longest_s(control)
+    late = [
+        sample
+        for sample in seen.samples
+        if sample.took_s > _limit_s(sample) + (allowed_s if sample.load in affected else seen.slack_s + ordinary_s)
+    ]
     failed = [sample for sample in own if sample.answer is Answer.ERROR]
     may_fail = {load.name for load in plan.may_fail}
     wrong = [sample for sample in failed if not (sample.load in may_fail and sample.code in HONEST)]
     codes = Counter(f"{sample.load} {sample.code}" for sample in failed)
     degraded = sum(sample.answer is Answer.DEGRADED for sample in during)
-    longest_s = max((sample.took_s for sample in seen.samples), default=0.0)
+    longest_s = _longest_s(seen.samples)
     missed = {sample.load for sample in before} ^ {load.name for load in (*plan.affected, *plan.control)}
     return [
         *seen.shown,
@@ -66,20 +75,20 @@ def checks(seen: Seen) -> list[Check]:
         ),
         Check("waits", not late, f"{len(late)} calls waited too long; the longest took {longest_s:.2f} s"),
         Check("errors", not wrong, f"{len(failed)} of {len(own)} calls failed: {dict(codes) or 'none'}"),
-        Check("degraded answers", _as_planned(plan.degraded, degraded), f"{degraded} during the fault"),
+        Check(
+            "degraded answers",
+            (degraded > 0) == (plan.degraded is Degraded.EXPECTED),
+            f"{degraded} during the fault",
+        ),
         *_files(seen),
-        _detection(seen, harmed=bool(failed)),
+        _detection(seen, allowed_s, harmed=bool(failed)),
         *_alarm(seen),
         Check(
             "recovered",
-            seen.recovered_s is not None and seen.recovered_s <= plan.recover_s_max + seen.slack_s,
+            seen.recovered_s is not None and seen.recovered_s <= plan.recover_s_max + allowed_s,
             "not in time" if seen.recovered_s is None else f"{seen.recovered_s:.1f} s after the fault",
         ),
     ]
-
-
-def _as_planned(planned: Degraded, degraded: int) -> bool:
-    return planned is Degraded.POSSIBLE or (degraded > 0) == (planned is Degraded.EXPECTED)
 
 
 def _files(seen: Seen) -> list[Check]:
@@ -99,12 +108,12 @@ def _alarm(seen: Seen) -> list[Check]:
     ]
 
 
-def _detection(seen: Seen, *, harmed: bool) -> Check:
+def _detection(seen: Seen, allowed_s: float, *, harmed: bool) -> Check:
     if seen.detected_s is None:
         # A restart may be over before anything was asked of it: nobody saw it because nobody felt it.
         return Check("detected", seen.plan.brief and not harmed, "never")
     said = f"after {seen.detected_s:.1f} s: {seen.detected_as}"
-    return Check("detected", seen.detected_s <= seen.plan.detect_s_max + seen.slack_s, said)
+    return Check("detected", seen.detected_s <= seen.plan.detect_s_max + allowed_s, said)
 
 
 def document(seen: Seen) -> dict[str, Any]:
@@ -177,6 +186,10 @@ def _loads(seen: Seen) -> list[dict[str, Any]]:
 
 def _limit_s(sample: Sample) -> float:
     return FILE_S_MAX if sample.load == EXPORTS.name else DEADLINE_S
+
+
+def _longest_s(samples: Iterable[Sample]) -> float:
+    return max((sample.took_s for sample in samples), default=0.0)
 
 
 def _ill(samples: list[Sample]) -> int:

@@ -23,8 +23,8 @@ from typing import Any
 import httpx2
 import uvloop
 
-from bench.platform import tryton
-from bench.platform.load import Result, closed_loop, open_loop, request
+from bench.whole import tryton
+from bench.whole.load import Result, closed_loop, open_loop, request
 from breakwater.chassis.migrations import migrate
 from breakwater.local.databases import MIGRATIONS, ServiceRoles, provision_database, provision_roles, provision_schema
 from breakwater.local.ports import free_port
@@ -110,7 +110,7 @@ def bare(server: PostgresServer) -> Iterator[Bare]:
         grpc_port, http_port = free_port(), free_port()
         environment = os.environ | {"BARE_DSN": dsn, "BARE_GRPC_PORT": str(grpc_port), "BARE_HTTP_PORT": str(http_port)}
         for side in ("leads", "gateway"):
-            command = [sys.executable, "-m", "bench.platform.bare", side]
+            command = [sys.executable, "-m", "bench.whole.bare", side]
             processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
         eventually("the bare path", lambda: httpx2.get(f"http://127.0.0.1:{http_port}/v1/leads").status_code == 200)
         pids = dict(zip(("leads", "gateway"), (process.pid for process in processes), strict=True))

@@ -1,7 +1,7 @@
 """The peer: FastAPI -> gRPC -> PostgreSQL with the same business code and SQL, and none of our layers.
 
 No authentication, policies, deadlines, idempotency of HTTP, limits, metrics, traces, problem details; no relay and nobody who
-listens to the events (their rows are written: they are part of the SQL). `python -m bench.platform.bare leads|gateway`.
+listens to the events (their rows are written: they are part of the SQL). `python -m bench.whole.bare leads|gateway`.
 """
 
 import asyncio
