@@ -144,6 +144,7 @@ async def test_a_verifier_that_lets_one_service_speak_for_another_is_stopped(tre
     assert report.exit_code() == 1
     assert "auth: gateway: files" in report.first_line()
     assert "another service's name" in report.first_line()
+    assert report.checks[-1].name == "credentials never accepted"
 
 
 async def test_a_candidate_that_crashes_is_stopped(tree, place):

@@ -227,17 +227,16 @@ async def _provider(
     releases = deployment.releases[service]
     for release in releases:
         yield await auth.emissions_of(place, candidate, service, release.version, emitted)
-        labelled = [*vectors.load(release.vectors), *replay.hand_kept(service)]
+        labelled = vectors.load(release.vectors)
         approved = approvals.of(root, service)
         yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
+    yield await auth.never_accepted(place, candidate, service, method)
     now = await events.published(place, candidate, service, messages)
     before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
     consumed = await events.consumed(place, candidate.process, deployment.types_consumed(service))
     for version, old in before.items():
         yield event_checks.published(version, old, now, parties)
         yield await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
-    if service == "gateway":
-        yield await fuzzing.ignored_auth(place, candidate)
 
 
 async def front(
@@ -250,6 +249,9 @@ async def front(
         yield http.documents(f"{candidate.process} {release.version}", document, new)
         yield await http.kept_to(place, candidate, document)
     yield await pacts.kept(place, root, candidate)
+    if candidate.process == "gateway":
+        # Last: it takes as long as all before it.
+        yield await fuzzing.ignored_auth(place, candidate)
 
 
 async def _consumer(

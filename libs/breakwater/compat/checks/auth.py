@@ -45,6 +45,14 @@ async def vectors_of(
     return CheckResult(f"auth vectors of {version}", len(outcomes), tuple(_findings(service, version, surprising)))
 
 
+async def never_accepted(world: World, candidate: Candidate, service: str, method: str) -> CheckResult:
+    """What is in no release's vectors and must be rejected: a check of its own, so that a release without vectors shows."""
+    outcomes = await replay.replay(world, candidate, service, method, replay.hand_kept(service))
+    return CheckResult(
+        "credentials never accepted", len(outcomes), tuple(_findings(service, "every release", outcomes))
+    )
+
+
 def _is_approved(each: Outcome, approved: Collection[str]) -> bool:
     parts = each.recipe.name.split(" + ")
     return each.outcome == ACCEPT and not must_reject(each.recipe) and any(part in approved for part in parts)
