@@ -1,6 +1,7 @@
 """A deployment asks the matrix first, goes back to the pin when it must, and writes down what runs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from breakwater.local.deployments import Reached
 from breakwater.local.errors import ServerStartError
 
 ROOT = Path(__file__).parents[2]
+
+PINS = yaml.safe_load((ROOT / "deploy/lock.yaml").read_text())["environments"]["prod"]
+PIN = PINS["files"][0]["version"]
 
 pytestmark = pytest.mark.capability(36, 37)
 
@@ -68,9 +72,9 @@ def unverify(tree):
 def test_a_verified_release_is_switched_to_and_recorded(tree):
     """YES: it runs, and the lock names it without any reason."""
     target = Target()
-    report = deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    report = deploying.deploy(tree, "files", PIN, "prod", target)
     assert report.exit_code() == 0
-    assert target.switched == [("files", "0.1.0")]
+    assert target.switched == [("files", PIN)]
     assert "forced" not in lock_of(tree)["files"][0]
 
 
@@ -78,27 +82,27 @@ def test_a_no_touches_nothing(tree):
     """Unverified: neither the target nor the lock hears of it."""
     unverify(tree)
     before, target = lock_of(tree), Target()
-    assert deploying.deploy(tree, "files", "0.1.0", "prod", target).exit_code() == 1
+    assert deploying.deploy(tree, "files", PIN, "prod", target).exit_code() == 1
     assert target.switched == []
     assert lock_of(tree) == before
 
 
 def test_a_failed_verification_touches_nothing(tree):
     """A pair that was found to break: the first line says which, and neither the target nor the lock hears of it."""
-    results = tree / "contracts/verified/files/0.1.0.json"
+    results = tree / f"contracts/verified/files/{PIN}.json"
     kept = json.loads(results.read_text())
     broken = {
         "verdict": "BREAKING",
         "dimension": "auth",
-        "subject": "gateway 0.1.0",
+        "subject": "gateway 1.2.3",
         "detail": "sends a",
         "cure": "Wait.",
     }
     kept[0]["findings"] = [broken]
     results.write_text(json.dumps(kept))
     before, target = lock_of(tree), Target()
-    report = deploying.deploy(tree, "files", "0.1.0", "prod", target)
-    assert report.first_line().startswith("NO: files 0.1.0 -> prod. BREAKING auth: gateway 0.1.0: sends a.")
+    report = deploying.deploy(tree, "files", PIN, "prod", target)
+    assert report.first_line().startswith(f"NO: files {PIN} -> prod. BREAKING auth: gateway 1.2.3: sends a.")
     assert (target.switched, lock_of(tree)) == ([], before)
 
 
@@ -107,28 +111,28 @@ def test_what_is_forced_past_a_no_is_written_down(tree):
     kept = tree / "contracts/verified"
     kept.rename(tree / "verified")
     target = Target()
-    deploying.deploy(tree, "files", "0.1.0", "prod", target, forced=Forced("ada", "drill"))
-    assert target.switched == [("files", "0.1.0")]
+    deploying.deploy(tree, "files", PIN, "prod", target, forced=Forced("ada", "drill"))
+    assert target.switched == [("files", PIN)]
     assert lock_of(tree)["files"][0]["forced"] == {"by": "ada", "reason": "drill"}
     (tree / "verified").rename(kept)
-    deploying.deploy(tree, "files", "0.1.0", "prod", target, forced=Forced("ada", "drill"))
+    deploying.deploy(tree, "files", PIN, "prod", target, forced=Forced("ada", "drill"))
     assert "forced" not in lock_of(tree)["files"][0]
 
 
 def test_a_release_that_does_not_serve_gives_way_to_the_pin(tree):
     """The pin runs again, the lock still names it, and the error says both."""
     before, target = lock_of(tree), Target(failing=1)
-    with pytest.raises(deploying.NotDeployedError, match=r"0\.1\.0 runs again: files does not start"):
-        deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    with pytest.raises(deploying.NotDeployedError, match=f"{re.escape(PIN)} runs again: files does not start"):
+        deploying.deploy(tree, "files", PIN, "prod", target)
     assert len(target.switched) == 2
     assert lock_of(tree) == before
 
 
 def test_a_canary_that_does_otherwise_gives_way_to_the_pin(tree, seen):
     """It serves, but not as it did when it was released: the pin runs again, and the lock still names it."""
-    seen.append(Finding(Verdict.BREAKING, "canary", "files 0.1.0", "does otherwise"))
+    seen.append(Finding(Verdict.BREAKING, "canary", f"files {PIN}", "does otherwise"))
     before, target = lock_of(tree), Target()
-    with pytest.raises(deploying.NotDeployedError, match=r"does otherwise; 0\.1\.0 runs again"):
-        deploying.deploy(tree, "files", "0.1.0", "prod", target)
+    with pytest.raises(deploying.NotDeployedError, match=f"does otherwise; {re.escape(PIN)} runs again"):
+        deploying.deploy(tree, "files", PIN, "prod", target)
     assert len(target.switched) == 2
     assert lock_of(tree) == before

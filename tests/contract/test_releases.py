@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from breakwater.cli.main import main
 from breakwater.compat import artifacts, interface, rehearsals, release, wheels, world
 from breakwater.compat.candidate import running
+from breakwater.compat.emits import PROCESSES_OF
 from breakwater.compat.peers import standing_in
 from breakwater.compat.release import Forced
 from breakwater.local.topology import PROCESSES
@@ -92,17 +93,19 @@ def test_a_wheel_imports_with_nothing_beside_it(service, tmp_path):
     assert done.stdout.startswith(str(unpacked))
 
 
-async def test_a_released_wheel_serves(tmp_path):
-    """What is frozen under contracts/ starts from its wheel alone and becomes ready."""
-    found = artifacts.deployed(ROOT / "contracts", ROOT / "deploy/lock.yaml", "prod", "files")[0]
-    unpacked = wheels.unpack(found.wheel, tmp_path / "unpacked")
-    async with (
-        world.opened() as place,
-        standing_in(name for name in PROCESSES if name != "files") as peers,
-        running(place, unpacked, "files", peers.addresses, settings={"ENVIRONMENT": "production"}) as candidate,
-    ):
-        candidate.require_alive()
-        assert candidate.log_tail()
+async def test_the_released_wheels_serve(tmp_path):
+    """Every process of what is deployed starts from its wheel under contracts/ alone, by its digest, and becomes ready."""
+    async with world.opened() as place:
+        for service in SERVICES:
+            [found] = artifacts.deployed(ROOT / "contracts", ROOT / "deploy/lock.yaml", "prod", service)
+            unpacked = wheels.unpack(found.wheel, tmp_path / service)
+            for process in PROCESSES_OF[service]:
+                async with (
+                    standing_in(name for name in PROCESSES if name != process) as peers,
+                    running(place, unpacked, process, peers.addresses, settings={"ENVIRONMENT": "production"}) as one,
+                ):
+                    one.require_alive()
+                    assert one.log_tail()
 
 
 def test_a_version_is_released_once_and_is_the_trees(tree):
@@ -195,7 +198,7 @@ def test_a_release_without_its_wheel_or_lock_is_refused(tree, name, fault):
 def test_recording_a_deployment_keeps_what_else_runs(tree):
     """One line of the lock changes, with version, digest and why it was forced."""
     before = yaml.safe_load((tree / "deploy/lock.yaml").read_text())["environments"]["prod"]
-    release.record(tree, "files", "0.1.0", "staging", forced=Forced("ada", "drill"))
+    release.record(tree, "files", before["files"][0]["version"], "staging", forced=Forced("ada", "drill"))
     after = yaml.safe_load((tree / "deploy/lock.yaml").read_text())["environments"]
     assert after["prod"] == before
     assert after["staging"] == {"files": [before["files"][0] | {"forced": {"by": "ada", "reason": "drill"}}]}
