@@ -62,6 +62,9 @@ async def called(world: World, base: str, document: dict[str, Any]) -> list[Call
     calls = []
     token = {"Authorization": dict(caller_headers(world))["authorization"]}
     for operation in openapi.operations(document):
+        if not operation.path.startswith("/v1/"):
+            # The document itself, pages for people, probes: no consumer of the API leans on their fields.
+            continue
         query = {"limit": "200"} if _takes_limit(operation) else {}
         call = await _call(base, WITH, _fullest(document, operation), query, token)
         if call.reply.status >= HTTPStatus.MULTIPLE_CHOICES:

@@ -105,9 +105,10 @@ def run(
 
 
 def _quiet() -> None:
-    """Pact's native part writes every comparison to the output of its process."""
+    """Pact writes every comparison and message to the outputs of its process; what fails comes as an exception."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
 
 
 def _work(original: Path, place: Path, mutants: list[Mutant], fuzzed: frozenset[str], until_s: float) -> list[Said]:

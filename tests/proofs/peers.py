@@ -146,7 +146,7 @@ _NOTES: Final = """\
 
 - **{BUF}**: `buf breaking`, category FILE, from the deployed release's image. It sees protos and nothing else: no verifier,
   no metadata, no HTTP, no header of an event.
-- **{PACT}**: the pact of a consumer that calls every operation of the deployed document, sends every field, reads every field
+- **{PACT}**: the pact of a consumer that calls every operation of the deployed API, sends every field, reads every field
   of the answer (matched by type), and leans on being refused without a credential; message pacts of the events that deployed
   consumers take in, subject and headers matched by form. Verified against the running candidate. The credential in it is minted
   anew at each run: a recorded one has expired, and fails the null mutant as well. gRPC needs Pact's protobuf plug-in, a program
