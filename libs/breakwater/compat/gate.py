@@ -15,7 +15,7 @@ from pathlib import Path
 from breakwater.compat import approvals, artifacts, emits, events, interface, plain_http, protos, replay, vectors, world
 from breakwater.compat.artifacts import ArtifactError, Release
 from breakwater.compat.candidate import Candidate, CandidateError, running
-from breakwater.compat.checks import auth, callers, fuzzing, http
+from breakwater.compat.checks import auth, callers, fuzzing, http, sparse
 from breakwater.compat.checks import events as event_checks
 from breakwater.compat.checks import protos as proto_checks
 from breakwater.compat.checks.auth import Deployed
@@ -225,18 +225,33 @@ async def _provider(
     parties = deployment.parties()
     emitted = [each for each in deployment.emissions(service) if each.emission.provider == candidate.process]
     releases = deployment.releases[service]
-    for release in releases:
-        yield await auth.emissions_of(place, candidate, service, release.version, emitted)
-        labelled = vectors.load(release.vectors)
-        approved = approvals.of(root, service)
-        yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
-    yield await auth.never_accepted(place, candidate, service, method)
-    now = await events.published(place, candidate, service, messages)
-    before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
-    consumed = await events.consumed(place, candidate.process, deployment.types_consumed(service))
-    for version, old in before.items():
-        yield event_checks.published(version, old, now, parties)
-        yield await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
+    async with AsyncExitStack() as stack:
+        # Before anything is asked: a wheel that is none must not be found at the end.
+        trees = {each.version: stack.enter_context(sparse.unpacked(each)) for each in releases}
+        for release in releases:
+            yield await auth.emissions_of(place, candidate, service, release.version, emitted)
+            labelled = vectors.load(release.vectors)
+            approved = approvals.of(root, service)
+            yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
+        yield await auth.never_accepted(place, candidate, service, method)
+        before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
+        sent = {version: sparse.of(messages, old, parties) for version, old in before.items()}
+        # Beside what is asked of the candidate meanwhile; not earlier, as most of what blocks is found by then.
+        made = {
+            each.version: await stack.enter_async_context(
+                sparse.by_release(place, trees[each.version], each, before[each.version], sent[each.version])
+            )
+            for each in releases
+            if sent[each.version]
+        }
+        now = await events.published(place, candidate, service, messages)
+        consumed = await events.consumed(place, candidate.process, deployment.types_consumed(service))
+        for version, old in before.items():
+            yield event_checks.published(version, old, now, parties)
+            check = await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
+            yield check
+            if version in made and check.verdict() is not Verdict.BREAKING:
+                yield await sparse.taken_in(place, candidate, service, version, sent[version], await made[version])
 
 
 async def front(

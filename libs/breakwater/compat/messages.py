@@ -51,6 +51,10 @@ class Messages:
         """An empty message. Raises `KeyError`."""
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name))()
 
+    def has(self, name: str) -> bool:
+        """Whether a message is in the image."""
+        return any(f"{file.package}.{each.name}" == name for file in self.files.file for each in file.message_type)
+
     def events_of(self, service: str) -> list[str]:
         """The full names of what a service publishes: the messages of its `events.proto`."""
         name = f"breakwater/{service}/v1/events.proto"
@@ -73,11 +77,11 @@ class Messages:
             for method in each.method
         }
 
-    def sample(self, name: str) -> tuple[Message, list[Leaf]]:
-        """A message with a value of its own in every field, the same at every call."""
+    def sample(self, name: str, seed: int = 0) -> tuple[Message, list[Leaf]]:
+        """A message with a value of its own in every field, the same at every call; another `seed`, other values."""
         message = self.new(name)
         leaves: list[Leaf] = []
-        _fill(message, f"{name}:", leaves, 0)
+        _fill(message, f"{name}:", leaves, 0, seed)
         return message, [Leaf(leaf.path.partition(":")[2], leaf.shown) for leaf in leaves]
 
     def fields_set(self, name: str, content: bytes) -> list[str]:
@@ -87,22 +91,33 @@ class Messages:
         return sorted(set(_paths(message, "", 0)))
 
 
+def clear(message: Message, path: str) -> None:
+    """Leaves the field at `path` empty, in each of the messages on the way there."""
+    name, _, rest = path.partition(".")
+    if not rest:
+        message.ClearField(name)
+        return
+    inner = getattr(message, name)
+    for each in inner if message.DESCRIPTOR.fields_by_name[name].is_repeated else (inner,):
+        clear(each, rest)
+
+
 @lru_cache(maxsize=64)
 def _of(image: Path, _mtime_ns: int) -> Messages:
     return Messages(image.read_bytes())
 
 
-def _fill(message: Any, prefix: str, leaves: list[Leaf], depth: int) -> None:
+def _fill(message: Any, prefix: str, leaves: list[Leaf], depth: int, seed: int) -> None:
     for field in message.DESCRIPTOR.fields:
         path = f"{prefix}{field.name}"
         if _is_map(field):
             if field.message_type.fields_by_name["value"].message_type is None:
-                getattr(message, field.name)["stage"] = _text(path)
-                leaves.append(Leaf(path, _text(path)))
+                getattr(message, field.name)["stage"] = _text(path, seed)
+                leaves.append(Leaf(path, _text(path, seed)))
         elif field.message_type is not None:
-            _fill_message(message, field, path, leaves, depth)
+            _fill_message(message, field, path, leaves, depth, seed)
         else:
-            value, shown = _scalar(field, path)
+            value, shown = _scalar(field, path, seed)
             if field.is_repeated:
                 getattr(message, field.name).append(value)
             else:
@@ -110,29 +125,29 @@ def _fill(message: Any, prefix: str, leaves: list[Leaf], depth: int) -> None:
             leaves.append(Leaf(path, shown))
 
 
-def _fill_message(message: Any, field: FieldDescriptor, path: str, leaves: list[Leaf], depth: int) -> None:
+def _fill_message(message: Any, field: FieldDescriptor, path: str, leaves: list[Leaf], depth: int, seed: int) -> None:
     inner = getattr(message, field.name)
     target = inner.add() if field.is_repeated else inner
     kind = field.message_type.full_name if field.message_type else ""
     if kind == TIMESTAMP:
-        moment = _EPOCH + timedelta(days=_number(path) % 360)
+        moment = _EPOCH + timedelta(days=_number(path) % 360 + 360 * seed)
         target.FromDatetime(moment)
         leaves.append(Leaf(path, moment.strftime("%Y-%m-%dT")))
     elif kind == STRUCT:
-        target.update({"source": _text(path)})
-        leaves.append(Leaf(path, _text(path)))
+        target.update({"source": _text(path, seed)})
+        leaves.append(Leaf(path, _text(path, seed)))
     elif depth < _DEPTH_MAX:
         target.SetInParent()
-        _fill(target, f"{path}.", leaves, depth + 1)
+        _fill(target, f"{path}.", leaves, depth + 1, seed)
 
 
-def _scalar(field: FieldDescriptor, path: str) -> tuple[Any, str]:
+def _scalar(field: FieldDescriptor, path: str, seed: int) -> tuple[Any, str]:
     """A value, and how it shows; empty where it is not the field's own and so proves nothing."""
-    number, kind = _number(path), field.cpp_type
+    number, kind = _number(path, seed), field.cpp_type
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return _text(path).encode(), _text(path)
+        return _text(path, seed).encode(), _text(path, seed)
     if kind == FieldDescriptor.CPPTYPE_STRING:
-        text = f"{number}.25" if field.name == "amount" else _text(path)
+        text = f"{number}.25" if field.name == "amount" else _text(path, seed)
         plausible = _PLAUSIBLE.get(field.name)
         return plausible or text, "" if plausible else text
     if field.enum_type is not None:
@@ -145,13 +160,14 @@ def _scalar(field: FieldDescriptor, path: str) -> tuple[Any, str]:
     return (2, "") if field.name == "stage" else (number, str(number))
 
 
-def _text(path: str) -> str:
+def _text(path: str, seed: int = 0) -> str:
     """An id-shaped text: services that want a UUID take it, the others take anything."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, path))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{seed}/{path}" if seed else path))
 
 
-def _number(path: str) -> int:
-    return 10_000 + uuid.uuid5(uuid.NAMESPACE_URL, path).int % 50_000
+def _number(path: str, seed: int = 0) -> int:
+    """Each seed has a range of its own: no number of one is another's."""
+    return 10_000 + uuid.uuid5(uuid.NAMESPACE_URL, path).int % 50_000 + 50_000 * seed
 
 
 def _is_map(field: FieldDescriptor) -> bool:

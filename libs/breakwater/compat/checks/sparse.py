@@ -1,0 +1,154 @@
+"""Events with a field left empty: the candidate makes of each what the deployed release's own wheel makes of it (check 6).
+
+What a release recorded of an event has every field filled; a branch for an empty one shows only beside the release itself.
+"""
+
+import asyncio
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from breakwater.compat import events, messages, wheels, world
+from breakwater.compat.artifacts import ArtifactError, Release
+from breakwater.compat.candidate import Candidate, CandidateError, running
+from breakwater.compat.checks.events import DIMENSION, Party
+from breakwater.compat.events import Event
+from breakwater.compat.interface import EventInterface
+from breakwater.compat.messages import Messages
+from breakwater.compat.peers import standing_in
+from breakwater.compat.vectors import ACCEPT, REJECT
+from breakwater.compat.verdict import CheckResult, Finding, Verdict
+from breakwater.compat.world import World
+from breakwater.local.topology import PROCESSES
+
+LATER_TIMEOUT_S = 3.0
+"""How long rows are looked at again for what a service does after it took an event in."""
+_POLL_S = 0.1
+
+Made = frozenset[str] | None
+"""The used fields of an event whose values a service's rows show; None where it refused the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """An event of a deployed publisher with one field left empty; with none, to see that all else works."""
+
+    publisher: Party
+    type: str
+    empty: str
+    event: Event
+    shown: Mapping[str, str]
+    """How the value of each used field shows in rows, by path. No two events share a value."""
+
+
+def of(tree: Messages, before: EventInterface, providers: Sequence[Party]) -> list[Sparse]:
+    """Each event that the deployed release takes in, whole and with each of its fields left empty."""
+    found: list[Sparse] = []
+    for event_type, old in before.consumes.items():
+        party = next((each for each in providers if event_type in each.interface.publishes), None)
+        if party is None or not tree.has(event_type):
+            continue
+        paths = [leaf.path for leaf in tree.sample(event_type)[1]]
+        # A message on the way to a field may be missing as a whole.
+        outer = {path[: end.start()] for path in paths for end in re.finditer(r"\.", path)}
+        for empty in ["", *sorted({*paths, *outer})]:
+            body, leaves = tree.sample(event_type, len(found) + 1)
+            if empty:
+                messages.clear(body, empty)
+            published = party.interface.publishes[event_type].renewed()
+            event = Event(published.subject, published.headers, body.SerializeToString())
+            left = [leaf for leaf in leaves if not f"{leaf.path}.".startswith(f"{empty}.")]
+            shown = {leaf.path: leaf.shown for leaf in left if leaf.shown and leaf.path in old.uses}
+            found.append(Sparse(party, event_type, empty, event, shown))
+    return found
+
+
+@contextmanager
+def unpacked(release: Release) -> Iterator[Path]:
+    """The tree of a release's wheel. Raises `WheelError`."""
+    with tempfile.TemporaryDirectory(prefix="breakwater-release-") as place:
+        yield wheels.unpack(release.wheel, Path(place) / "wheel")
+
+
+@asynccontextmanager
+async def by_release(
+    place: World, tree: Path, release: Release, before: EventInterface, sent: Sequence[Sparse]
+) -> AsyncIterator[asyncio.Task[list[Made]]]:
+    """What the release that runs from `tree` makes of what is `sent`, found out beside whatever the block does.
+
+    The task raises `ArtifactError` where the release does not run, or takes in less than it was released with.
+    """
+    task = asyncio.create_task(_by_release(place, tree, release, before, sent))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _by_release(
+    place: World, tree: Path, release: Release, before: EventInterface, sent: Sequence[Sparse]
+) -> list[Made]:
+    service, said = release.service, f"{release.service} {release.version}, run from its released wheel,"
+    try:
+        # A NATS and neighbours of its own: the candidate's must not see what it does.
+        async with (
+            world.with_own_nats(place) as own,
+            standing_in(name for name in PROCESSES if name != service) as peers,
+        ):
+            await events.prepare_streams(own)
+            settings = {"ENVIRONMENT": "production"}
+            async with running(own, tree, service, peers.addresses, settings=settings) as deployed:
+                await events.consumed(own, service, len(before.consumes))
+                made = await _made(own, deployed, service, sent)
+    except CandidateError as error:
+        raise ArtifactError(f"{said} fails: {error}") from error
+    refused = [each.type for each, now in zip(sent, made, strict=True) if not each.empty and now is None]
+    if refused:
+        raise ArtifactError(f"{said} does not take in {', '.join(refused)}")
+    return made
+
+
+async def taken_in(
+    place: World, candidate: Candidate, service: str, version: str, sent: Sequence[Sparse], before: Sequence[Made]
+) -> CheckResult:
+    """What the running candidate makes of sparse events, beside what the release of `version` made of each."""
+    now = await _made(place, candidate, service, sent, before)
+    cure = f"Make of it what {version} does, or stay on {version}."
+    found = []
+    for each, then, made in zip(sent, before, now, strict=True):
+        # What is taken in that was refused is no loosening: it is the publisher's own message, nobody spoilt it.
+        if then is None or (made is not None and then <= made):
+            continue
+        lost = "refuses it" if made is None else f"makes nothing of {', '.join(sorted(then - made))} any more"
+        empty = f"with {each.empty} left empty" if each.empty else "with other values"
+        subject = f"{each.publisher.name} {each.publisher.version}"
+        detail = f"publishes {each.type}; {empty} {service} {lost}"
+        found.append(Finding(Verdict.BREAKING, DIMENSION, subject, detail, cure))
+    return CheckResult(f"sparse events taken in, beside {version}", len(sent), tuple(found))
+
+
+async def _made(
+    place: World, candidate: Candidate, service: str, sent: Sequence[Sparse], expected: Sequence[Made] = ()
+) -> list[Made]:
+    hoped = [REJECT if each is None else ACCEPT for each in expected]
+    labels = await events.take(place, candidate, service, [each.event for each in sent], hoped)
+    deadline_s = time.monotonic() + LATER_TIMEOUT_S
+    while True:
+        rows = await events.rows_text(place, candidate, service)
+        made = [_shown(each, rows) if label == ACCEPT else None for each, label in zip(sent, labels, strict=True)]
+        late = any(now is not None and then and not then <= now for then, now in zip(expected, made, strict=False))
+        if not late or time.monotonic() > deadline_s:
+            return made
+        await asyncio.sleep(_POLL_S)
+
+
+def _shown(sparse: Sparse, rows: str) -> frozenset[str]:
+    # A number within a longer one, such as a row's own time, is none.
+    return frozenset(
+        path for path, shown in sparse.shown.items() if re.search(rf"(?<!\d){re.escape(shown)}(?!\d)", rows)
+    )
