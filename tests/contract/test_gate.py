@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from breakwater.compat import artifacts, candidate, events, gate, interface, protos, release, world
-from breakwater.compat.checks import http
+from breakwater.compat.checks import http, sparse
+from breakwater.compat.messages import Messages
 
 ROOT = Path(__file__).parents[2]
 VERSION = "1.0.0"
@@ -147,6 +148,33 @@ async def test_a_verifier_that_lets_one_service_speak_for_another_is_stopped(tre
     assert report.checks[-1].name == "credentials never accepted"
 
 
+async def test_a_consumer_that_breaks_only_sparse_events_is_stopped(tree, place):
+    """An invoice without an amount says that its customer is known; a candidate that forgets this is named with the field."""
+    nameless = 'if not told.amount:\n        return Told("", "", event.time)\n    if False:'
+    edit(tree, "services/health/consumer.py", "if not told.amount:", nameless)
+    report = await gate.examine(tree, "health", "prod", place, whole=False)
+    assert report.exit_code() == 1
+    assert report.first_line().startswith(
+        f"NO: health -> prod. BREAKING events: leads {pinned(tree, 'leads')}: publishes breakwater.leads.v1.InvoiceRecorded;"
+        " with amount left empty health makes nothing of customer_id any more."
+    )
+
+
+def test_a_sparse_event_shares_no_value_with_another():
+    """What one event left in the rows cannot be taken for another's, and what was left empty is not looked for."""
+    deployment = gate.Deployment(
+        {name: artifacts.deployed(ROOT / "contracts", ROOT / "deploy/lock.yaml", "prod", name) for name in RELEASED}
+    )
+    tree = Messages(protos.whole_image(ROOT / "proto"))
+    for party in deployment.parties():
+        sent = sparse.of(tree, party.interface, deployment.parties())
+        assert {each.type for each in sent if not each.empty} == set(party.interface.consumes)
+        shown = [value for each in sent for value in each.shown.values()]
+        assert len(set(shown)) == len(shown)
+        assert all(each.empty not in tree.fields_set(each.type, each.event.body) for each in sent)
+        assert all(each.empty not in each.shown for each in sent)
+
+
 async def test_a_candidate_that_crashes_is_stopped(tree, place):
     """A process that does not start proves nothing."""
     edit(tree, "services/files/main.py", "settings = load(FilesSettings)", "settings = load(Nothing)")
@@ -265,6 +293,8 @@ FAULTS = {
     "no emissions": lambda root: rewrite(root, "emits.json", None, "gateway"),
     "zero emissions of the consumer": lambda root: rewrite(root, "emits.json", "[]", "gateway"),
     "no profile of the provider": lambda root: rewrite(root, "auth.yaml", None, "leads"),
+    "no wheel": lambda root: rewrite(root, f"breakwater_files-{pinned(root)}-py3-none-any.whl", None),
+    "a wheel that is none": lambda root: rewrite(root, f"breakwater_files-{pinned(root)}-py3-none-any.whl", "no zip"),
     "no protos": lambda root: shutil.rmtree(root / "proto"),
     "a broken proto": lambda root: edit(root, "proto/breakwater/files/v1/files.proto", "sha256 = 6;", "sha256 ="),
     "no service": lambda root: shutil.rmtree(root / "services/files"),

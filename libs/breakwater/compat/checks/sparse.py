@@ -29,8 +29,11 @@ LATER_TIMEOUT_S = 3.0
 """How long rows are looked at again for what a service does after it took an event in."""
 _POLL_S = 0.1
 
-Made = frozenset[str] | None
-"""The used fields of an event whose values a service's rows show; None where it refused the event."""
+Made = frozenset[frozenset[str]] | None
+"""The used fields of an event whose values a service's rows show, those of one row together; None where it refused it.
+
+Together, as a value may show elsewhere as well: a customer who is known is not yet the customer of the invoice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,12 @@ async def taken_in(
     found = []
     for each, then, made in zip(sent, before, now, strict=True):
         # What is taken in that was refused is no loosening: it is the publisher's own message, nobody spoilt it.
-        if then is None or (made is not None and then <= made):
+        lost = _lost(then, made)
+        if not lost:
             continue
-        lost = "refuses it" if made is None else f"makes nothing of {', '.join(sorted(then - made))} any more"
-        empty = f"with {each.empty} left empty" if each.empty else "with other values"
+        empty = f"with {each.empty} left empty " if each.empty else ""
         subject = f"{each.publisher.name} {each.publisher.version}"
-        detail = f"publishes {each.type}; {empty} {service} {lost}"
+        detail = f"publishes {each.type}; {empty}{service} {lost}"
         found.append(Finding(Verdict.BREAKING, DIMENSION, subject, detail, cure))
     return CheckResult(f"sparse events taken in, beside {version}", len(sent), tuple(found))
 
@@ -141,14 +144,34 @@ async def _made(
     while True:
         rows = await events.rows_text(place, candidate, service)
         made = [_shown(each, rows) if label == ACCEPT else None for each, label in zip(sent, labels, strict=True)]
-        late = any(now is not None and then and not then <= now for then, now in zip(expected, made, strict=False))
+        late = any(now is not None and _lost(then, now) for then, now in zip(expected, made, strict=False))
         if not late or time.monotonic() > deadline_s:
             return made
         await asyncio.sleep(_POLL_S)
 
 
-def _shown(sparse: Sparse, rows: str) -> frozenset[str]:
-    # A number within a longer one, such as a row's own time, is none.
-    return frozenset(
-        path for path, shown in sparse.shown.items() if re.search(rf"(?<!\d){re.escape(shown)}(?!\d)", rows)
+def _shown(sparse: Sparse, rows: str) -> Made:
+    found = (
+        frozenset(path for path, shown in sparse.shown.items() if shown in row and _is_whole(shown, row))
+        for row in rows.splitlines()
     )
+    return frozenset(each for each in found if each)
+
+
+def _is_whole(shown: str, row: str) -> bool:
+    # A number within a longer one, such as a row's own time, is none.
+    end = r"(?!\d)" if shown[-1].isdigit() else ""
+    return re.search(rf"(?<!\d){re.escape(shown)}{end}", row) is not None
+
+
+def _lost(then: Made, now: Made) -> str:
+    """What the candidate does no more, in words; empty where it does all that was done."""
+    if then is None:
+        return ""
+    if now is None:
+        return "refuses it"
+    gone = frozenset().union(*then) - frozenset().union(*now)
+    if gone:
+        return f"makes nothing of {', '.join(sorted(gone))} any more"
+    apart = [sorted(row) for row in then if not any(row <= each for each in now)]
+    return f"keeps {', '.join(min(apart))} in no one row any more" if apart else ""
