@@ -40,7 +40,6 @@ KEEPALIVE_S = 30
 
 _PRIORITIES = {priority: (wire.PRIORITY_METADATA, priority.value) for priority in Priority}
 _IPV4 = re.compile(r"[0-9.]+:\d+")
-_OVERLOADED = "overloaded"
 _CALLER_FAULTS = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -280,7 +279,7 @@ def outcome_of(error: grpc.aio.AioRpcError, details: wire.Details) -> Outcome:
     if code in _CALLER_FAULTS:
         return Outcome.CALLER_FAULT
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        limited = details.domain == wire.DOMAIN and details.reason != _OVERLOADED
+        limited = details.domain == wire.DOMAIN and details.reason != errors.OverloadedError.default_code
         return Outcome.CALLER_FAULT if limited or _TOO_LARGE.search(error.details() or "") else Outcome.OVERLOAD
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Outcome.TIMEOUT

@@ -110,6 +110,14 @@ class RateLimitedError(BreakwaterError):
     title = "Too many requests"
 
 
+class OverloadedError(RateLimitedError):
+    """No room at present, whoever asks: push-back of a service, and nobody's quota."""
+
+    status = 503
+    default_code = "overloaded"
+    title = "Overloaded"
+
+
 class UnavailableError(BreakwaterError):
     """A dependency is out, or we are draining; trying again later may help."""
 

@@ -139,7 +139,8 @@ class Method:
         if isinstance(error, PolicyError):
             error = error_of_policy(error)
         if isinstance(error, errors.BreakwaterError) and not isinstance(error, errors.InternalError):
-            if error.status >= errors.InternalError.status:
+            # A line for each of a flood is another flood.
+            if error.status >= errors.InternalError.status and not isinstance(error, errors.OverloadedError):
                 _log.warning("rpc_failed", rpc=self.name, code=error.code, dependency=error.dependency)
             return wire.status_of(error)
         _log.error("rpc_defect", rpc=self.name, exc_info=error)
@@ -234,9 +235,7 @@ def _require_room(retry_after_s: float | None) -> None:
     if retry_after_s is not None:
         # At once, for waiting would only add load.
         raise _RefusedError(
-            errors.RateLimitedError(
-                "The service has as many requests as it can serve.", code="overloaded", retry_after_s=retry_after_s
-            )
+            errors.OverloadedError("The service has as many requests as it can serve.", retry_after_s=retry_after_s)
         )
 
 

@@ -166,7 +166,7 @@ def merged(own: Mapping[str, Any], chassis: Mapping[str, Any], configured: Colle
     }
 
 
-def error_of_policy(error: PolicyError) -> errors.UnavailableError | errors.RateLimitedError:
+def error_of_policy(error: PolicyError) -> errors.UnavailableError | errors.OverloadedError:
     """What a policy's refusal means to our own caller."""
     dependency, retry_after_s = error.dependency, error.retry_after_s
     if isinstance(error, DeadlineExceededError | AttemptTimeoutError):
@@ -174,8 +174,8 @@ def error_of_policy(error: PolicyError) -> errors.UnavailableError | errors.Rate
             f"{dependency} did not answer in time.", dependency=dependency, retry_after_s=retry_after_s
         )
     if isinstance(error, BulkheadFullError | OverloadedError):
-        return errors.RateLimitedError(
-            f"{dependency} is at its limit.", code="overloaded", dependency=dependency, retry_after_s=retry_after_s
+        return errors.OverloadedError(
+            f"{dependency} is at its limit.", dependency=dependency, retry_after_s=retry_after_s
         )
     if isinstance(error, InjectedFaultError):
         return _error_of_fault(error)

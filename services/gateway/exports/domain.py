@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from breakwater.chassis.errors import BreakwaterError, UnavailableError
+from breakwater.chassis.errors import BreakwaterError, InternalError, RateLimitedError, UnavailableError
 from breakwater.chassis.identity import Actor, Scope
 
 
@@ -196,7 +196,7 @@ def after_seeing(export: Export, job: Job, now: datetime, patience: Patience) ->
 
 def after_failure(export: Export, error: BreakwaterError, now: datetime, patience: Patience) -> Step:
     """What to do when files could not be asked: its own fault is bridged, the requester's is final."""
-    if not isinstance(error, UnavailableError) and error.status not in {429, 500}:
+    if not isinstance(error, UnavailableError | RateLimitedError | InternalError):
         return Fail(error.code, error.detail)
     if not export.is_follow_up:
         return FallBack(_in_words(error))

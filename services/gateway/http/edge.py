@@ -26,9 +26,9 @@ from breakwater.chassis.errors import (
     InternalError,
     InvalidRequestError,
     NotFoundError,
+    OverloadedError,
     PermissionDeniedError,
     RateLimitedError,
-    UnavailableError,
 )
 from breakwater.chassis.logging import get_logger
 from breakwater.resilience import Deadline, Limiter, current_deadline, current_priority
@@ -50,7 +50,6 @@ REFUSED = Counter(
 )
 
 _FIRST_ERROR = 400
-_OVERLOADED = "overloaded"
 
 _log = get_logger(__name__)
 
@@ -122,7 +121,7 @@ class Edge:
             self._enter(route, call)
             return await self._answer(route, path_parameters, call)
         except BreakwaterError as error:
-            if error.status >= 500 and error.code != _OVERLOADED:  # noqa: PLR2004 - a line for each of a flood is another flood
+            if error.status >= 500 and not isinstance(error, OverloadedError):  # noqa: PLR2004 - a line for each of a flood is another flood
                 _log.warning(
                     "request_failed",
                     request_id=call.request_id,
@@ -143,7 +142,7 @@ class Edge:
         enter = self._limiter.enter_stream if route.access.streams else self._limiter.enter
         retry_after_s = enter(route.access.priority)
         if retry_after_s is not None:
-            raise UnavailableError("too many requests at a time", code=_OVERLOADED, retry_after_s=retry_after_s)
+            raise OverloadedError("too many requests at a time", retry_after_s=retry_after_s)
         call.access = route.access
         current_priority.set(route.access.priority)
 

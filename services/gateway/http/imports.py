@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from typing_extensions import TypedDict
 
-from breakwater.chassis.errors import FieldError, InvalidRequestError, UnavailableError
+from breakwater.chassis.errors import FieldError, InvalidRequestError, OverloadedError
 from breakwater.chassis.wire import actor_to
 from breakwater.identity.v1.identity_pb2 import Idempotency
 from breakwater.leads.v1 import leads_pb2
@@ -92,7 +92,7 @@ class UploadLimits:
 
     async def __aenter__(self) -> None:
         if self._free <= 0:
-            raise UnavailableError("too many uploads at a time", code="overloaded", retry_after_s=2.0)
+            raise OverloadedError("too many uploads at a time", retry_after_s=2.0)
         self._free -= 1
 
     async def __aexit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from breakwater.chassis.errors import BreakwaterError, InvalidRequestError, UnavailableError
+from breakwater.chassis.errors import BreakwaterError, InvalidRequestError, OverloadedError
 from services.gateway.http.problems import MEDIA_TYPE, problem
 
 _START_TIMEOUT_S = 10.0
@@ -79,7 +79,7 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.bounds.connections_max:
-            self._refuse(UnavailableError("too many connections", code="overloaded", retry_after_s=1.0))
+            self._refuse(OverloadedError("too many connections", retry_after_s=1.0))
         else:
             self._await_head()
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from breakwater.chassis.errors import BreakwaterError, RateLimitedError, UnavailableError
+from breakwater.chassis.errors import BreakwaterError, OverloadedError, UnavailableError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,12 +40,10 @@ class Batcher(Generic[Item, Result]):
         self._arrived = asyncio.Event()
 
     async def submit(self, item: Item) -> Result:
-        """The item's result; raises its failure, or RateLimitedError `overloaded` when too many wait."""
+        """The item's result; raises its failure, or OverloadedError when too many wait."""
         if len(self._waiting) >= self._limits.waiting_max:
             # Push-back of the service, and nobody's quota: the caller's policy may come again, and its circuit stays closed.
-            raise RateLimitedError(
-                f"More than {self._limits.waiting_max} requests wait.", code="overloaded", retry_after_s=RETRY_AFTER_S
-            )
+            raise OverloadedError(f"More than {self._limits.waiting_max} requests wait.", retry_after_s=RETRY_AFTER_S)
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
         self._arrived.set()

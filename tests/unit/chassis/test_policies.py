@@ -58,8 +58,8 @@ def test_a_file_that_breaks_its_rules_is_refused(loaded, text):
     ("refusal", "kind", "code"),
     [
         (CircuitOpenError, errors.UnavailableError, "circuit_open"),
-        (BulkheadFullError, errors.RateLimitedError, "overloaded"),
-        (OverloadedError, errors.RateLimitedError, "overloaded"),
+        (BulkheadFullError, errors.OverloadedError, "overloaded"),
+        (OverloadedError, errors.OverloadedError, "overloaded"),
         (DeadlineExceededError, errors.DeadlineExceededError, "deadline_exceeded"),
         (AttemptTimeoutError, errors.DeadlineExceededError, "deadline_exceeded"),
     ],

@@ -10,8 +10,8 @@ from breakwater.chassis.errors import (
     DependencyAuthError,
     InternalError,
     InvalidRequestError,
+    OverloadedError,
     PayloadTooLargeError,
-    RateLimitedError,
     UnavailableError,
 )
 from breakwater.chassis.identity import Actor, Role, Scope
@@ -59,7 +59,7 @@ def test_a_job_that_files_gave_up_fails_with_its_words():
         UnavailableError("out"),
         DeadlineExceededError("late"),
         DependencyAuthError("our token is refused"),
-        RateLimitedError("overloaded"),
+        OverloadedError("at its limit"),
         InternalError("a defect of files"),
     ],
 )

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from breakwater.chassis.errors import BreakwaterError, ConflictError, RateLimitedError, UnavailableError
+from breakwater.chassis.errors import BreakwaterError, ConflictError, OverloadedError, UnavailableError
 from services.leads.intake.batching import Batcher, BatchLimits
 
 
@@ -103,7 +103,7 @@ async def test_too_many_waiting_is_refused_at_once() -> None:
     batcher: Batcher[int, int] = Batcher(Work(), BatchLimits(waiting_max=1))
     waiting = asyncio.create_task(batcher.submit(0))
     await asyncio.sleep(0)
-    with pytest.raises(RateLimitedError) as caught:
+    with pytest.raises(OverloadedError) as caught:
         await batcher.submit(1)
     assert caught.value.code == "overloaded"
     assert caught.value.retry_after_s

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from breakwater.chassis.auth import CallerVerifier
 from breakwater.chassis.auth.verify import bearer
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import BreakwaterError, PermissionDeniedError, UnavailableError
+from breakwater.chassis.errors import BreakwaterError, OverloadedError, PermissionDeniedError
 from services.gateway.http.problems import problem
 from services.gateway.ops.console import Change, Console
 from services.gateway.ops.http.access import VIEWERS
@@ -81,7 +81,7 @@ class StreamGate:
         if actor.role not in VIEWERS:
             raise PermissionDeniedError(f"the role {actor.role} may not do this")
         if self._streams >= self._streams_max:
-            raise UnavailableError("too many streams are open", code="overloaded", retry_after_s=5.0)
+            raise OverloadedError("too many streams are open", retry_after_s=5.0)
 
     async def _events(self) -> AsyncIterator[ServerSentEvent]:
         while not self._end.is_set():

@@ -11,8 +11,8 @@ from breakwater.chassis.errors import (
     FieldError,
     InvalidRequestError,
     NotFoundError,
+    OverloadedError,
     PayloadTooLargeError,
-    RateLimitedError,
 )
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
@@ -100,7 +100,7 @@ class Imports:
 
         Raises InvalidRequestError with everything that can be told at once: an unknown mapping or one with errors, a
         file that is empty or cannot be read, headers that are missing. PayloadTooLargeError past `file_bytes_max`,
-        PermissionDeniedError, RateLimitedError while too many files are being received.
+        PermissionDeniedError, OverloadedError while too many files are being received.
         """
         permit(actor)
         order = _checked(order)
@@ -108,9 +108,7 @@ class Imports:
         if mapping.dataset is not Dataset.LEADS:
             permit(actor, _MAY_IMPORT_ALL)
         if self._free == 0:
-            raise RateLimitedError(
-                "Too many files are being received.", code="overloaded", retry_after_s=BUSY_RETRY_AFTER_S
-            )
+            raise OverloadedError("Too many files are being received.", retry_after_s=BUSY_RETRY_AFTER_S)
         self._free -= 1
         try:
             file = await self._received(content)

@@ -10,9 +10,9 @@ from breakwater.chassis.errors import (
     IdempotencyMismatchError,
     InvalidRequestError,
     NotFoundError,
+    OverloadedError,
     PayloadTooLargeError,
     PermissionDeniedError,
-    RateLimitedError,
 )
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.leads.idempotence import Keyed
@@ -126,7 +126,7 @@ async def test_files_received_at_once_are_bounded(platform):
 
     waiting = [asyncio.create_task(start(slow())) for _ in range(platform.limits.files_received_max)]
     await asyncio.sleep(0)
-    with pytest.raises(RateLimitedError) as caught:
+    with pytest.raises(OverloadedError) as caught:
         await start(slow())
     assert caught.value.code == "overloaded"
     assert caught.value.retry_after_s
