@@ -29,6 +29,10 @@ def well(platform):
 
 def drilled(platform, name, *options):
     """What a drill that held told; each load was called in each phase."""
+    if PLANS[name].alarm:
+        # Circuits judge a minute of calls: without those of the drills before, a shorter fault opens them.
+        platform.cli("service", "restart", "gateway")
+    eventually("a platform that is well", lambda: well(platform), within_s=60)
     done = platform.cli("drill", name, *options, "--slack", "5", "--json", check=False, timeout_s=240)
     assert done.returncode in {0, 1}, done.stderr
     told = json.loads(done.stdout)
@@ -41,7 +45,6 @@ def drilled(platform, name, *options):
 @pytest.mark.parametrize("name", [name for name in PLANS if name != "jwt-outage"])
 def test_a_drill_holds_its_steady_state_and_leaves_the_platform_well(breakable, name):
     """Both groups are called in every phase, on-call would have seen the fault, and nothing is left of it."""
-    eventually("a platform that is well", lambda: well(breakable), within_s=60)
     told = drilled(breakable, name, "--seconds", "12" if PLANS[name].alarm else "6")
     assert {each["group"] for each in told["loads"]} == {"affected", "control"}
     assert well(breakable)
@@ -51,7 +54,6 @@ def test_a_drill_holds_its_steady_state_and_leaves_the_platform_well(breakable, 
 @pytest.mark.timeout(300)
 def test_the_outage_is_stopped_and_forced_past_the_gate_it_loses_no_export(breakable):
     """The gate's NO names dimension and consumer; past it circuit, alarm and degraded files come, and the pin by its digest."""
-    eventually("a platform that is well", lambda: well(breakable), within_s=60)
     lock = (ROOT / "deploy/lock.yaml").read_text()
     told = drilled(breakable, "jwt-outage", "--seconds", "12", "--root", str(ROOT))
     said = {check["name"]: check["said"] for check in told["checks"]}

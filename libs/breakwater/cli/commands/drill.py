@@ -19,7 +19,7 @@ NOT_HELD = 1
 @click.command
 @click.argument("name", type=click.Choice(list(PLANS)))
 @click.option(
-    "--seconds", type=click.IntRange(5, SECONDS_MAX), help="How long the fault lasts; by default 15, of jwt-outage 20."
+    "--seconds", type=click.IntRange(5, SECONDS_MAX), help="How long the fault lasts; 15, or 45 for an alarm."
 )
 @click.option(
     "--rate",

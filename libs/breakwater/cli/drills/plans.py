@@ -11,6 +11,10 @@ SLOW_FILES_S = 3.0
 """Longer than the gateway gives a claim, so that callers are not made to wait for it."""
 
 
+UNTIL_ALARM_S = 45
+"""A circuit judges a minute of calls, and six in ten must be bad: so long it takes after a minute in which all was well."""
+
+
 class Degraded(StrEnum):
     """Lesser answers in the steady state of a drill."""
 
@@ -60,7 +64,7 @@ PLANS = {
             degraded=Degraded.EXPECTED,
             may_fail=(DOWNLOADS,),
             alarm=True,
-            lasts_s=20,
+            lasts_s=UNTIL_ALARM_S,
         ),
         Plan(
             "files-down",
@@ -84,6 +88,7 @@ PLANS = {
             callers=frozenset({"gateway"}),
             degraded=Degraded.EXPECTED,
             alarm=True,
+            lasts_s=UNTIL_ALARM_S,
         ),
         Plan(
             "nats-down",
