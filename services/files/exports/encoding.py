@@ -50,8 +50,9 @@ class ProcessEncoder:
                 async for piece in _pieces(source, progress):
                     yield piece
             except (asyncio.IncompleteReadError, ConnectionError) as error:
-                # A source that failed is why the encoder ended, so its failure comes first.
-                await feeding
+                # A source that failed is why the encoder ended, so its failure comes first; one that is only silent is not.
+                if feeding.done():
+                    feeding.result()
                 raise EncoderLostError(f"the encoder ended with {process.poll()}") from error
             finally:
                 feeding.cancel()

@@ -81,20 +81,30 @@ async def test_the_failure_of_the_source_is_told(encoder):
     assert children() == []
 
 
-async def test_a_killed_encoder_is_an_error_and_no_file(encoder):
-    """An encoder that dies midway ends the attempt."""
-    gate = asyncio.Event()
+@pytest.mark.parametrize("silent", [False, True], ids=["while rows come", "while none come"])
+async def test_a_killed_encoder_is_an_error_and_no_file(encoder, silent):
+    """An encoder that dies midway ends the attempt, whatever its source is at."""
+    sent, gate = asyncio.Event(), asyncio.Event()
 
     async def held():
         async for message in messages(5_000):
+            if not silent:
+                sent.set()
             yield message
+        sent.set()
         await gate.wait()
 
+    async def kill():
+        await sent.wait()
+        for pid in children():
+            os.kill(pid, 9)
+
+    killing = asyncio.create_task(kill())
     with pytest.raises(EncoderLostError):
         async with aclosing(encoder.encode(XLSX, held(), Progress())) as pieces:
             async for _ in pieces:
-                for pid in children():
-                    os.kill(pid, 9)
+                pass
+    await killing
 
 
 async def test_leaving_early_leaves_no_process(encoder):

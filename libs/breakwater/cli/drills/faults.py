@@ -82,12 +82,13 @@ def slow(delay_s: float, *edges: tuple[str, str]) -> Prepare:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does: what it has laid is taken up again."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Ctrl-C ends the block, also where a shell has it ignored, and so does SIGTERM: what was laid is taken up again."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
