@@ -67,9 +67,15 @@ PYTEST := $(BIN)/python -m pytest
 system-packages:
 	@bash tests/system-packages chromium=chromium soffice=libreoffice-calc-nogui
 
-.PHONY: test
+# Two lanes side by side, for most tests wait more than they work. What is not named runs in the second.
+FIRST_LANE := $(addprefix tests/,chaos contract simulation unit)
+.PHONY: test test-first-lane test-second-lane
 test: setup-dev system-packages ## set up and pass all tests; needs no running platform
-	$(PYTEST) tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-first-lane test-second-lane
+test-first-lane: setup-dev
+	$(PYTEST) $(FIRST_LANE)
+test-second-lane: setup-dev
+	$(PYTEST) tests $(addprefix --ignore=,$(FIRST_LANE))
 
 .PHONY: test-unit test-integration test-contract test-e2e test-chaos test-simulation
 test-unit: setup-dev ## rules alone: no server is started
