@@ -15,7 +15,7 @@ SAMPLED = f"00-{TRACE}-b7ad6b7169203331-01"
 @pytest.fixture
 def spans():
     exporter = InMemorySpanExporter()
-    started = Telemetry.start("gateway", processor=SimpleSpanProcessor(exporter))
+    started = Telemetry.start("gateway", sample_ratio=0.0, processor=SimpleSpanProcessor(exporter))
     yield exporter
     started.shutdown()
 
