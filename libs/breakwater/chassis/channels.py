@@ -59,7 +59,7 @@ class Channel:
 
     Every failure is a `chassis.errors` one. What the dependency's use case refused (not found, invalid ...) comes as
     it was raised there; what the dependency failed to do as `UnavailableError`, `DeadlineExceededError`,
-    `RateLimitedError` or `DependencyAuthError` with `dependency` set.
+    `OverloadedError` or `DependencyAuthError` with `dependency` set.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ class HttpClient:
     """The one way to call a dependency over HTTP.
 
     Every failure is a `chassis.errors` one with `dependency` set, as with `Channel`: `UnavailableError` (no connection,
-    5xx, 408, a redirect, an answer that is too large), `RateLimitedError` (429, or 503 with Retry-After),
+    5xx, 408, a redirect, an answer that is too large), `OverloadedError` (429, or 503 with Retry-After),
     `DependencyAuthError` (401, 403), `DeadlineExceededError`, and for other 4xx `InvalidRequestError`, `NotFoundError`,
     `ConflictError` or `PayloadTooLargeError`.
     """

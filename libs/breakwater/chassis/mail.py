@@ -107,7 +107,7 @@ class MailClient:
     """The one way to send mail. A connection for each attempt: nothing idles, nothing is shared between messages.
 
     Failures are those of `chassis.errors` with `dependency` set: `UnavailableError` (with code `outcome_unknown` where the
-    text had gone out), `RateLimitedError` (the server says "later"), `DependencyAuthError` (login or greeting refused),
+    text had gone out), `OverloadedError` (the server says "later"), `DependencyAuthError` (login or greeting refused),
     `InvalidRequestError` (a 5xx to the message), `DeadlineExceededError`.
     """
 

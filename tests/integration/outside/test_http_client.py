@@ -56,8 +56,8 @@ async def test_a_request_arrives_as_it_was_meant(robot, make_http) -> None:
         (Says(503), errors.UnavailableError, "failed"),
         (Says(408), errors.UnavailableError, "failed"),
         (Says(302, headers={"location": "http://127.0.0.1:1/"}), errors.UnavailableError, "failed"),
-        (Says(429), errors.RateLimitedError, "overload"),
-        (Says(503, headers={"retry-after": "7"}), errors.RateLimitedError, "overload"),
+        (Says(429), errors.OverloadedError, "overload"),
+        (Says(503, headers={"retry-after": "7"}), errors.OverloadedError, "overload"),
         (Says(401), errors.DependencyAuthError, "auth"),
         (Says(403), errors.DependencyAuthError, "auth"),
         (Says(400), errors.InvalidRequestError, None),
@@ -93,7 +93,7 @@ async def test_a_status_means_what_it_says(robot, make_http, said, error, counte
     ("code", "error", "requests", "counted"),
     [
         (0, None, 1, {}),
-        (45009, errors.RateLimitedError, 2, {"overload": 2}),
+        (45009, errors.OverloadedError, 2, {"overload": 2}),
         (93000, errors.DependencyAuthError, 1, {"auth": 1}),
         (40008, errors.InvalidRequestError, 1, {}),
         (-1, errors.UnavailableError, 2, {"failed": 2}),
@@ -167,7 +167,7 @@ async def test_the_wait_that_is_asked_for_is_kept(robot, make_http) -> None:
     assert (await client.request("GET", "/x", retryable=True)).content == b"done"
     assert time.monotonic() - began_s >= 1
     robot.says(Says(429, headers={"retry-after": "20"}))
-    with pytest.raises(errors.RateLimitedError) as raised:
+    with pytest.raises(errors.OverloadedError) as raised:
         await client.request("GET", "/x", retryable=True)
     assert raised.value.retry_after_s == 20
 

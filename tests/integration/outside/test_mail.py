@@ -49,9 +49,9 @@ async def test_a_message_is_handed_over_once_to_everybody(postbox, make_mail) ->
 @pytest.mark.parametrize(
     ("line", "error", "attempts", "counted"),
     [
-        ("421 shutting down", errors.RateLimitedError, 2, {"overload": 2}),
-        ("450 busy", errors.RateLimitedError, 2, {"overload": 2}),
-        ("452 too many", errors.RateLimitedError, 2, {"overload": 2}),
+        ("421 shutting down", errors.OverloadedError, 2, {"overload": 2}),
+        ("450 busy", errors.OverloadedError, 2, {"overload": 2}),
+        ("452 too many", errors.OverloadedError, 2, {"overload": 2}),
         ("451 local error", errors.UnavailableError, 2, {"failed": 2}),
         ("550 no", errors.InvalidRequestError, 1, {}),
         ("554 spam", errors.InvalidRequestError, 1, {}),
@@ -87,7 +87,7 @@ async def test_a_batch_with_somebody_left_is_not_done(postbox, make_mail) -> Non
         receipt = await mail.send(message(), sender=SENDER, recipients=[ANN, EVE], retryable=True)
     assert (receipt.accepted, receipt.left, receipt.done) == ((ANN,), (EVE,), False)
     assert postbox.addresses() == [ANN]
-    with no_backoff(), pytest.raises(errors.RateLimitedError):
+    with no_backoff(), pytest.raises(errors.OverloadedError):
         await mail.send(message(), sender=SENDER, recipients=[EVE], retryable=True)
 
 
