@@ -138,11 +138,12 @@ class ServiceSettings(BaseSettings):
     """RPCs served at a time at most; what finds no room is answered RESOURCE_EXHAUSTED with a time to wait."""
     grpc_concurrency_adaptive: bool = True
     """Whether the limit follows the latency below that maximum; else it is the maximum."""
-    grpc_concurrency_min: int = Field(default=10, ge=1)
-    """The adaptive limit never falls below: what a process works on at once, as many as its pool has connections."""
-    grpc_concurrency_start: int = Field(default=20, ge=1)
-    """The adaptive limit of a process that knows no latency yet; it doubles as long as that makes nothing slower. Twice the
-    pool: a crowd that waits much longer for connections would be taken for a slow PostgreSQL."""
+    grpc_concurrency_min: int = Field(default=16, ge=1)
+    """The adaptive limit never falls below: a pool of ten connections at work, and a few that wait for one. At ten, sixteen
+    steady clients of `make bench-platform` were refused now and then."""
+    grpc_concurrency_start: int = Field(default=32, ge=1)
+    """The adaptive limit of a process that knows no latency yet; it doubles as long as that makes nothing slower. Three times
+    the pool: a crowd that waits much longer for connections would be taken for a slow PostgreSQL."""
     grpc_latency_ratio_max: float = Field(default=1.2, ge=1)
     """The adaptive limit falls when RPCs take so many times as long as unhindered."""
     grpc_ops_max: int = Field(default=32, ge=1)
