@@ -6,20 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from breakwater.compat import artifacts, candidate, events, gate, interface, peers, world
+from breakwater.compat import artifacts, candidate, events, gate, interface, peers
 from breakwater.local.topology import PROCESSES
 
 ROOT = Path(__file__).parents[2]
 OPS = "services/gateway/ops/http"
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-async def place():
-    """A NATS and a PostgreSQL for every ops process of this module."""
-    async with world.opened() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

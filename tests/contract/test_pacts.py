@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from breakwater.compat import artifacts, candidate, events, peers, world
+from breakwater.compat import artifacts, candidate, events, peers
 from breakwater.compat.artifacts import ArtifactError
 from breakwater.compat.consumers import check, recorded, recorder
 from breakwater.compat.consumers.recorded import ConsumerPact
@@ -16,13 +16,6 @@ ROOT = Path(__file__).parents[2]
 EDGE = "services/gateway/http/edge.py"
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-async def place():
-    """A NATS and a PostgreSQL for every process of this module."""
-    async with world.opened() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +22,7 @@ SECRET = "SEC-of-the-stub"
 HOUR_S = 3600.0
 
 
-class Stub:
+class Stub(ABC):
     """A provider that can be put into trouble (`begin`) and whose time is turned by hand (`passes`)."""
 
     name = ""
@@ -61,9 +62,9 @@ class Stub:
             self.taken.append(heard)
         return self.says(code)
 
+    @abstractmethod
     def refusal(self, heard: Heard, path: str, query: dict[str, str]) -> int:
         """The code of a request that is not well; 0 for one that is."""
-        raise NotImplementedError
 
     def rate(self) -> int:
         """The code of one request too many."""
