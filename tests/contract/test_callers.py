@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from breakwater.compat import candidate, events, peers, world
+from breakwater.compat import candidate, events, peers
 from breakwater.compat.checks import callers
 from breakwater.compat.messages import Messages
 from breakwater.compat.protos import whole_image
@@ -13,13 +13,6 @@ from breakwater.local.topology import PROCESSES
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-async def place():
-    """A NATS and a PostgreSQL for every caller of this module."""
-    async with world.opened() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("process", sorted({caller for caller, _ in callers.CALLERS}))

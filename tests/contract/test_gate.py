@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from breakwater.compat import artifacts, candidate, events, gate, interface, protos, release, world
+from breakwater.compat import artifacts, candidate, events, gate, interface, protos, release
 from breakwater.compat.checks import http, sparse
 from breakwater.compat.messages import Messages
 
@@ -20,13 +20,6 @@ VERSION = "1.0.0"
 RELEASED = ("leads", "notify", "files", "health", "gateway")
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-async def place():
-    """A NATS and a PostgreSQL for every candidate of this module."""
-    async with world.opened() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
