@@ -30,7 +30,8 @@ from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import SystemClock
 from breakwater.local.nats import OPERATOR, NatsServer
 from breakwater.local.postgres import PostgresServer
-from breakwater.resilience import Deadline, Limiter, Priority, current_deadline
+from breakwater.resilience import Deadline, current_deadline
+from breakwater.resilience.shedding import Limiter, Priority
 
 DEADLINE_S = 2.0
 CODEC = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}

@@ -26,7 +26,7 @@ from breakwater.leads.v1 import leads_pb2 as pb
 from breakwater.leads.v1.leads_pb2_grpc import LeadsServiceStub
 from breakwater.local.ports import HOST, free_port
 from breakwater.local.state import State
-from breakwater.resilience import Priority
+from breakwater.resilience.shedding import Priority
 from services.leads.settings import LeadsSettings
 from tests.support.faultproxy import FaultProxy, Latency
 from tests.support.platform import Platform, eventually, running

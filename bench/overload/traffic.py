@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from breakwater.chassis.errors import BreakwaterError
-from breakwater.resilience import Priority
+from breakwater.resilience.shedding import Priority
 
 MIX = {Priority.OPS: 0.03, Priority.INTERACTIVE: 0.67, Priority.BATCH: 0.3}
 WARM_UP_S = 4.0

@@ -13,7 +13,7 @@ from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load, read_secret
-from breakwater.resilience import Limiter
+from breakwater.resilience.shedding import Limiter
 from services.gateway import consumer
 from services.gateway.clients import DatasetRows, FilesClient, Health, Leads, Notify
 from services.gateway.consumer import FilesEvents

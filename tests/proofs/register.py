@@ -53,10 +53,10 @@ class Proof:
 
 
 POLICIES: Final = tuple(
-    f"libs/breakwater/resilience/_{name}.py"
+    f"libs/breakwater/resilience/{name}.py"
     for name in (
-        "admission", "breaker", "budget", "bulkhead", "chaos", "clock", "deadline", "errors", "fault", "figures",
-        "outcome", "override", "policy", "registry", "retry", "settings", "snapshot", "timer", "window",
+        "_admission", "_breaker", "_budget", "_bulkhead", "_chaos", "_clock", "_deadline", "_figures", "_outcome",
+        "_override", "_policy", "_registry", "_retry", "_settings", "_timer", "_window", "errors", "faults", "snapshots",
     )
 )  # fmt: skip
 """The client side of the resilience library."""

@@ -7,18 +7,10 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from breakwater.resilience import (
-    Admission,
-    AttemptTimeoutError,
-    BulkheadFullError,
-    CircuitOpenError,
-    Deadline,
-    Fault,
-    Outcome,
-    PolicyError,
-    current_deadline,
-)
+from breakwater.resilience import Admission, Deadline, Outcome, PolicyError, current_deadline
 from breakwater.resilience._chaos import Chaos
+from breakwater.resilience.errors import AttemptTimeoutError, BulkheadFullError, CircuitOpenError
+from breakwater.resilience.faults import Fault
 from tests.simulation.replica import Attempt, Replica
 from tests.simulation.scene import ANSWER, ATTEMPT_TIMEOUT_S, FAILURE, LEASE, LEASE_S, STREAM_S_MAX
 

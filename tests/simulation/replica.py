@@ -9,15 +9,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any, Final
 
-from breakwater.resilience import (
-    CircuitState,
-    Outcome,
-    Override,
-    OverrideMode,
-    PolicyRegistry,
-    PolicySettings,
-    Transition,
-)
+from breakwater.resilience import CircuitState, Outcome, Override, OverrideMode, PolicyRegistry, PolicySettings
+from breakwater.resilience.snapshots import Transition
 from tests.simulation.loop import LoopClock, SimulationLoop, Timer
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN

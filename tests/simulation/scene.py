@@ -3,7 +3,8 @@
 from functools import cache
 from typing import Final
 
-from breakwater.resilience import Fault, FaultKind, PolicySettings
+from breakwater.resilience import PolicySettings
+from breakwater.resilience.faults import Fault, FaultKind
 
 EVENTS: Final = (
     "arrive", "rush", "answer", "failure", "timer", "backoff", "cancel", "lease", "time", "weather", "look", "override",

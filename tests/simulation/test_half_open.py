@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from breakwater.resilience import CircuitOpenError, CircuitState, Deadline, Outcome, Policy, PolicySettings
+from breakwater.resilience import CircuitState, Deadline, Outcome, Policy, PolicySettings
+from breakwater.resilience.errors import CircuitOpenError
 from tests.simulation.loop import LoopClock, SimulationLoop
 
 CROWD = 10_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from breakwater.resilience import Limiter, Priority
+from breakwater.resilience.shedding import Limiter, Priority
 
 OPS_SHARE, INTERACTIVE_SHARE = 0.02, 0.68
 WARM_UP_S = 5.0

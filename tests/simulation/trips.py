@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from breakwater.chassis.policies import PolicyFile
-from breakwater.resilience import CircuitState, Policy, PolicyError, PolicySettings, Transition
+from breakwater.resilience import CircuitState, Policy, PolicyError, PolicySettings
+from breakwater.resilience.snapshots import Transition
 from tests.simulation.loop import START, LoopClock, SimulationLoop
 
 ROOT: Final = Path(__file__).parents[2]

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from breakwater.resilience import Fault, FaultKind, Override, OverrideMode, Policy
+from breakwater.resilience import Override, OverrideMode, Policy
+from breakwater.resilience.faults import Fault, FaultKind
 
 
 def inject(policy: Policy, kind: FaultKind, **values: Any) -> None:

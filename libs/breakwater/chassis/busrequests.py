@@ -17,7 +17,8 @@ from breakwater.chassis.buserrors import DEPENDENCY, DRIVER_ERRORS, translated
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError, DeadlineExceededError, InternalError, UnavailableError
 from breakwater.chassis.logging import get_logger
-from breakwater.resilience import Deadline, Priority, current_deadline, current_priority
+from breakwater.resilience import Deadline, current_deadline
+from breakwater.resilience.shedding import Priority, current_priority
 
 REQUEST_S_MAX = 30.0
 """The most time a request may claim, and what one has that claims none."""

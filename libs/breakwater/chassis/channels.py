@@ -14,20 +14,10 @@ from opentelemetry.trace import SpanKind
 from breakwater.chassis import errors, telemetry, wire
 from breakwater.chassis.auth import ServiceSigner
 from breakwater.chassis.policies import CallFailedError, error_of
-from breakwater.resilience import (
-    Admission,
-    AttemptTimeoutError,
-    Deadline,
-    Fault,
-    FaultKind,
-    Outcome,
-    OverloadedError,
-    Policy,
-    PolicyError,
-    Priority,
-    current_fault,
-    current_priority,
-)
+from breakwater.resilience import Admission, Deadline, Outcome, Policy, PolicyError
+from breakwater.resilience.errors import AttemptTimeoutError, OverloadedError
+from breakwater.resilience.faults import Fault, FaultKind, current_fault
+from breakwater.resilience.shedding import Priority, current_priority
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

@@ -33,7 +33,8 @@ from breakwater.chassis.statements import (
     gone,
     terminate,
 )
-from breakwater.resilience import FaultKind, Policy, PolicyError, current_deadline
+from breakwater.resilience import Policy, PolicyError, current_deadline
+from breakwater.resilience.faults import FaultKind
 
 __all__ = ["Database", "PoolLimits", "Reader", "Transaction", "UniqueViolationError", "classify"]
 

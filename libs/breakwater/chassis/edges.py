@@ -27,7 +27,8 @@ from breakwater.chassis.overrides import MODES, Overrides, fault_to
 from breakwater.chassis.policies import PolicyFile
 from breakwater.edges.v1 import edges_pb2
 from breakwater.edges.v1.edges_pb2_grpc import EdgeServiceServicer
-from breakwater.resilience import CircuitState, EdgeSnapshot, PolicyRegistry, PolicySettings, Transition
+from breakwater.resilience import CircuitState, PolicyRegistry, PolicySettings
+from breakwater.resilience.snapshots import EdgeSnapshot, Transition
 
 BUCKET = "overrides"
 """Keys are `<dependency>.<caller>`, with EVERY_CALLER for all; values are `breakwater.edges.v1.Override`."""

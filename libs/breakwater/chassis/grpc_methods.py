@@ -24,7 +24,8 @@ from breakwater.chassis.auth.claims import Reason
 from breakwater.chassis.auth.verify import bearer
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.policies import error_of_policy
-from breakwater.resilience import Deadline, Limiter, PolicyError, Priority, current_deadline, current_priority
+from breakwater.resilience import Deadline, PolicyError, current_deadline
+from breakwater.resilience.shedding import Limiter, Priority, current_priority
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]

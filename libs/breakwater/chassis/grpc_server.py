@@ -14,7 +14,7 @@ from breakwater.chassis import metrics
 from breakwater.chassis.auth import ServiceVerifier
 from breakwater.chassis.grpc_methods import current_caller, method_for, wrap
 from breakwater.chassis.settings import Environment, ServiceSettings
-from breakwater.resilience import Limiter, Priority
+from breakwater.resilience.shedding import Limiter, Priority
 
 __all__ = ["Server", "current_caller"]
 

@@ -21,17 +21,9 @@ from breakwater.chassis.clock import Clock, SystemClock
 from breakwater.chassis.egress import Egress, EgressRefusedError
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.policies import CallFailedError, error_of
-from breakwater.resilience import (
-    AttemptTimeoutError,
-    Deadline,
-    Fault,
-    FaultKind,
-    Outcome,
-    OverloadedError,
-    Policy,
-    PolicyError,
-    current_fault,
-)
+from breakwater.resilience import Deadline, Outcome, Policy, PolicyError
+from breakwater.resilience.errors import AttemptTimeoutError, OverloadedError
+from breakwater.resilience.faults import Fault, FaultKind, current_fault
 
 __all__ = ["Answer", "HttpClient", "HttpLimits", "Judge", "Refusal"]
 

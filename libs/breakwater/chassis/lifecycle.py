@@ -14,7 +14,7 @@ import uvloop
 from breakwater.chassis import metrics
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.settings import MisconfiguredError
-from breakwater.resilience import InvalidPolicyError
+from breakwater.resilience.errors import InvalidPolicyError
 
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2

@@ -19,7 +19,8 @@ from breakwater.chassis import errors, telemetry
 from breakwater.chassis.egress import Egress, EgressRefusedError
 from breakwater.chassis.policies import CallFailedError, error_of
 from breakwater.chassis.settings import Tls
-from breakwater.resilience import AttemptTimeoutError, Deadline, Outcome, OverloadedError, Policy, PolicyError
+from breakwater.resilience import Deadline, Outcome, Policy, PolicyError
+from breakwater.resilience.errors import AttemptTimeoutError, OverloadedError
 
 __all__ = ["MailClient", "MailLimits", "MailServer", "Receipt"]
 

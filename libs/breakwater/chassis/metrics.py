@@ -14,7 +14,8 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from breakwater.resilience import CircuitState, Limiter, PolicyRegistry
+from breakwater.resilience import CircuitState, PolicyRegistry
+from breakwater.resilience.shedding import Limiter
 
 REGISTRY = CollectorRegistry()
 

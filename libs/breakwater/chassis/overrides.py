@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from breakwater.edges.v1 import edges_pb2
-from breakwater.resilience import Fault, FaultKind, InvalidPolicyError, Override, OverrideMode, PolicyRegistry
+from breakwater.resilience import Override, OverrideMode, PolicyRegistry
+from breakwater.resilience.errors import InvalidPolicyError
+from breakwater.resilience.faults import Fault, FaultKind
 
 MODES = {
     edges_pb2.OVERRIDE_MODE_FORCED_OPEN: OverrideMode.FORCED_OPEN,

@@ -17,16 +17,14 @@ import yaml
 from breakwater.chassis import errors, telemetry
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.logging import get_logger
-from breakwater.resilience import (
+from breakwater.resilience import Outcome, PolicyError, PolicyRegistry
+from breakwater.resilience.errors import (
     AttemptTimeoutError,
     BulkheadFullError,
     DeadlineExceededError,
     InjectedFaultError,
     InvalidPolicyError,
-    Outcome,
     OverloadedError,
-    PolicyError,
-    PolicyRegistry,
 )
 
 WATCH_S = 1.0

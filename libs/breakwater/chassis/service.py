@@ -29,7 +29,8 @@ from breakwater.chassis.probes import Probes
 from breakwater.chassis.settings import Environment, MisconfiguredError, ServiceSettings, read_secret
 from breakwater.chassis.telemetry import Telemetry
 from breakwater.edges.v1.edges_pb2_grpc import add_EdgeServiceServicer_to_server
-from breakwater.resilience import Outcome, Policy, Priority, current_priority
+from breakwater.resilience import Outcome, Policy
+from breakwater.resilience.shedding import Priority, current_priority
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from breakwater.resilience._fault import Fault
+from breakwater.resilience.faults import Fault
 
 
 class Admission:

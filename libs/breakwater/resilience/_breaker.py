@@ -9,8 +9,8 @@ import pybreaker
 
 from breakwater.resilience._outcome import FAILED, Outcome
 from breakwater.resilience._settings import PolicySettings
-from breakwater.resilience._snapshot import CircuitState
 from breakwater.resilience._window import Window
+from breakwater.resilience.snapshots import CircuitState
 
 OnChange = Callable[[CircuitState, CircuitState, str], None]
 

@@ -6,13 +6,13 @@ from typing import Never, TypeVar
 
 from breakwater.resilience._admission import Admission
 from breakwater.resilience._clock import Clock
-from breakwater.resilience._errors import (
+from breakwater.resilience.errors import (
     AttemptTimeoutError,
     InjectedFaultError,
     InjectedRejectionError,
     InjectedResetError,
 )
-from breakwater.resilience._fault import Fault, FaultKind, current_fault
+from breakwater.resilience.faults import Fault, FaultKind, current_fault
 
 T = TypeVar("T")
 Cohort = Callable[[], float | None]

@@ -8,8 +8,8 @@ from breakwater.resilience._bulkhead import Bulkhead
 from breakwater.resilience._outcome import ANSWERED, ERRORS, FAILED, REACHED, Outcome
 from breakwater.resilience._override import Override
 from breakwater.resilience._settings import PolicySettings
-from breakwater.resilience._snapshot import BulkheadSnapshot, EdgeSnapshot, EdgeTotals
 from breakwater.resilience._window import Bucket, Window, cumulative, percentile_ms, slower_than
+from breakwater.resilience.snapshots import BulkheadSnapshot, EdgeSnapshot, EdgeTotals
 
 
 def take_snapshot(

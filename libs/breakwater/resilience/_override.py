@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from breakwater.resilience._clock import Clock
-from breakwater.resilience._errors import InvalidPolicyError
-from breakwater.resilience._fault import Fault
+from breakwater.resilience.errors import InvalidPolicyError
+from breakwater.resilience.faults import Fault
 
 
 class OverrideMode(StrEnum):

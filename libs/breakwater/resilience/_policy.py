@@ -14,22 +14,22 @@ from breakwater.resilience._bulkhead import Bulkhead
 from breakwater.resilience._chaos import Chaos, Cohort
 from breakwater.resilience._clock import Clock, SystemClock
 from breakwater.resilience._deadline import Deadline, current_deadline
-from breakwater.resilience._errors import (
+from breakwater.resilience._figures import take_snapshot
+from breakwater.resilience._outcome import REACHED, Classify, Outcome, classify_by_type
+from breakwater.resilience._override import Override, OverrideInForce, OverrideMode
+from breakwater.resilience._retry import Retrier
+from breakwater.resilience._settings import PolicySettings
+from breakwater.resilience._timer import Alarm, Alarms, call_later_on
+from breakwater.resilience._window import Bucket, Window, cell_of
+from breakwater.resilience.errors import (
     AttemptTimeoutError,
     BulkheadFullError,
     CircuitOpenError,
     DeadlineExceededError,
     PolicyError,
 )
-from breakwater.resilience._fault import Fault
-from breakwater.resilience._figures import take_snapshot
-from breakwater.resilience._outcome import REACHED, Classify, Outcome, classify_by_type
-from breakwater.resilience._override import Override, OverrideInForce, OverrideMode
-from breakwater.resilience._retry import Retrier
-from breakwater.resilience._settings import PolicySettings
-from breakwater.resilience._snapshot import CircuitState, EdgeSnapshot, Transition
-from breakwater.resilience._timer import Alarm, Alarms, call_later_on
-from breakwater.resilience._window import Bucket, Window, cell_of
+from breakwater.resilience.faults import Fault
+from breakwater.resilience.snapshots import CircuitState, EdgeSnapshot, Transition
 
 T = TypeVar("T")
 Listener = Callable[[Transition], None]

@@ -6,12 +6,12 @@ from typing import Any, Self
 
 from breakwater.resilience._chaos import Cohort
 from breakwater.resilience._clock import Clock
-from breakwater.resilience._errors import InvalidPolicyError
 from breakwater.resilience._outcome import Classify, classify_by_type
 from breakwater.resilience._override import Override
 from breakwater.resilience._policy import Listener, Policy
 from breakwater.resilience._settings import PolicySettings
-from breakwater.resilience._snapshot import EdgeSnapshot
+from breakwater.resilience.errors import InvalidPolicyError
+from breakwater.resilience.snapshots import EdgeSnapshot
 
 
 class PolicyRegistry:

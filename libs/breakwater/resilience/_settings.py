@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Final, Self
 
-from breakwater.resilience._errors import InvalidPolicyError
+from breakwater.resilience.errors import InvalidPolicyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

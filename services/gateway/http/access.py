@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from breakwater.chassis.identity import Role
-from breakwater.resilience import Priority
+from breakwater.resilience.shedding import Priority
 
 _EVERYBODY = frozenset(Role)
 _BUSINESS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})

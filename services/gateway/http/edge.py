@@ -31,7 +31,8 @@ from breakwater.chassis.errors import (
     RateLimitedError,
 )
 from breakwater.chassis.logging import get_logger
-from breakwater.resilience import Deadline, Limiter, current_deadline, current_priority
+from breakwater.resilience import Deadline, current_deadline
+from breakwater.resilience.shedding import Limiter, current_priority
 from services.gateway.http.answers import Answer, Header, StreamAnswer
 from services.gateway.http.call import Call, ClientGoneError
 from services.gateway.http.problems import BodyTimeoutError, MethodNotAllowedError, problem

@@ -6,7 +6,7 @@ from breakwater.chassis import lifecycle, metrics
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load
-from breakwater.resilience import Limiter
+from breakwater.resilience.shedding import Limiter
 from services.gateway.http import platform
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits

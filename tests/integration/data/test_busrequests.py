@@ -11,7 +11,8 @@ from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import SystemClock
 from breakwater.chassis.errors import DeadlineExceededError, NotFoundError, UnavailableError
 from breakwater.local.nats import OPERATOR, NatsServer
-from breakwater.resilience import Deadline, Priority, current_deadline, current_priority
+from breakwater.resilience import Deadline, current_deadline
+from breakwater.resilience.shedding import Priority, current_priority
 
 SUBJECT = "breakwater.test.question"
 CLOCK = SystemClock()

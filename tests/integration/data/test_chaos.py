@@ -9,7 +9,8 @@ from breakwater.chassis import bus as bus_module
 from breakwater.chassis import database as database_module
 from breakwater.chassis.bus import BusMessage
 from breakwater.chassis.errors import DeadlineExceededError, DependencyAuthError, UnavailableError
-from breakwater.resilience import FaultKind, Policy, PolicySettings
+from breakwater.resilience import Policy, PolicySettings
+from breakwater.resilience.faults import FaultKind
 from tests.support.chaos import inject
 
 ADD = "INSERT INTO effects (event_id) VALUES ($1)"

@@ -3,7 +3,7 @@
 import pytest
 
 from breakwater.chassis import errors
-from breakwater.resilience import FaultKind
+from breakwater.resilience.faults import FaultKind
 from tests.support.chaos import inject
 
 

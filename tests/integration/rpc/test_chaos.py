@@ -5,7 +5,8 @@ import time
 import pytest
 
 from breakwater.chassis import errors, telemetry
-from breakwater.resilience import Deadline, FaultKind
+from breakwater.resilience import Deadline
+from breakwater.resilience.faults import FaultKind
 from tests.support.chaos import inject
 
 

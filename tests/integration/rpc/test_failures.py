@@ -8,7 +8,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from breakwater.chassis import errors, logging
 from breakwater.chassis.errors import FieldError
-from breakwater.resilience import CircuitOpenError
+from breakwater.resilience.errors import CircuitOpenError
 from tests.support.echo import EchoStub
 
 FIELDS = (FieldError("utm.source", "is too long"), FieldError("phone", "不是号码"))

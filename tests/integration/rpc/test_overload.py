@@ -10,7 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from breakwater.chassis import metrics
 from breakwater.chassis.errors import DeadlineExceededError, RateLimitedError
-from breakwater.resilience import Deadline, Priority, current_priority
+from breakwater.resilience import Deadline
+from breakwater.resilience.shedding import Priority, current_priority
 from tests.support.echo import Echo, EchoStub, add_echo
 
 

@@ -15,7 +15,8 @@ from breakwater.chassis.overrides import Overrides
 from breakwater.chassis.policies import PolicyFile
 from breakwater.edges.v1 import edges_pb2
 from breakwater.local.nats import OPERATOR, NatsServer
-from breakwater.resilience import CircuitOpenError, OverrideMode, PolicyRegistry, PolicySettings
+from breakwater.resilience import OverrideMode, PolicyRegistry, PolicySettings
+from breakwater.resilience.errors import CircuitOpenError
 
 
 class Process:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from breakwater.chassis.errors import BreakwaterError
-from breakwater.resilience import CircuitState, Deadline, Fault, Override, OverrideMode, current_deadline
+from breakwater.resilience import CircuitState, Deadline, Override, OverrideMode, current_deadline
+from breakwater.resilience.faults import Fault
 from tests.support.faultmatrix.clients import Client
 from tests.support.faultmatrix.edges import Edge
 from tests.support.faultmatrix.steady import SLACK_S, Callers, Circuit, Steady, allowed, injected_fault, proxy_fault

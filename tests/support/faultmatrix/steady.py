@@ -7,7 +7,7 @@ and nothing is there twice, and when the fault ends the circuit closes by itself
 from dataclasses import dataclass
 from enum import StrEnum
 
-from breakwater import resilience as chaos
+from breakwater.resilience import faults as chaos
 from tests.support import faultproxy
 from tests.support.faultproxy import FAULTS, Fault
 

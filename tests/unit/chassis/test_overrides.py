@@ -7,7 +7,8 @@ import pytest
 from breakwater.chassis.errors import InvalidRequestError
 from breakwater.chassis.overrides import KINDS, MODES, Overrides, fault_from, fault_to
 from breakwater.edges.v1 import edges_pb2
-from breakwater.resilience import Fault, FaultKind, OverrideMode, PolicyRegistry, PolicySettings
+from breakwater.resilience import OverrideMode, PolicyRegistry, PolicySettings
+from breakwater.resilience.faults import Fault, FaultKind
 
 OPEN = edges_pb2.OVERRIDE_MODE_FORCED_OPEN
 SHADOW = edges_pb2.OVERRIDE_MODE_SHADOW

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from breakwater.chassis import errors, policies
-from breakwater.resilience import (
+from breakwater.resilience.errors import (
     AttemptTimeoutError,
     BulkheadFullError,
     CircuitOpenError,

@@ -11,7 +11,7 @@ import pytest
 
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.clock import VirtualClock
-from breakwater.resilience import Limiter
+from breakwater.resilience.shedding import Limiter
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
 from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing

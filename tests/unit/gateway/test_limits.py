@@ -7,7 +7,8 @@ import pytest
 
 from breakwater.chassis.errors import NotFoundError
 from breakwater.leads.v1 import leads_pb2
-from breakwater.resilience import Priority, current_deadline, current_priority
+from breakwater.resilience import current_deadline
+from breakwater.resilience.shedding import Priority, current_priority
 from tests.unit.gateway.conftest import BODY_MAX
 from tests.unit.gateway.test_problems import assert_problem
 

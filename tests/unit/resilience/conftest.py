@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from breakwater.resilience import Policy, PolicySettings, Transition
+from breakwater.resilience import Policy, PolicySettings
+from breakwater.resilience.snapshots import Transition
 from breakwater.resilience.testing import VirtualClock, settle
 
 

@@ -4,14 +4,8 @@ import asyncio
 
 import pytest
 
-from breakwater.resilience import (
-    BulkheadFullError,
-    CircuitOpenError,
-    CircuitState,
-    Deadline,
-    DeadlineExceededError,
-    Outcome,
-)
+from breakwater.resilience import CircuitState, Deadline, Outcome
+from breakwater.resilience.errors import BulkheadFullError, CircuitOpenError, DeadlineExceededError
 from breakwater.resilience.testing import settle
 
 

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from breakwater.resilience import CircuitOpenError, CircuitState, Deadline, Outcome, OverloadedError
+from breakwater.resilience import CircuitState, Deadline, Outcome
+from breakwater.resilience.errors import CircuitOpenError, OverloadedError
 from breakwater.resilience.testing import settle
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breakwater.resilience import BulkheadFullError
 from breakwater.resilience._bulkhead import Bulkhead
 from breakwater.resilience._timer import call_later_on
+from breakwater.resilience.errors import BulkheadFullError
 from breakwater.resilience.testing import VirtualClock, settle
 
 

@@ -8,23 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from breakwater.resilience import (
+from breakwater.resilience import CircuitState, Deadline, Outcome, Override, OverrideMode, Policy, PolicySettings
+from breakwater.resilience.errors import (
     AttemptTimeoutError,
     CircuitOpenError,
-    CircuitState,
-    Deadline,
     DeadlineExceededError,
-    Fault,
-    FaultKind,
     InjectedFaultError,
     InvalidPolicyError,
-    Outcome,
-    Override,
-    OverrideMode,
-    Policy,
-    PolicySettings,
-    current_fault,
 )
+from breakwater.resilience.faults import Fault, FaultKind, current_fault
 from breakwater.resilience.testing import VirtualClock, no_backoff
 
 LATENCY, ERROR, HANG = FaultKind.LATENCY, FaultKind.ERROR, FaultKind.HANG

@@ -4,16 +4,8 @@ import asyncio
 
 import pytest
 
-from breakwater.resilience import (
-    AttemptTimeoutError,
-    BulkheadFullError,
-    CircuitOpenError,
-    CircuitState,
-    Deadline,
-    DeadlineExceededError,
-    Outcome,
-    current_deadline,
-)
+from breakwater.resilience import CircuitState, Deadline, Outcome, current_deadline
+from breakwater.resilience.errors import AttemptTimeoutError, BulkheadFullError, CircuitOpenError, DeadlineExceededError
 
 
 class NotFoundError(Exception):

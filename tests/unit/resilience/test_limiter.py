@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from breakwater.resilience import Limiter, Priority
+from breakwater.resilience.shedding import Limiter, Priority
 from breakwater.resilience.testing import VirtualClock
 
 READ, WRITE, SLOW = "read", "write", "slow"

@@ -4,14 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from breakwater.resilience import (
-    BulkheadFullError,
-    CircuitOpenError,
-    CircuitState,
-    InvalidPolicyError,
-    Override,
-    OverrideMode,
-)
+from breakwater.resilience import CircuitState, Override, OverrideMode
+from breakwater.resilience.errors import BulkheadFullError, CircuitOpenError, InvalidPolicyError
 
 
 @pytest.fixture

@@ -4,15 +4,8 @@ import asyncio
 
 import pytest
 
-from breakwater.resilience import (
-    AttemptTimeoutError,
-    BulkheadFullError,
-    CircuitOpenError,
-    CircuitState,
-    InvalidPolicyError,
-    PolicyRegistry,
-    PolicySettings,
-)
+from breakwater.resilience import CircuitState, PolicyRegistry, PolicySettings
+from breakwater.resilience.errors import AttemptTimeoutError, BulkheadFullError, CircuitOpenError, InvalidPolicyError
 from breakwater.resilience.testing import settle
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakwater.resilience import Deadline, Outcome, OverloadedError, Policy, PolicySettings
+from breakwater.resilience import Deadline, Outcome, Policy, PolicySettings
 from breakwater.resilience._budget import RetryBudget
+from breakwater.resilience.errors import OverloadedError
 from breakwater.resilience.testing import VirtualClock, no_backoff
 
 

@@ -5,14 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from breakwater.resilience import (
-    CircuitOpenError,
-    InvalidPolicyError,
-    Override,
-    OverrideMode,
-    PolicyRegistry,
-    PolicySettings,
-)
+from breakwater.resilience import Override, OverrideMode, PolicyRegistry, PolicySettings
+from breakwater.resilience.errors import CircuitOpenError, InvalidPolicyError
 
 
 def test_settings_are_read_from_a_mapping():

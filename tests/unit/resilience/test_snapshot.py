@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakwater.resilience import CircuitState, Outcome, OverloadedError
+from breakwater.resilience import CircuitState, Outcome
 from breakwater.resilience._window import CELLS, Window, cell_bounds_s, cell_of, cumulative, percentile_ms
+from breakwater.resilience.errors import OverloadedError
 
 
 class CredentialRefusedError(Exception):

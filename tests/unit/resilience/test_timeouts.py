@@ -7,7 +7,8 @@ import pytest
 import uvloop
 
 from breakwater.chassis.clock import VirtualClock as ChassisVirtualClock
-from breakwater.resilience import AttemptTimeoutError, Deadline, DeadlineExceededError, Policy, PolicySettings
+from breakwater.resilience import Deadline, Policy, PolicySettings
+from breakwater.resilience.errors import AttemptTimeoutError, DeadlineExceededError
 from breakwater.resilience.testing import settle
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from breakwater.chassis.identity import Role
-from breakwater.resilience import Priority
+from breakwater.resilience.shedding import Priority
 from services.gateway.http.access import Access
 from services.gateway.http.routes import Route
 

@@ -7,9 +7,10 @@ from fastapi import Query
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from breakwater import resilience
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import FieldError, InvalidRequestError
+from breakwater.resilience import faults
+from breakwater.resilience.errors import InvalidPolicyError
 from services.gateway.http.answers import Answer, answer, rfc3339_of
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
@@ -258,8 +259,8 @@ def _fault(given: FaultInput | None) -> Fault | None:
     if given is None:
         return None
     try:
-        kept = resilience.Fault(**given.model_dump() | {"kind": resilience.FaultKind(given.kind)})
-    except resilience.InvalidPolicyError as error:
+        kept = faults.Fault(**given.model_dump() | {"kind": faults.FaultKind(given.kind)})
+    except InvalidPolicyError as error:
         fields = [FieldError(*each.split(": ", 1)) for each in error.errors]
         raise InvalidRequestError("the fault cannot be injected as it is", errors=fields) from None
     return Fault(**{**asdict(kept), "kind": given.kind})

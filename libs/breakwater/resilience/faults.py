@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import exp, isfinite, log
 from typing import Final
 
-from breakwater.resilience._errors import InvalidPolicyError
+from breakwater.resilience.errors import InvalidPolicyError
 
 # The standard normal distribution's 99th percentile: with it p50 and p99 tell a log-normal one.
 _Z99: Final = 2.3263478740408408
