@@ -23,6 +23,7 @@ from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.logging import get_logger
+from breakwater.chassis.metrics import backlogs
 from breakwater.chassis.overrides import MODES, Overrides, fault_to
 from breakwater.chassis.policies import PolicyFile
 from breakwater.edges.v1 import edges_pb2
@@ -80,11 +81,17 @@ class EdgeReporter:
 
     def report(self, transition: Transition | None = None) -> edges_pb2.EdgeReport:
         """The present figures; changes nothing."""
+        snapshots = self._policies.snapshots()
         report = edges_pb2.EdgeReport(
             process=self._process,
             instance=self._instance,
             as_of=_timestamp(self._clock.now()),
-            edges=[_edge(snapshot) for snapshot in self._policies.snapshots()],
+            edges=[_edge(snapshot) for snapshot in snapshots],
+            latency_bounds_s=[bound_s for bound_s, _ in snapshots[0].totals.latency_counts] if snapshots else (),
+            backlogs=[
+                edges_pb2.Backlog(figure=each.figure, of=each.of, value=each.value, age_s=each.age_s)
+                for each in backlogs()
+            ],
         )
         if transition is not None:
             report.transition.CopyFrom(_transition(transition))
@@ -225,6 +232,12 @@ def _edge(snapshot: EdgeSnapshot) -> edges_pb2.Edge:
         next_probe_s=snapshot.next_probe_s,
         fallbacks=snapshot.fallbacks,
         injected=snapshot.injected,
+        calls=snapshot.calls,
+        availability_first=snapshot.availability_first,
+        slow_rate=snapshot.slow_rate,
+        p99_5_ms=snapshot.p99_5_ms,
+        bulkhead_queue_max=snapshot.bulkhead.queue_max,
+        totals=_totals(snapshot),
     )
     if snapshot.override is not None:
         edge.forced.CopyFrom(
@@ -239,6 +252,17 @@ def _edge(snapshot: EdgeSnapshot) -> edges_pb2.Edge:
             )
         )
     return edge
+
+
+def _totals(snapshot: EdgeSnapshot) -> edges_pb2.EdgeTotals:
+    totals = snapshot.totals
+    within = [count for _, count in totals.latency_counts]
+    return edges_pb2.EdgeTotals(
+        outcomes={name: count for name, count in totals.outcomes.items() if count},
+        retries=totals.retries,
+        fallbacks=totals.fallbacks,
+        latency_counts=[count - below for below, count in zip((0, *within), within, strict=False)],
+    )
 
 
 def _policy(settings: PolicySettings, file: PolicyFile) -> edges_pb2.EdgePolicy:

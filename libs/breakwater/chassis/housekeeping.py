@@ -49,9 +49,9 @@ class Housekeeping:
         self._db = db
         self._bus = bus
         self._clock = clock or SystemClock()
-        self._pending = metrics.OUTBOX_PENDING.labels(bus.service)
-        self._oldest_age_s = metrics.OUTBOX_OLDEST_AGE.labels(bus.service)
-        self._dead_letters = metrics.DEAD_LETTERS.labels(bus.service)
+        self._pending = metrics.BacklogGauge(metrics.OUTBOX_PENDING, bus.service)
+        self._oldest_age_s = metrics.BacklogGauge(metrics.OUTBOX_OLDEST_AGE, bus.service)
+        self._dead_letters = metrics.BacklogGauge(metrics.DEAD_LETTERS, bus.service)
 
     async def run(self) -> None:
         """Runs until cancelled."""

@@ -104,7 +104,7 @@ class Consumer:
         self._deliveries_max = deliveries_max
         self._checkpoint = checkpoint
         self._pull: Pull | None = None
-        self._lag = metrics.CONSUMER_LAG.labels(bus.service, stream)
+        self._lag = metrics.BacklogGauge(metrics.CONSUMER_LAG, bus.service, stream)
         # Refusals are counted here and not by JetStream, whose count also grows when we are killed or the database is
         # out; a restart forgives.
         self._refusals: OrderedDict[str, int] = OrderedDict()

@@ -5,7 +5,9 @@ Labels are bounded: services, dependencies, RPC names, outcomes; never ids. Call
 """
 
 import math
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -45,6 +47,48 @@ DEAD_LETTERS = Gauge(
 TIMER_LAG = Gauge(
     "breakwater_timer_lag_seconds", "How late the oldest due timer is.", ("service", "timer"), registry=REGISTRY
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in this process, as it was found `age_s` ago; `figure` is the metric's name without its prefix."""
+
+    figure: str
+    of: str
+    value: float
+    age_s: float
+
+
+class BacklogGauge:
+    """One figure of what waits: a gauge that also remembers when it was set. `of` is the stream or the timer."""
+
+    def __init__(self, gauge: Gauge, service: str, of: str = "") -> None:
+        family = next(iter(gauge.describe())).name
+        self._gauge = gauge.labels(*(label for label in (service, of) if label))
+        self._named = family.removeprefix("breakwater_"), of
+        self._found: tuple[float, float] | None = None
+        _BACKLOGS[family, service, of] = self
+
+    def set(self, value: float) -> None:
+        """The figure as it is now."""
+        self._gauge.set(value)
+        self._found = value, time.monotonic()
+
+    def read(self) -> Backlog | None:
+        """The figure; None while it was never found."""
+        if self._found is None:
+            return None
+        value, at_s = self._found
+        return Backlog(*self._named, value, time.monotonic() - at_s)
+
+
+_BACKLOGS: dict[tuple[str, str, str], BacklogGauge] = {}
+
+
+def backlogs() -> tuple[Backlog, ...]:
+    """Everything that waits in this process."""
+    return tuple(found for gauge in _BACKLOGS.values() if (found := gauge.read()) is not None)
+
 
 RPC_SERVER_DURATION = Histogram(
     "rpc_server_call_duration_seconds",

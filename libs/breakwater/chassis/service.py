@@ -28,6 +28,7 @@ from breakwater.chassis.policies import PolicyFile
 from breakwater.chassis.probes import Probes
 from breakwater.chassis.settings import Environment, MisconfiguredError, ServiceSettings, read_secret
 from breakwater.chassis.telemetry import Telemetry
+from breakwater.edges.v1.edges_pb2 import EdgeReport
 from breakwater.edges.v1.edges_pb2_grpc import add_EdgeServiceServicer_to_server
 from breakwater.resilience import Outcome, Policy
 from breakwater.resilience.shedding import Priority, current_priority
@@ -308,6 +309,10 @@ class Service(Generic[SettingsT]):
         self.background("edge-reports", lambda: self._reporter.publish(opened))
         self.background("override-watch", lambda: self._reporter.watch_overrides(opened))
         return opened
+
+    def edges(self) -> EdgeReport:
+        """What this process tells of its own edges; changes nothing."""
+        return self._reporter.report()
 
     async def run(self) -> None:
         """Serves until a signal asks to stop, then drains. Raises what a front raises when it cannot start."""

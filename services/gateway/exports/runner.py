@@ -18,7 +18,7 @@ from services.gateway.exports.usecases import Exports
 
 POLL_S = 1.0
 """The longest sleep: what another replica put down is found by then."""
-LAG = metrics.TIMER_LAG.labels("gateway", "exports")
+LAG = metrics.BacklogGauge(metrics.TIMER_LAG, "gateway", "exports")
 
 _log = get_logger(__name__)
 

@@ -10,8 +10,10 @@ from nats.js.errors import KeyNotFoundError
 from nats.js.errors import NotFoundError as BucketNotFoundError
 from nats.js.kv import KeyValue
 
+from breakwater.chassis import deadletters
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.channels import Channel
+from breakwater.chassis.deadletters import DeadLetter
 from breakwater.chassis.edges import BUCKET, BUCKET_AGE_S_MAX, key_of
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.logging import get_logger
@@ -85,6 +87,21 @@ class Peers:
                 return None
 
         return await asyncio.gather(*(one(channel, stub) for channel, stub in self._replicas[process]))
+
+
+class DeadLetters:
+    """What consumers gave up, in JetStream. Both raise `UnavailableError` while NATS is down."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def read(self, limit: int, *, after_seq: int) -> list[DeadLetter]:
+        """The oldest `limit` past `after_seq`."""
+        return await deadletters.read(self._bus, limit, after_seq=after_seq)
+
+    async def replay(self, seq: int) -> DeadLetter:
+        """Published again, and gone from the stream. Raises `NotFoundError` too."""
+        return await deadletters.replay(self._bus, seq)
 
 
 class OverrideCarrier:

@@ -112,6 +112,11 @@ class Console:
         text = f"{what_runs} deployed to {what.environment} by {actor.sub}{forced}"
         return self._timeline.add(Kind.DEPLOYED, text[:TEXT_CHARS_MAX], what.service, actor=actor.sub)
 
+    def replayed(self, actor: Actor, seq: int, what: str, service: str) -> None:
+        """On the record: a dead letter was sent again."""
+        text = f"dead letter {seq} of {service} ({what}) replayed by {actor.sub}"[:TEXT_CHARS_MAX]
+        self._timeline.add(Kind.DEAD_LETTER_REPLAYED, text, service, actor=actor.sub)
+
     def refused(self, actor: Actor, asked: str, dependency: str, refusal: BreakwaterError) -> None:
         """On the record: somebody asked for what was not done. The same again within a second is one entry."""
         fields = "".join(f", {error.field}: {error.reason}" for error in refusal.errors)

@@ -1,6 +1,7 @@
-"""Where the figures come from: NATS, and gRPC for whoever was not heard on it."""
+"""Where the figures come from: NATS, gRPC for whoever was not heard on it, and this process itself."""
 
 import asyncio
+from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -11,6 +12,9 @@ from breakwater.chassis.logging import get_logger
 from breakwater.edges.v1 import edges_pb2 as pb
 from services.gateway.ops.clients import Peers
 from services.gateway.ops.console import Console
+from services.gateway.ops.edges.backlogs import BacklogBook
+from services.gateway.ops.edges.domain import Report
+from services.gateway.ops.history.domain import History
 from services.gateway.ops.translation import report_from_wire
 
 SUBJECT = "breakwater.edges.>"
@@ -24,10 +28,24 @@ _log = get_logger(__name__)
 class Feed:
     """Keeps the console's book up to date."""
 
-    def __init__(self, console: Console, peers: Peers, clock: Clock) -> None:
+    def __init__(
+        self,
+        console: Console,
+        history: History,
+        backlogs: BacklogBook,
+        peers: Peers,
+        clock: Clock,
+        *,
+        own: Callable[[], pb.EdgeReport],
+    ) -> None:
+        """`own` is what this process tells of itself: to be known without NATS too."""
         self._console = console
+        self._history = history
+        self._backlogs = backlogs
         self._peers = peers
         self._clock = clock
+        self._own = own
+        self._noted_s = 0
 
     async def subscribe(self, bus: Bus) -> None:
         """Takes what processes publish, for the life of the bus."""
@@ -38,15 +56,28 @@ class Feed:
         while True:
             silent = [name for name in self._peers.names if self._console.silent_for_s(name) > POLL_AFTER_S]
             await asyncio.gather(*(self._ask(name) for name in silent))
+            self._hear(report_from_wire(self._own()))
             self._console.settle()
+            self._note()
             await self._clock.sleep(TICK_S)
 
     async def _take(self, message: Msg) -> None:
         try:
-            self._console.take(report_from_wire(pb.EdgeReport.FromString(message.data)))
+            self._hear(report_from_wire(pb.EdgeReport.FromString(message.data)))
         except (DecodeError, ValueError) as error:
             _log.warning("edge_report_unusable", subject=message.subject, problem=type(error).__name__)
 
     async def _ask(self, process: str) -> None:
         for report in await self._peers.reports(process):
-            self._console.take(report)
+            self._hear(report)
+
+    def _hear(self, report: Report) -> None:
+        self._console.take(report)
+        self._history.take(report, int(self._clock.now().timestamp()))
+        self._backlogs.take(report, self._clock.monotonic())
+
+    def _note(self) -> None:
+        now_s = int(self._clock.now().timestamp())
+        if now_s != self._noted_s:
+            self._noted_s = now_s
+            self._history.note(self._console.edges(), now_s)

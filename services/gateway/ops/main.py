@@ -12,11 +12,14 @@ from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
-from services.gateway.ops.clients import OverrideCarrier, Peers
+from services.gateway.ops.clients import DeadLetters, OverrideCarrier, Peers
 from services.gateway.ops.console import Console
 from services.gateway.ops.consumer import Feed
+from services.gateway.ops.edges.backlogs import BacklogBook
+from services.gateway.ops.history.domain import History, Span
 from services.gateway.ops.http import api as ops_api
-from services.gateway.ops.http import page, policies
+from services.gateway.ops.http import history as past
+from services.gateway.ops.http import page, policies, waiting
 from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.refusals import refusals_to
 from services.gateway.ops.http.sessions import SessionGate, Sessions
@@ -49,13 +52,15 @@ async def serve() -> None:
         overrides = Overrides(
             carrier, orders, console, console, clock, service.name, chaos_allowed=settings.chaos_allowed
         )
-        feed = Feed(console, peers, clock)
+        span = Span(settings.history_fine_s, settings.history_coarse_s, edges_max=settings.history_edges_max)
+        history, backlogs = History(span), BacklogBook()
+        feed = Feed(console, history, backlogs, peers, clock, own=service.edges)
         await feed.subscribe(bus)
         service.background("edge-feed", feed.run)
         service.background("overrides-laid", overrides.run)
         service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
-        service.add_front(await _http(service, console, overrides, peers))
+        service.add_front(await _http(service, console, overrides, peers, history, backlogs, DeadLetters(bus)))
         await service.run()
 
 
@@ -76,7 +81,15 @@ class OpsFront:
         await self._server.drain(grace_s)
 
 
-async def _http(service: Service[OpsSettings], console: Console, overrides: Overrides, peers: Peers) -> OpsFront:
+async def _http(
+    service: Service[OpsSettings],
+    console: Console,
+    overrides: Overrides,
+    peers: Peers,
+    history: History,
+    backlogs: BacklogBook,
+    letters: DeadLetters,
+) -> OpsFront:
     settings, clock = service.settings, service.clock
     keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
     await keys.start()
@@ -87,6 +100,8 @@ async def _http(service: Service[OpsSettings], console: Console, overrides: Over
     api = Api(OpsRoute)
     ops_api.add_routes(api, console, overrides, views, clock)
     policies.add_routes(api, console, peers)
+    past.add_routes(api, history, clock)
+    waiting.add_routes(api, console, backlogs, letters, clock)
     page.add_routes(api, sessions)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)
     limits = RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max)

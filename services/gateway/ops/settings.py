@@ -33,3 +33,9 @@ class OpsSettings(ServiceSettings):
     """Signed-in browsers; the oldest goes first."""
     session_s_max: int = Field(default=12 * 3600, ge=60)
     """A session ends with its token, at the latest after so long."""
+    history_fine_s: int = Field(default=900, ge=60, le=3_600)
+    """Seconds of every edge kept by the second, in memory; some 0.1 MB an edge."""
+    history_coarse_s: int = Field(default=86_400, ge=3_600, le=7 * 86_400)
+    """Seconds of every edge kept by ten seconds, in memory; some 0.1 MB an edge and day."""
+    history_edges_max: int = Field(default=500, ge=1)
+    """Edges, their instances summed, that are remembered; one more is shown without its past."""

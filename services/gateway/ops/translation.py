@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from breakwater.chassis.overrides import KINDS
 from breakwater.edges.v1 import edges_pb2 as pb
 from services.gateway.ops.edges.domain import (
+    Backlog,
     Bulkhead,
     Circuit,
     Edge,
@@ -16,6 +17,7 @@ from services.gateway.ops.edges.domain import (
     Moved,
     Report,
     Setting,
+    Totals,
 )
 from services.gateway.ops.overrides.domain import OverrideOrder
 
@@ -53,7 +55,9 @@ def report_from_wire(message: pb.EdgeReport) -> Report:
             at=_moment(told.at),
         )
     edges = tuple(_edge(edge, message.instance, as_of) for edge in message.edges)
-    return Report(message.process, message.instance, as_of, edges, moved)
+    backlogs = tuple(Backlog(each.figure, each.of, each.value, each.age_s) for each in message.backlogs)
+    bounds_s = tuple(message.latency_bounds_s)
+    return Report(message.process, message.instance, as_of, edges, moved, bounds_s, backlogs)
 
 
 def order_to_wire(order: OverrideOrder) -> pb.Override:
@@ -151,12 +155,21 @@ def _edge(edge: pb.Edge, instance: str, as_of: datetime) -> Edge:
         p99_ms=edge.p99_ms if edge.HasField("p99_ms") else None,
         retries=edge.retries,
         retry_budget_tokens=edge.retry_budget_tokens,
-        bulkhead=Bulkhead(edge.bulkhead_in_use, edge.bulkhead_limit, edge.bulkhead_queued),
+        bulkhead=Bulkhead(edge.bulkhead_in_use, edge.bulkhead_limit, edge.bulkhead_queued, edge.bulkhead_queue_max),
         next_probe_s=edge.next_probe_s if edge.HasField("next_probe_s") else None,
         fallbacks=edge.fallbacks,
         injected=edge.injected,
         as_of=as_of,
+        calls=edge.calls,
+        availability_first=edge.availability_first if edge.HasField("availability_first") else None,
+        slow_rate=edge.slow_rate if edge.HasField("slow_rate") else None,
+        p99_5_ms=edge.p99_5_ms if edge.HasField("p99_5_ms") else None,
+        totals=_totals(edge.totals) if edge.HasField("totals") else None,
     )
+
+
+def _totals(totals: pb.EdgeTotals) -> Totals:
+    return Totals(dict(totals.outcomes), totals.retries, totals.fallbacks, tuple(totals.latency_counts))
 
 
 def _moment(timestamp: Timestamp) -> datetime:

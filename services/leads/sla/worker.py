@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.metrics import TIMER_LAG
+from breakwater.chassis.metrics import TIMER_LAG, BacklogGauge
 from services.leads.sla.usecases import TimerStore, fire_due_timers
 
 
@@ -23,7 +23,7 @@ class FirstTouchWorker:
         self._clock = clock
         self._poll_s = poll_s
         self._batch_size_max = batch_size_max
-        self._lag = TIMER_LAG.labels("leads", "first-touch")
+        self._lag = BacklogGauge(TIMER_LAG, "leads", "first-touch")
 
     async def run(self) -> None:
         """Works until cancelled."""

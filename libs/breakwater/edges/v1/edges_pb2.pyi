@@ -305,6 +305,8 @@ class EdgeReport(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
     TRANSITION_FIELD_NUMBER: _builtins.int
+    LATENCY_BOUNDS_S_FIELD_NUMBER: _builtins.int
+    BACKLOGS_FIELD_NUMBER: _builtins.int
     process: _builtins.str
     """The service this process belongs to, such as "gateway"."""
     instance: _builtins.str
@@ -317,6 +319,14 @@ class EdgeReport(_message.Message):
     def transition(self) -> Global___Transition:
         """The transition that made the process report at once; absent in the report of each second."""
 
+    @_builtins.property
+    def latency_bounds_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Upper bounds in seconds of every edge's latency_counts, ascending; the last is infinite."""
+
+    @_builtins.property
+    def backlogs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Backlog]:
+        """What waits in this process."""
+
     def __init__(
         self,
         *,
@@ -325,14 +335,51 @@ class EdgeReport(_message.Message):
         as_of: _timestamp_pb2.Timestamp | None = ...,
         edges: _abc.Iterable[Global___Edge] | None = ...,
         transition: Global___Transition | None = ...,
+        latency_bounds_s: _abc.Iterable[_builtins.float] | None = ...,
+        backlogs: _abc.Iterable[Global___Backlog] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "transition", b"transition"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "edges", b"edges", "instance", b"instance", "process", b"process", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "backlogs", b"backlogs", "edges", b"edges", "instance", b"instance", "latency_bounds_s", b"latency_bounds_s", "process", b"process", "transition", b"transition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EdgeReport: _TypeAlias = EdgeReport  # noqa: Y015
+
+@_typing.final
+class Backlog(_message.Message):
+    """A figure of what waits: events in the outbox, in a stream, due timers, dead letters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURE_FIELD_NUMBER: _builtins.int
+    OF_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    figure: _builtins.str
+    """The metric it is also, without its prefix: outbox_pending, outbox_oldest_age_seconds, consumer_lag, timer_lag_seconds,
+    dead_letters.
+    """
+    of: _builtins.str
+    """The stream or the timer; empty where there is one only."""
+    value: _builtins.float
+    age_s: _builtins.float
+    """How long ago it was found."""
+    def __init__(
+        self,
+        *,
+        figure: _builtins.str = ...,
+        of: _builtins.str = ...,
+        value: _builtins.float = ...,
+        age_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "figure", b"figure", "of", b"of", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Backlog: _TypeAlias = Backlog  # noqa: Y015
 
 @_typing.final
 class Edge(_message.Message):
@@ -379,6 +426,12 @@ class Edge(_message.Message):
     NEXT_PROBE_S_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
     INJECTED_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    AVAILABILITY_FIRST_FIELD_NUMBER: _builtins.int
+    SLOW_RATE_FIELD_NUMBER: _builtins.int
+    P99_5_MS_FIELD_NUMBER: _builtins.int
+    BULKHEAD_QUEUE_MAX_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
     caller: _builtins.str
     dependency: _builtins.str
     state: Global___CircuitState.ValueType
@@ -402,6 +455,14 @@ class Edge(_message.Message):
     """Fallbacks taken within the window."""
     injected: _builtins.int
     """Faults injected within the window by an override of mode chaos."""
+    calls: _builtins.int
+    """Calls in the window, retries not counted."""
+    availability_first: _builtins.float
+    """Share of the window's calls that their first attempt answered, 0 to 1; absent without calls."""
+    slow_rate: _builtins.float
+    """Share of the attempts that were slow by the edge's limit, 0 to 1; absent without attempts."""
+    p99_5_ms: _builtins.float
+    bulkhead_queue_max: _builtins.int
     @_builtins.property
     def forced(self) -> Global___Override:
         """The override in force, absent when the policy decides by itself."""
@@ -410,6 +471,8 @@ class Edge(_message.Message):
     def errors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Calls in the window by kind of error: timeout, rejected, failed, short_circuited, auth, overload."""
 
+    @_builtins.property
+    def totals(self) -> Global___EdgeTotals: ...
     def __init__(
         self,
         *,
@@ -432,13 +495,21 @@ class Edge(_message.Message):
         next_probe_s: _builtins.float | None = ...,
         fallbacks: _builtins.int = ...,
         injected: _builtins.int = ...,
+        calls: _builtins.int = ...,
+        availability_first: _builtins.float | None = ...,
+        slow_rate: _builtins.float | None = ...,
+        p99_5_ms: _builtins.float | None = ...,
+        bulkhead_queue_max: _builtins.int = ...,
+        totals: Global___EdgeTotals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_ms", b"_p99_ms", "availability", b"availability", "error_rate", b"error_rate", "forced", b"forced", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_ms", b"p99_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_availability_first", b"_availability_first", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_5_ms", b"_p99_5_ms", "_p99_ms", b"_p99_ms", "_slow_rate", b"_slow_rate", "availability", b"availability", "availability_first", b"availability_first", "error_rate", b"error_rate", "forced", b"forced", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_5_ms", b"p99_5_ms", "p99_ms", b"p99_ms", "slow_rate", b"slow_rate", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_ms", b"_p99_ms", "availability", b"availability", "bulkhead_in_use", b"bulkhead_in_use", "bulkhead_limit", b"bulkhead_limit", "bulkhead_queued", b"bulkhead_queued", "caller", b"caller", "dependency", b"dependency", "error_rate", b"error_rate", "errors", b"errors", "fallbacks", b"fallbacks", "forced", b"forced", "injected", b"injected", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_ms", b"p99_ms", "rate_per_s", b"rate_per_s", "retries", b"retries", "retry_budget_tokens", b"retry_budget_tokens", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_availability", b"_availability", "_availability_first", b"_availability_first", "_error_rate", b"_error_rate", "_next_probe_s", b"_next_probe_s", "_p50_ms", b"_p50_ms", "_p90_ms", b"_p90_ms", "_p99_5_ms", b"_p99_5_ms", "_p99_ms", b"_p99_ms", "_slow_rate", b"_slow_rate", "availability", b"availability", "availability_first", b"availability_first", "bulkhead_in_use", b"bulkhead_in_use", "bulkhead_limit", b"bulkhead_limit", "bulkhead_queue_max", b"bulkhead_queue_max", "bulkhead_queued", b"bulkhead_queued", "caller", b"caller", "calls", b"calls", "dependency", b"dependency", "error_rate", b"error_rate", "errors", b"errors", "fallbacks", b"fallbacks", "forced", b"forced", "injected", b"injected", "next_probe_s", b"next_probe_s", "p50_ms", b"p50_ms", "p90_ms", b"p90_ms", "p99_5_ms", b"p99_5_ms", "p99_ms", b"p99_ms", "rate_per_s", b"rate_per_s", "retries", b"retries", "retry_budget_tokens", b"retry_budget_tokens", "slow_rate", b"slow_rate", "state", b"state", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__availability: _TypeAlias = _typing.Literal["availability"]  # noqa: Y015
     _WhichOneofArgType__availability: _TypeAlias = _typing.Literal["_availability", b"_availability"]  # noqa: Y015
+    _WhichOneofReturnType__availability_first: _TypeAlias = _typing.Literal["availability_first"]  # noqa: Y015
+    _WhichOneofArgType__availability_first: _TypeAlias = _typing.Literal["_availability_first", b"_availability_first"]  # noqa: Y015
     _WhichOneofReturnType__error_rate: _TypeAlias = _typing.Literal["error_rate"]  # noqa: Y015
     _WhichOneofArgType__error_rate: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate"]  # noqa: Y015
     _WhichOneofReturnType__next_probe_s: _TypeAlias = _typing.Literal["next_probe_s"]  # noqa: Y015
@@ -447,10 +518,16 @@ class Edge(_message.Message):
     _WhichOneofArgType__p50_ms: _TypeAlias = _typing.Literal["_p50_ms", b"_p50_ms"]  # noqa: Y015
     _WhichOneofReturnType__p90_ms: _TypeAlias = _typing.Literal["p90_ms"]  # noqa: Y015
     _WhichOneofArgType__p90_ms: _TypeAlias = _typing.Literal["_p90_ms", b"_p90_ms"]  # noqa: Y015
+    _WhichOneofReturnType__p99_5_ms: _TypeAlias = _typing.Literal["p99_5_ms"]  # noqa: Y015
+    _WhichOneofArgType__p99_5_ms: _TypeAlias = _typing.Literal["_p99_5_ms", b"_p99_5_ms"]  # noqa: Y015
     _WhichOneofReturnType__p99_ms: _TypeAlias = _typing.Literal["p99_ms"]  # noqa: Y015
     _WhichOneofArgType__p99_ms: _TypeAlias = _typing.Literal["_p99_ms", b"_p99_ms"]  # noqa: Y015
+    _WhichOneofReturnType__slow_rate: _TypeAlias = _typing.Literal["slow_rate"]  # noqa: Y015
+    _WhichOneofArgType__slow_rate: _TypeAlias = _typing.Literal["_slow_rate", b"_slow_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__availability) -> _WhichOneofReturnType__availability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__availability_first) -> _WhichOneofReturnType__availability_first | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate) -> _WhichOneofReturnType__error_rate | None: ...
     @_typing.overload
@@ -460,9 +537,69 @@ class Edge(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p90_ms) -> _WhichOneofReturnType__p90_ms | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p99_5_ms) -> _WhichOneofReturnType__p99_5_ms | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p99_ms) -> _WhichOneofReturnType__p99_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slow_rate) -> _WhichOneofReturnType__slow_rate | None: ...
 
 Global___Edge: _TypeAlias = Edge  # noqa: Y015
+
+@_typing.final
+class EdgeTotals(_message.Message):
+    """Everything since the process started: counters that only grow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OutcomesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
+    LATENCY_COUNTS_FIELD_NUMBER: _builtins.int
+    retries: _builtins.int
+    fallbacks: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Attempts by outcome: success, caller_fault, cancelled, and the kinds of error."""
+
+    @_builtins.property
+    def latency_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Answered attempts by latency: those past the bound before and within the report's bound of the same place."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        retries: _builtins.int = ...,
+        fallbacks: _builtins.int = ...,
+        latency_counts: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallbacks", b"fallbacks", "latency_counts", b"latency_counts", "outcomes", b"outcomes", "retries", b"retries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EdgeTotals: _TypeAlias = EdgeTotals  # noqa: Y015
 
 @_typing.final
 class Transition(_message.Message):

@@ -72,6 +72,27 @@ class Bulkhead:
     in_use: int
     limit: int
     queued: int
+    queue_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Everything since the process started. `latency_counts` are answered attempts by the bounds of the report."""
+
+    outcomes: Mapping[str, int]
+    retries: int
+    fallbacks: int
+    latency_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in a process, as it was found `age_s` before the report; `of` is a stream or a timer, or empty."""
+
+    figure: str
+    of: str
+    value: float
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +120,14 @@ class Edge:
     """Faults of `chaos`."""
     as_of: datetime
     stale: bool = False
+    calls: int = 0
+    """Retries not counted."""
+    availability_first: float | None = None
+    """Of the calls, what their first attempt answered."""
+    slow_rate: float | None = None
+    p99_5_ms: float | None = None
+    totals: Totals | None = None
+    """None from a release that does not tell them."""
 
     @property
     def key(self) -> Key:
@@ -127,6 +156,9 @@ class Report:
     as_of: datetime
     edges: tuple[Edge, ...]
     moved: Moved | None = None
+    latency_bounds_s: tuple[float, ...] = ()
+    """Of the totals of its edges; the last is infinite."""
+    backlogs: tuple[Backlog, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

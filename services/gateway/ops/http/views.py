@@ -40,6 +40,7 @@ class BulkheadView(TypedDict):
     in_use: int
     limit: int
     queued: int
+    queue_max: int
 
 
 class EdgeView(TypedDict):
@@ -53,12 +54,17 @@ class EdgeView(TypedDict):
     override: OverrideView | None
     stale: bool
     availability: float | None
+    availability_first: float | None
+    """Of the calls, what their first attempt answered: before retries."""
     error_rate: float | None
+    slow_rate: float | None
     errors: dict[str, int]
     rate_per_s: float
+    calls: int
     p50_ms: float | None
     p90_ms: float | None
     p99_ms: float | None
+    p99_5_ms: float | None
     retries: int
     retry_budget_tokens: float
     fallbacks: int
@@ -114,17 +120,26 @@ def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
         override=override,
         stale=edge.stale,
         availability=edge.availability,
+        availability_first=edge.availability_first,
         error_rate=edge.error_rate,
+        slow_rate=edge.slow_rate,
         errors=dict(edge.errors),
         rate_per_s=edge.rate_per_s,
+        calls=edge.calls,
         p50_ms=edge.p50_ms,
         p90_ms=edge.p90_ms,
         p99_ms=edge.p99_ms,
+        p99_5_ms=edge.p99_5_ms,
         retries=edge.retries,
         retry_budget_tokens=edge.retry_budget_tokens,
         fallbacks=edge.fallbacks,
         injected=edge.injected,
-        bulkhead=BulkheadView(in_use=edge.bulkhead.in_use, limit=edge.bulkhead.limit, queued=edge.bulkhead.queued),
+        bulkhead=BulkheadView(
+            in_use=edge.bulkhead.in_use,
+            limit=edge.bulkhead.limit,
+            queued=edge.bulkhead.queued,
+            queue_max=edge.bulkhead.queue_max,
+        ),
         next_probe_s=edge.next_probe_s,
         slo={},
         as_of=rfc3339_of(edge.as_of),

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     INCIDENT_RESOLVED = "incident_resolved"
     INCIDENT_ACKNOWLEDGED = "incident_acknowledged"
     DEPLOYED = "deployed"
+    DEAD_LETTER_REPLAYED = "dead_letter_replayed"
 
 
 @dataclass(frozen=True, slots=True)
