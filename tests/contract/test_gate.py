@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from breakwater.compat import artifacts, candidate, events, gate, interface, protos, release
-from breakwater.compat.checks import http, sparse
+from breakwater.compat import artifacts, candidate, events, gate, interface, protos, rehearsals, release
+from breakwater.compat.checks import http, sparse, words
 from breakwater.compat.messages import Messages
 
 ROOT = Path(__file__).parents[2]
@@ -62,11 +62,8 @@ def edit(root, path, old, new):
     file.write_text(text.replace(old, new, 1))
 
 
-READS = 'if key == "authorization":'
-READS_ANOTHER = 'if key == "x-jwt" and (value := f"Bearer {value}"):'
-# Either, but not both at once: two credentials in one call would be one too many.
-READS_BOTH = 'if key == "authorization" or (key == "x-jwt" and (value := f"Bearer {value}")):'
-METHODS = "libs/breakwater/chassis/grpc_methods.py"
+_OUTAGE, _BOTH = rehearsals.RELEASES[rehearsals.OUTAGE], rehearsals.RELEASES[rehearsals.BOTH]
+METHODS, READS, READS_ANOTHER, READS_BOTH = _OUTAGE.path, _OUTAGE.old, _OUTAGE.new, _BOTH.new
 
 
 async def test_the_unchanged_candidate_passes(tree, place):
@@ -143,6 +140,7 @@ async def test_a_verifier_that_lets_one_service_speak_for_another_is_stopped(tre
 
 async def test_a_consumer_that_breaks_only_sparse_events_is_stopped(tree, place):
     """An invoice without an amount says that its customer is known; a candidate that forgets this is named with the field."""
+    approve_apart(tree)  # of where values lie, not of losing them
     nameless = 'if not told.amount:\n        return Told("", "", event.time)\n    if False:'
     edit(tree, "services/health/consumer.py", "if not told.amount:", nameless)
     report = await gate.examine(tree, "health", "prod", place, whole=False)
@@ -153,19 +151,84 @@ async def test_a_consumer_that_breaks_only_sparse_events_is_stopped(tree, place)
     )
 
 
+async def test_a_consumer_that_breaks_only_what_hangs_on_words_is_stopped(tree, place):
+    """The customer of a won renewal is read on no other path: the line names the words that lead there."""
+    edit(
+        tree,
+        "services/health/consumer.py",
+        'told.customer_id, "renewal"',
+        '"" if told.stage == WON else told.customer_id, "renewal"',
+    )
+    report = await gate.examine(tree, "health", "prod", place, whole=False)
+    assert report.exit_code() == 1
+    assert report.first_line().startswith(
+        f"NO: health -> prod. BREAKING events: leads {pinned(tree, 'leads')}: publishes breakwater.leads.v1.OpportunityChanged;"
+        " with stage Closed Won and kind Existing Business health keeps customer_id, occurred_at, opportunity_id in no one row"
+    )
+
+
+async def test_values_that_leave_their_row_pass_once_approved(tree, place):
+    """That a candidate joins them again, no row tells: its NO says what to have approved, and then it passes."""
+    edit(tree, "services/health/consumer.py", 'told.customer_id, "invoice"', '"", "invoice"')
+    report = await gate.examine(tree, "health", "prod", place, whole=False)
+    assert report.exit_code() == 1
+    assert "in no one row any more" in report.first_line()
+    assert "have `apart: breakwater.leads.v1.InvoiceRecorded` approved" in report.first_line()
+    approve_apart(tree)
+    report = await gate.examine(tree, "health", "prod", place)
+    assert report.exit_code() == 0, report.first_line()
+
+
+def approve_apart(tree):
+    """As a team does that keeps an invoice's values in several rows."""
+    approval = {"service": "health", "apart": "breakwater.leads.v1.InvoiceRecorded", "approved_by": "a", "reason": "b"}
+    (tree / "deploy/approvals.yaml").write_text(yaml.safe_dump({"approvals": [approval]}))
+
+
 def test_a_sparse_event_shares_no_value_with_another():
-    """What one event left in the rows cannot be taken for another's, and what was left empty is not looked for."""
+    """What one event left in the rows cannot be taken for another's; what is empty or a word of all is not looked for."""
     deployment = gate.Deployment(
         {name: artifacts.deployed(ROOT / "contracts", ROOT / "deploy/lock.yaml", "prod", name) for name in RELEASED}
     )
     tree = Messages(protos.whole_image(ROOT / "proto"))
     for party in deployment.parties():
-        sent = sparse.of(tree, party.interface, deployment.parties())
-        assert {each.type for each in sent if not each.empty} == set(party.interface.consumes)
+        sent = sparse.of(tree, party.interface, deployment.parties(), words.of(party.name, ROOT))
+        assert {each.type for each in sent if each.edit == sparse.Edit()} == set(party.interface.consumes)
         shown = [value for each in sent for value in each.shown.values()]
         assert len(set(shown)) == len(shown)
-        assert all(each.empty not in tree.fields_set(each.type, each.event.body) for each in sent)
-        assert all(each.empty not in each.shown for each in sent)
+        assert all(each.edit.empty not in tree.fields_set(each.type, each.event.body) for each in sent)
+        assert all(each.edit.leaves(path) for each in sent for path in each.shown)
+
+
+CODE = """
+import enum
+WON, LOST = "Closed Won", "Closed Lost"
+KINDS: frozenset = frozenset({"call", "visit"})
+
+class Priority(enum.StrEnum):
+    FIRST = "P0"
+
+def handle(told, stage):
+    if told.outcome not in {WON, LOST} or told.kind in KINDS or Priority.FIRST == told.priority:
+        return told.flag is True or told.text == other()
+    match told.reason:
+        case "late" | "lost":
+            return stage == 1
+"""
+
+
+def test_the_words_of_a_service_are_what_it_compares_a_name_with(tmp_path):
+    """Written out, by name, in a set, of an enumeration, or matched; truth and what is only known at run time are none."""
+    (tmp_path / "services/one").mkdir(parents=True)
+    (tmp_path / "services/one/handler.py").write_text(CODE)
+    found = words.of("one", tmp_path)
+    assert {name: set(each) for name, each in found.items() if not name.isupper()} == {
+        "outcome": {"Closed Won", "Closed Lost"},
+        "kind": {"call", "visit"},
+        "priority": {"P0"},
+        "reason": {"late", "lost"},
+        "stage": {1},
+    }
 
 
 async def test_a_candidate_that_crashes_is_stopped(tree, place):

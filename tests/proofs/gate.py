@@ -14,7 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from breakwater.compat import candidate, events, peers, world
+import yaml
+
+from breakwater.compat import candidate, events, peers, rehearsals, world
 from breakwater.compat.checks import callers
 from breakwater.compat.emits import PROCESSES_OF
 from breakwater.compat.messages import Messages
@@ -22,7 +24,7 @@ from breakwater.compat.protos import whole_image
 from breakwater.local.topology import PROCESSES
 from tests.mutation import corpus
 from tests.mutation.corpus import Outcome
-from tests.mutation.mutant import Mutant, base, planted
+from tests.mutation.mutant import Mutant, Source, base, planted
 from tests.proofs.record import hash_of_code, read
 from tests.proofs.register import ROOT, Effort, Findings, Progress, proof_of
 
@@ -170,20 +172,15 @@ def _shares(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 def _outage() -> dict[str, Any]:
     """The release of the outage, and its variant that accepts both, from a cold start of the gate."""
     figures = {}
-    path = "libs/breakwater/chassis/grpc_methods.py"
-    text = (ROOT / path).read_text(encoding="utf-8")
-    old = 'if key == "authorization":'
+    approval = {"service": "files", "credential": "in x-jwt", "approved_by": "security", "reason": "callers move"}
     changes = {
-        "changed header": ('if key == "x-jwt" and (value := f"Bearer {value}"):', "", 1),
-        "accepts both": (
-            'if key == "authorization" or (key == "x-jwt" and (value := f"Bearer {value}")):',
-            "approvals:\n- {service: files, credential: in x-jwt, approved_by: security, reason: callers move}\n",
-            0,
-        ),
+        "changed header": (rehearsals.OUTAGE, {}, 1),
+        "accepts both": (rehearsals.BOTH, {"deploy/approvals.yaml": yaml.safe_dump({"approvals": [approval]})}, 0),
     }
-    for name, (new, approvals, expected) in changes.items():
-        edits = {path: text.replace(old, new, 1)} | ({"deploy/approvals.yaml": approvals} if approvals else {})
-        mutant = Mutant(name, "files", "auth", ("gateway",), edits, compatible=expected == 0)
+    for name, (version, approved, expected) in changes.items():
+        rehearsal = rehearsals.RELEASES[version]
+        edits = Source.of(rehearsal.path).replaced(rehearsal.old, rehearsal.new) | approved
+        mutant = Mutant(name, rehearsals.SERVICE, "auth", ("gateway",), edits, compatible=expected == 0)
         code, line, took_s = _cold(mutant)
         for _ in range(OUTAGE_TRIES - 1) if took_s > OUTAGE_S_MAX else ():
             # The machine may have been busy with something else: the quickest run is the gate's own time.

@@ -15,7 +15,7 @@ from pathlib import Path
 from breakwater.compat import approvals, artifacts, emits, events, interface, plain_http, protos, replay, vectors, world
 from breakwater.compat.artifacts import ArtifactError, Release
 from breakwater.compat.candidate import Candidate, CandidateError, running
-from breakwater.compat.checks import auth, callers, fuzzing, http, sparse
+from breakwater.compat.checks import auth, callers, fuzzing, http, sparse, words
 from breakwater.compat.checks import events as event_checks
 from breakwater.compat.checks import protos as proto_checks
 from breakwater.compat.checks.auth import Deployed
@@ -231,11 +231,12 @@ async def _provider(
         for release in releases:
             yield await auth.emissions_of(place, candidate, service, release.version, emitted)
             labelled = vectors.load(release.vectors)
-            approved = approvals.of(root, service)
+            approved = approvals.of(root, service, "credential")
             yield await auth.vectors_of(place, candidate, service, release.version, method, labelled, approved)
         yield await auth.never_accepted(place, candidate, service, method)
         before = {each.version: interface.read_events(each.directory / interface.EVENTS) for each in releases}
-        sent = {version: sparse.of(messages, old, parties) for version, old in before.items()}
+        spoken = {version: words.of(service, trees[version], root) for version in before}
+        sent = {version: sparse.of(messages, old, parties, spoken[version]) for version, old in before.items()}
         # Beside what is asked of the candidate meanwhile; not earlier, as most of what blocks is found by then.
         made = {
             each.version: await stack.enter_async_context(
@@ -251,7 +252,10 @@ async def _provider(
             check = await event_checks.taken_in(place, candidate, service, version, old, consumed, parties, messages)
             yield check
             if version in made and check.verdict() is not Verdict.BREAKING:
-                yield await sparse.taken_in(place, candidate, service, version, sent[version], await made[version])
+                apart = approvals.of(root, service, "apart")
+                yield await sparse.taken_in(
+                    place, candidate, service, version, sent[version], await made[version], apart
+                )
 
 
 async def front(

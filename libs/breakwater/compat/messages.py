@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,8 @@ class Leaf:
 
     path: str
     shown: str
+    kind: type | None = None
+    """str or int where a word of either may stand instead (`say`)."""
 
 
 class Messages:
@@ -82,7 +84,7 @@ class Messages:
         message = self.new(name)
         leaves: list[Leaf] = []
         _fill(message, f"{name}:", leaves, 0, seed)
-        return message, [Leaf(leaf.path.partition(":")[2], leaf.shown) for leaf in leaves]
+        return message, [replace(leaf, path=leaf.path.partition(":")[2]) for leaf in leaves]
 
     def fields_set(self, name: str, content: bytes) -> list[str]:
         """The paths of the fields a serialised message sets."""
@@ -100,6 +102,17 @@ def clear(message: Message, path: str) -> None:
     inner = getattr(message, name)
     for each in inner if message.DESCRIPTOR.fields_by_name[name].is_repeated else (inner,):
         clear(each, rest)
+
+
+def say(message: Message, path: str, word: str | int) -> None:
+    """Puts a word into the field at `path`, in each of the messages on the way there. Raises `ValueError` for too large a one."""
+    name, _, rest = path.partition(".")
+    if not rest:
+        setattr(message, name, word)
+        return
+    inner = getattr(message, name)
+    for each in inner if message.DESCRIPTOR.fields_by_name[name].is_repeated else (inner,):
+        say(each, rest, word)
 
 
 @lru_cache(maxsize=64)
@@ -120,9 +133,11 @@ def _fill(message: Any, prefix: str, leaves: list[Leaf], depth: int, seed: int) 
             value, shown = _scalar(field, path, seed)
             if field.is_repeated:
                 getattr(message, field.name).append(value)
-            else:
-                setattr(message, field.name, value)
-            leaves.append(Leaf(path, shown))
+                leaves.append(Leaf(path, shown))
+                continue
+            setattr(message, field.name, value)
+            told = type(value) in {str, int} and field.enum_type is None
+            leaves.append(Leaf(path, shown, type(value) if told else None))
 
 
 def _fill_message(message: Any, field: FieldDescriptor, path: str, leaves: list[Leaf], depth: int, seed: int) -> None:

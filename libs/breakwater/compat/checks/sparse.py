@@ -1,24 +1,30 @@
-"""Events with a field left empty: the candidate makes of each what the deployed release's own wheel makes of it (check 6).
+"""Events with a field left empty, or with a word in it: the candidate makes of each what the deployed release's own wheel makes
+of it (check 6).
 
-What a release recorded of an event has every field filled; a branch for an empty one shows only beside the release itself.
+What a release recorded of an event has every field filled, with values that mean nothing; a branch for an empty field, or for
+a word that the service knows (`words`), shows only beside the release itself.
 """
 
 import asyncio
+import itertools
 import re
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from google.protobuf.message import Message
 
 from breakwater.compat import events, messages, wheels, world
 from breakwater.compat.artifacts import ArtifactError, Release
 from breakwater.compat.candidate import Candidate, CandidateError, running
 from breakwater.compat.checks.events import DIMENSION, Party
+from breakwater.compat.checks.words import Word, Words
 from breakwater.compat.events import Event
 from breakwater.compat.interface import EventInterface
-from breakwater.compat.messages import Messages
+from breakwater.compat.messages import Leaf, Messages
 from breakwater.compat.peers import standing_in
 from breakwater.compat.vectors import ACCEPT, REJECT
 from breakwater.compat.verdict import CheckResult, Finding, Verdict
@@ -28,6 +34,8 @@ from breakwater.local.topology import PROCESSES
 LATER_TIMEOUT_S = 3.0
 """How long rows are looked at again for what a service does after it took an event in."""
 _POLL_S = 0.1
+INT_MAX = 2**31 - 1
+"""The largest number that every field for one takes."""
 
 Made = frozenset[frozenset[str]] | None
 """The used fields of an event whose values a service's rows show, those of one row together; None where it refused it.
@@ -37,37 +45,84 @@ Together, as a value may show elsewhere as well: a customer who is known is not 
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """What differs from a sample; nothing where neither is given."""
+
+    empty: str = ""
+    """The path of the field that is left empty."""
+    words: tuple[tuple[str, Word], ...] = ()
+    """What is said, each with the path of its field."""
+
+    def apply(self, message: Message) -> None:
+        """Edits a sample."""
+        if self.empty:
+            messages.clear(message, self.empty)
+        for path, word in self.words:
+            messages.say(message, path, word)
+
+    def leaves(self, path: str) -> bool:
+        """Whether the field at `path` keeps the value of its own."""
+        return path not in dict(self.words) and not (self.empty and f"{path}.".startswith(f"{self.empty}."))
+
+    def __str__(self) -> str:
+        """For a sentence: `with stage Closed Won and kind Existing Business `; empty for a whole event."""
+        said = " and ".join(f"{path} {word}" for path, word in self.words)
+        return f"with {said} " if said else f"with {self.empty} left empty " if self.empty else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sparse:
-    """An event of a deployed publisher with one field left empty; with none, to see that all else works."""
+    """An event of a deployed publisher with one field left empty, or with words in one or two; or whole, to see that all else
+    works.
+    """
 
     publisher: Party
     type: str
-    empty: str
+    edit: Edit
     event: Event
     shown: Mapping[str, str]
     """How the value of each used field shows in rows, by path. No two events share a value."""
 
 
-def of(tree: Messages, before: EventInterface, providers: Sequence[Party]) -> list[Sparse]:
-    """Each event that the deployed release takes in, whole and with each of its fields left empty."""
+def of(tree: Messages, before: EventInterface, providers: Sequence[Party], spoken: Words) -> list[Sparse]:
+    """Each event that the deployed release takes in: whole, with each of its fields left empty, with `spoken` in its fields."""
     found: list[Sparse] = []
     for event_type, old in before.consumes.items():
         party = next((each for each in providers if event_type in each.interface.publishes), None)
         if party is None or not tree.has(event_type):
             continue
-        paths = [leaf.path for leaf in tree.sample(event_type)[1]]
-        # A message on the way to a field may be missing as a whole.
-        outer = {path[: end.start()] for path in paths for end in re.finditer(r"\.", path)}
-        for empty in ["", *sorted({*paths, *outer})]:
+        for edit in _edits(tree.sample(event_type)[1], spoken):
             body, leaves = tree.sample(event_type, len(found) + 1)
-            if empty:
-                messages.clear(body, empty)
+            edit.apply(body)
             published = party.interface.publishes[event_type].renewed()
             event = Event(published.subject, published.headers, body.SerializeToString())
-            left = [leaf for leaf in leaves if not f"{leaf.path}.".startswith(f"{empty}.")]
+            left = [leaf for leaf in leaves if edit.leaves(leaf.path)]
             shown = {leaf.path: leaf.shown for leaf in left if leaf.shown and leaf.path in old.uses}
-            found.append(Sparse(party, event_type, empty, event, shown))
+            found.append(Sparse(party, event_type, edit, event, shown))
     return found
+
+
+def _edits(leaves: Sequence[Leaf], spoken: Words) -> Iterator[Edit]:
+    yield Edit()
+    paths = {leaf.path for leaf in leaves}
+    # A message on the way to a field may be missing as a whole.
+    outer = {path[: end.start()] for path in paths for end in re.finditer(r"\.", path)}
+    yield from (Edit(empty=empty) for empty in sorted(paths | outer))
+    told = [
+        [
+            (leaf.path, word)
+            for word in sorted(spoken.get(leaf.path.rpartition(".")[2], ()), key=str)
+            if _fits(leaf, word)
+        ]
+        for leaf in leaves
+    ]
+    # Two at a time: a branch may hang on both.
+    yield from (Edit(words=(one,)) for one in itertools.chain(*told))
+    yield from (Edit(words=pair) for a, b in itertools.combinations(told, 2) for pair in itertools.product(a, b))
+
+
+def _fits(leaf: Leaf, word: Word) -> bool:
+    return type(word) is leaf.kind and (isinstance(word, str) or 0 <= word <= INT_MAX)
 
 
 @contextmanager
@@ -110,29 +165,44 @@ async def _by_release(
                 made = await _made(own, deployed, service, sent)
     except CandidateError as error:
         raise ArtifactError(f"{said} fails: {error}") from error
-    refused = [each.type for each, now in zip(sent, made, strict=True) if not each.empty and now is None]
+    refused = [each.type for each, now in zip(sent, made, strict=True) if each.edit == Edit() and now is None]
     if refused:
         raise ArtifactError(f"{said} does not take in {', '.join(refused)}")
     return made
 
 
 async def taken_in(
-    place: World, candidate: Candidate, service: str, version: str, sent: Sequence[Sparse], before: Sequence[Made]
+    place: World,
+    candidate: Candidate,
+    service: str,
+    version: str,
+    sent: Sequence[Sparse],
+    before: Sequence[Made],
+    approved: Collection[str] = (),
 ) -> CheckResult:
-    """What the running candidate makes of sparse events, beside what the release of `version` made of each."""
-    now = await _made(place, candidate, service, sent, before)
-    cure = f"Make of it what {version} does, or stay on {version}."
+    """What the running candidate makes of sparse events, beside what the release of `version` made of each.
+
+    The values of an `approved` type of event may lie in several rows from now on.
+    """
+    rules = [_scattered(then) if each.type in approved else then for each, then in zip(sent, before, strict=True)]
+    now = await _made(place, candidate, service, sent, rules)
     found = []
-    for each, then, made in zip(sent, before, now, strict=True):
+    for each, then, made in zip(sent, rules, now, strict=True):
         # What is taken in that was refused is no loosening: it is the publisher's own message, nobody spoilt it.
         lost = _lost(then, made)
         if not lost:
             continue
-        empty = f"with {each.empty} left empty " if each.empty else ""
+        kept = made is not None and not _lost(_scattered(then), made)
+        cure = f"Make of it what {version} does" + (f", have `apart: {each.type}` approved" if kept else "")
         subject = f"{each.publisher.name} {each.publisher.version}"
-        detail = f"publishes {each.type}; {empty}{service} {lost}"
-        found.append(Finding(Verdict.BREAKING, DIMENSION, subject, detail, cure))
+        detail = f"publishes {each.type}; {each.edit}{service} {lost}"
+        found.append(Finding(Verdict.BREAKING, DIMENSION, subject, detail, f"{cure}, or stay on {version}."))
     return CheckResult(f"sparse events taken in, beside {version}", len(sent), tuple(found))
+
+
+def _scattered(made: Made) -> Made:
+    """The same values, wherever they lie."""
+    return None if made is None else frozenset(frozenset({path}) for row in made for path in row)
 
 
 async def _made(
