@@ -62,10 +62,11 @@ format: setup-dev ## bring the code into its one form
 # ---- tests ------------------------------------------------------------------------------------------------------------
 PYTEST := $(BIN)/python -m pytest
 
-# Programs that no Python package carries: a browser to look at the pages, an office program to open the files.
+# Programs that no Python package carries: a browser to look at the pages, an office program to open the files, and who
+# watches the platform. The Debian packages of the latter bring services; none is started (tests/system-packages).
 .PHONY: system-packages
 system-packages:
-	@bash tests/system-packages chromium=chromium soffice=libreoffice-calc-nogui
+	@bash tests/system-packages chromium=chromium soffice=libreoffice-calc-nogui prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager
 
 # Two lanes side by side, for most tests wait more than they work. What is not named runs in the second.
 FIRST_LANE := $(addprefix tests/,chaos contract simulation unit)
@@ -82,7 +83,7 @@ test-unit: setup-dev ## rules alone: no server is started
 	$(PYTEST) tests/unit
 test-integration: setup-dev system-packages ## against a real NATS and PostgreSQL
 	$(PYTEST) tests/integration
-test-contract: setup-dev ## stubs, protos, locks, the gate
+test-contract: setup-dev system-packages ## stubs, protos, locks, the gate
 	$(PYTEST) tests/contract
 test-e2e: setup-dev system-packages ## the whole platform over HTTP, and its page in a browser
 	$(PYTEST) tests/e2e
@@ -98,6 +99,10 @@ capabilities: setup-dev ## write the tests' column of docs/capabilities.md
 .PHONY: fault-matrix
 fault-matrix: setup-dev ## write docs/fault-matrix.md from what the tests hold
 	$(BIN)/python -m tests.support.faultmatrix.document
+
+.PHONY: slo-rules
+slo-rules: setup-dev ## write Prometheus' rules and Grafana's dashboards from deploy/slo.yaml
+	$(BIN)/breakwater slo write
 
 .PHONY: gate
 gate: setup-dev ## may this tree replace what is deployed? runs every service and asks it; a changed interface needs a new version

@@ -105,6 +105,7 @@ class Consumer:
         self._checkpoint = checkpoint
         self._pull: Pull | None = None
         self._lag = metrics.BacklogGauge(metrics.CONSUMER_LAG, bus.service, stream)
+        self._delay = metrics.EVENT_DELAY.labels(bus.service, stream)
         # Refusals are counted here and not by JetStream, whose count also grows when we are killed or the database is
         # out; a restart forgives.
         self._refusals: OrderedDict[str, int] = OrderedDict()
@@ -173,6 +174,7 @@ class Consumer:
         async with self._db.transaction() as tx:
             ids = [delivery.event.id for delivery in deliveries]
             fresh: set[str] = {row["event_id"] for row in await tx.fetch(_RECEIVE, self._durable, ids)}
+            happened = {delivery.event.id: delivery.event.time for delivery in deliveries if delivery.event.id in fresh}
             crowds: dict[BatchHandler, list[Received]] = {}
             for delivery in deliveries:
                 event = delivery.event
@@ -187,6 +189,9 @@ class Consumer:
             for handler, events in crowds.items():
                 await self._call_batch_handler(tx, handler, events)
             self._checkpoint("consumer:applied")
+        now = self._clock.now()
+        for time in happened.values():
+            self._delay.observe(max(0.0, (now - time).total_seconds()))
 
     async def _call_handler(self, tx: Transaction, event: Received) -> None:
         handler = self._handlers.get(event.type)

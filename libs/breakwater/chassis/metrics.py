@@ -22,6 +22,8 @@ from breakwater.resilience.shedding import Limiter
 REGISTRY = CollectorRegistry()
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WAIT_BUCKETS_S = (0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 86400.0)
+"""Of work that waits its turn: nobody is on the line, an outage puts it off by hours."""
 
 OUTBOX_PENDING = Gauge(
     "breakwater_outbox_pending", "Events stored and not yet acknowledged by JetStream.", ("service",), registry=REGISTRY
@@ -46,6 +48,20 @@ DEAD_LETTERS = Gauge(
 )
 TIMER_LAG = Gauge(
     "breakwater_timer_lag_seconds", "How late the oldest due timer is.", ("service", "timer"), registry=REGISTRY
+)
+TIMER_DELAY = Histogram(
+    "breakwater_timer_delay_seconds",
+    "How late each timer was done, from when it was due.",
+    ("service", "timer"),
+    buckets=WAIT_BUCKETS_S,
+    registry=REGISTRY,
+)
+EVENT_DELAY = Histogram(
+    "breakwater_event_delay_seconds",
+    "From an event's own time to its effect being committed, each event once.",
+    ("service", "stream"),
+    buckets=WAIT_BUCKETS_S,
+    registry=REGISTRY,
 )
 
 

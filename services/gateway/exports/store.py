@@ -8,8 +8,9 @@ from uuid import UUID
 from asyncpg import Record
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import Histogram
 
-from breakwater.chassis import idempotency, outbox, wire
+from breakwater.chassis import idempotency, metrics, outbox, wire
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.idempotency import KeyedRequest
 from breakwater.chassis.identity import Actor, Role, Scope
@@ -69,10 +70,22 @@ WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL RETURNING *
 """
 _FAIL = """
 UPDATE exports SET state = 'failed', failure_code = $2, failure = $3, finished_at = $4, due_at = NULL
-WHERE id = $1 AND due_at IS NOT NULL
+WHERE id = $1 AND due_at IS NOT NULL RETURNING created_at, supersedes
 """
 _OPEN_OF_JOB = "SELECT * FROM exports WHERE job_id = $1 AND due_at IS NOT NULL FOR UPDATE"
 _FAILURE_LENGTH_MAX = 1_000
+
+DURATION = Histogram(
+    "breakwater_export_duration_seconds",
+    "From a request to its first file, or to the end of a try: completed, degraded, failed, or refused for what was asked.",
+    ("outcome",),
+    buckets=metrics.WAIT_BUCKETS_S,
+    registry=metrics.REGISTRY,
+)
+# There from the start: a series that begins with its first failure hides it from `increase`.
+_DURATIONS = {outcome: DURATION.labels(outcome) for outcome in ("completed", "degraded", "failed", "refused")}
+_OURS = frozenset({"export_failed", "internal", "rate_limited", "unavailable", "worker_lost"})
+"""Failures that are no answer to what was asked."""
 
 
 class ExportStore:
@@ -174,6 +187,7 @@ class ExportStore:
             )
             if row is None:
                 return
+            _measure(row, "degraded", now)
             await _insert(
                 tx,
                 follow_up,
@@ -196,13 +210,13 @@ class ExportStore:
     async def fail(self, export: Export, step: Fail, now: datetime) -> None:
         """It will not be made."""
         async with self._database.transaction() as tx:
-            await tx.execute(_FAIL, export.id, step.code, step.reason[:_FAILURE_LENGTH_MAX], now)
+            await _fail(tx, export.id, step, now)
 
     async def fail_job(self, tx: Transaction, job_id: str, step: Fail, now: datetime) -> None:
         """As `fail`, for whichever export waits for the job."""
         export_id = await _waiting_for(tx, job_id)
         if export_id is not None:
-            await tx.execute(_FAIL, export_id, step.code, step.reason[:_FAILURE_LENGTH_MAX], now)
+            await _fail(tx, export_id, step, now)
 
 
 async def _insert(
@@ -248,7 +262,9 @@ async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) 
     row = await tx.fetchrow(_COMPLETE, export_id, file.rows, file.size_bytes, file.sha256, now)
     if row is None:
         return
-    if row["supersedes"] is not None:
+    if row["supersedes"] is None:
+        _measure(row, "completed", now)
+    else:
         await tx.execute(_SUPERSEDE, row["supersedes"], row["id"])
     delivered = ExportDelivered(
         export_id=export_id,
@@ -258,6 +274,17 @@ async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) 
         format=row["format"],
     )
     await outbox.add(tx, [_event(delivered, export_id, row["sequence"], now)])
+
+
+async def _fail(tx: Transaction, export_id: str, step: Fail, now: datetime) -> None:
+    row = await tx.fetchrow(_FAIL, export_id, step.code, step.reason[:_FAILURE_LENGTH_MAX], now)
+    if row is not None:
+        _measure(row, "failed" if step.code in _OURS else "refused", now)
+
+
+def _measure(row: Record, outcome: str, now: datetime) -> None:
+    # Within the transaction: one that fails to commit is counted again, which a ratio of thousands does not feel.
+    _DURATIONS[outcome].observe(max(0.0, (now - row["created_at"]).total_seconds()))
 
 
 def _spec(spec: Spec) -> ExportSpec:

@@ -3,6 +3,7 @@
 import asyncio
 
 from breakwater.chassis.clock import Clock
+from breakwater.chassis.metrics import TIMER_DELAY
 from services.health.scoring.usecases import Scoring
 
 # Signals come in crowds: a round waits so long for the rest of its crowd, which costs one transaction instead of many.
@@ -18,6 +19,7 @@ class ScoringRunner:
         self._scoring = scoring
         self._clock = clock
         self._woken = asyncio.Event()
+        self._delay = TIMER_DELAY.labels("health", "rescore")
 
     def wake(self) -> None:
         """Called when a transaction left customers to be scored."""
@@ -29,8 +31,9 @@ class ScoringRunner:
             await self._clock.sleep(GATHER_S)
             self._woken.clear()
             await self._scoring.start_nightly()
-            while await self._scoring.score_due():
-                pass
+            while waited := await self._scoring.score_due():
+                for delay_s in waited:
+                    self._delay.observe(delay_s)
             await self._wait()
 
     async def _wait(self) -> None:

@@ -72,7 +72,7 @@ ORDER BY s.score, s.customer_id LIMIT $6
 _TAKE_DUE = """
 DELETE FROM rescore_due WHERE customer_id IN (
     SELECT customer_id FROM rescore_due ORDER BY since LIMIT $1 FOR UPDATE SKIP LOCKED
-) RETURNING customer_id
+) RETURNING customer_id, since
 """
 
 
@@ -121,8 +121,8 @@ class TransactionScores:
         if events:
             await outbox.add(self._tx, events)
 
-    async def take_due(self, customers_max: int) -> list[str]:
-        return [row["customer_id"] for row in await self._tx.fetch(_TAKE_DUE, customers_max)]
+    async def take_due(self, customers_max: int) -> dict[str, datetime]:
+        return {row["customer_id"]: row["since"] for row in await self._tx.fetch(_TAKE_DUE, customers_max)}
 
     async def start_nightly(self, now: datetime, next_at: datetime) -> bool:
         """Moves the run on and marks every customer; the row's lock lets one replica do it."""

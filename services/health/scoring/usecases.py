@@ -42,8 +42,8 @@ class Scores(Protocol):
         """Replaces the scores; publishes each change of grade and each fall below the care threshold."""
         ...
 
-    async def take_due(self, customers_max: int) -> list[str]:
-        """Takes customers that wait to be scored; another replica gets others."""
+    async def take_due(self, customers_max: int) -> Mapping[str, datetime]:
+        """Takes customers that wait to be scored, and since when; another replica gets others."""
         ...
 
     async def start_nightly(self, now: datetime, next_at: datetime) -> bool:
@@ -92,13 +92,14 @@ class Scoring:
     zone: tzinfo
     batch_customers_max: int
 
-    async def score_due(self) -> int:
-        """Scores one batch of waiting customers; how many there were."""
+    async def score_due(self) -> list[float]:
+        """Scores one batch of waiting customers; the seconds that each has waited."""
         async with self.transactions.scores() as scores:
-            customer_ids = sorted(await scores.take_due(self.batch_customers_max))
-            if customer_ids:
-                await rescore(scores, self.model, customer_ids, self.clock.now())
-        return len(customer_ids)
+            due = await scores.take_due(self.batch_customers_max)
+            if due:
+                await rescore(scores, self.model, sorted(due), self.clock.now())
+        now = self.clock.now()
+        return [max(0.0, (now - since).total_seconds()) for since in due.values()]
 
     async def start_nightly(self) -> bool:
         """Marks all customers when the nightly run is due (18); True when this call did it."""

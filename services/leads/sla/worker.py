@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.metrics import TIMER_LAG, BacklogGauge
+from breakwater.chassis.metrics import TIMER_DELAY, TIMER_LAG, BacklogGauge
 from services.leads.sla.usecases import TimerStore, fire_due_timers
 
 
@@ -24,12 +24,15 @@ class FirstTouchWorker:
         self._poll_s = poll_s
         self._batch_size_max = batch_size_max
         self._lag = BacklogGauge(TIMER_LAG, "leads", "first-touch")
+        self._delay = TIMER_DELAY.labels("leads", "first-touch")
 
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
             now = self._clock.now()
             fired = await fire_due_timers(self._begin, now=now, limit=self._batch_size_max)
+            for timer in fired:
+                self._delay.observe((now - timer.due_at).total_seconds())
             self._lag.set((now - fired[0].due_at).total_seconds() if fired else 0)
             if len(fired) < self._batch_size_max:
                 await self._clock.sleep(self._poll_s)

@@ -3,13 +3,15 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from breakwater.chassis import deadletters, outbox, pull, telemetry
+from breakwater.chassis import deadletters, metrics, outbox, pull, telemetry
 from breakwater.chassis.bus import Bus, BusMessage, StreamSpec
+from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.chassis.inbox import Consumer, Handler, Received
@@ -106,6 +108,24 @@ async def test_a_redelivered_event_does_nothing(bus: Bus, receiver_bus: Bus, rec
         await all_handled(receiver_db, {4})
         await all_answered(receiver_bus)
     assert await effects(receiver_db) == [1, 2, 3, 4]
+
+
+async def test_how_long_an_event_took_is_counted_once(bus: Bus, receiver_bus: Bus, receiver_db: Database) -> None:
+    """The delay of each event is measured from the event's own time to its effect; what comes again is not counted again."""
+    told = {"service": receiver_bus.service, "stream": "LEADS"}
+
+    def counted() -> list[float]:
+        names = ("breakwater_event_delay_seconds_count", "breakwater_event_delay_seconds_sum")
+        return [metrics.REGISTRY.get_sample_value(name, told) or 0.0 for name in names]
+
+    count, seconds = counted()
+    sent = await publish(bus, 1, 2)
+    await send(bus, sent, ".again")
+    at = datetime(2026, 3, 8, 1, 2, 3 + 7, tzinfo=UTC)  # 7 s after what `send` says
+    async with running(consumer(receiver_bus, receiver_db, clock=VirtualClock(at)).run()):
+        await all_handled(receiver_db, {1, 2})
+        await all_answered(receiver_bus)
+    assert counted() == [count + 2, seconds + 14]
 
 
 async def test_a_single_event_is_not_kept_waiting_for_a_full_batch(

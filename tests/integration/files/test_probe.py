@@ -82,7 +82,7 @@ async def test_a_probe_asks_once_an_interval():
 
 def test_the_alarm_of_a_deviation_is_a_warning_with_a_runbook():
     """The rule reads the metric there is, pages nobody, and its runbook exists."""
-    [group] = yaml.safe_load((ROOT / "deploy/prometheus/providers.yaml").read_text())["groups"]
+    [group] = yaml.safe_load((ROOT / "deploy/prometheus/rules/providers.yaml").read_text())["groups"]
     [rule] = group["rules"]
     assert rule["labels"] == {"severity": "warning"}
     assert any(f"({family.name})" in rule["expr"] for family in REGISTRY.collect())
