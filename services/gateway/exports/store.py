@@ -62,12 +62,14 @@ UPDATE exports SET state = 'completed', engine = 'files', rows = $2, rows_done =
 WHERE id = $1 AND due_at IS NOT NULL RETURNING *
 """
 _SUPERSEDE = "UPDATE exports SET superseded_by = $2 WHERE id = $1"
-_DEGRADE = """
+_LESSER = """
 UPDATE exports SET state = 'completed', engine = 'local', rows = $3, rows_done = $3, size_bytes = $4, sha256 = $5,
     degraded_dependency = $6, degraded_reason = $7, degraded_missing = $8, follow_up = $9, finished_at = $10,
     due_at = NULL, sequence = sequence + 1
-WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL RETURNING *
+WHERE id = $1 AND turn = $2 AND
 """
+_DEGRADE = f"{_LESSER} due_at IS NOT NULL RETURNING *"
+_STAND_IN = f"{_LESSER} state = 'completed' AND engine = 'files' RETURNING *"
 _FAIL = """
 UPDATE exports SET state = 'failed', failure_code = $2, failure = $3, finished_at = $4, due_at = NULL
 WHERE id = $1 AND due_at IS NOT NULL RETURNING created_at, supersedes
@@ -170,10 +172,27 @@ class ExportStore:
         self, export: Export, file: File, degradation: Degradation, now: datetime, follow_up_at: datetime
     ) -> None:
         """The lesser file is there, unless the full one came first; its follow-up is looked at from `follow_up_at`."""
+        await self._lessen(_DEGRADE, export, file, degradation, now, follow_up_at)
+
+    async def stand_in(
+        self, export: Export, file: File, degradation: Degradation, now: datetime, follow_up_at: datetime
+    ) -> None:
+        """The lesser file takes the place of a full one that cannot be had; nothing where somebody was quicker."""
+        await self._lessen(_STAND_IN, export, file, degradation, now, follow_up_at)
+
+    async def _lessen(
+        self,
+        statement: str,
+        export: Export,
+        file: File,
+        degradation: Degradation,
+        now: datetime,
+        follow_up_at: datetime,
+    ) -> None:
         follow_up = uuid7()
         async with self._database.transaction() as tx:
             row = await tx.fetchrow(
-                _DEGRADE,
+                statement,
                 export.id,
                 export.turn,
                 file.rows,

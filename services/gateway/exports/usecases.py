@@ -1,7 +1,8 @@
 """Verbs of exports: request one, advance it by one step, finish it when files says so, read it."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -62,6 +63,12 @@ class Store(Protocol):
         """The lesser file is there; a follow-up waits for the full one and is looked at from `follow_up_at` on."""
         ...
 
+    async def stand_in(
+        self, export: Export, file: File, degradation: Degradation, now: datetime, follow_up_at: datetime
+    ) -> None:
+        """As `degrade`, for an export that is completed already."""
+        ...
+
     async def fail(self, export: Export, step: Fail, now: datetime) -> None:
         """It will not be made."""
         ...
@@ -96,6 +103,7 @@ class Exports:
     local: LocalEngine
     clock: Clock
     patience: Patience
+    _standing_in: dict[str, asyncio.Task[Export]] = field(default_factory=dict, init=False)
 
     async def request(self, requester: Actor, spec: Spec, key: Key) -> tuple[Export, bool]:
         """Stores the request and announces it to files in one transaction; True marks a replay."""
@@ -116,6 +124,33 @@ class Exports:
         if export.file is None:
             raise ConflictError("the file is still being made", code="export_not_ready", retry_after_s=1.0)
         return export
+
+    async def stand_in(self, export: Export, failure: BreakwaterError) -> Export:
+        """A finished export whose full file cannot be had now, with the lesser one in its place; made once for all who ask.
+
+        Raises `failure` where there is no such thing: the fault is the caller's, the local engine fails as well, or the
+        export is a follow-up, whose lesser file is there already.
+        """
+        under_way = self._standing_in.get(export.id)
+        if under_way is None:
+            under_way = asyncio.create_task(self._stand_in(export, failure))
+            self._standing_in[export.id] = under_way
+            under_way.add_done_callback(lambda _: self._standing_in.pop(export.id))
+        # Whoever goes away takes nothing from those who wait for the same file.
+        return await asyncio.shield(under_way)
+
+    async def _stand_in(self, export: Export, failure: BreakwaterError) -> Export:
+        now = self.clock.now()
+        step = domain.after_failure(export, failure, now, self.patience)
+        if not isinstance(step, FallBack):
+            raise failure
+        try:
+            file, missing = await self.local.make(export, step.reason, now)
+        except BreakwaterError as error:
+            raise failure from error
+        degradation = Degradation("files", step.reason, missing)
+        await self.store.stand_in(export, file, degradation, self.clock.now(), self._follow_up_at())
+        return await self.store.get(export.id) or export
 
     async def advance(self, export: Export) -> None:
         """One step of an export that was taken up: claim or look, decide, write what came of it."""
@@ -145,9 +180,10 @@ class Exports:
         return domain.after_seeing(export, job, self.clock.now(), self.patience)
 
     async def _degrade(self, export: Export, file: File, degradation: Degradation) -> None:
-        now = self.clock.now()
-        follow_up_at = now + timedelta(seconds=self.patience.follow_up_check_s)
-        await self.store.degrade(export, file, degradation, now, follow_up_at)
+        await self.store.degrade(export, file, degradation, self.clock.now(), self._follow_up_at())
+
+    def _follow_up_at(self) -> datetime:
+        return self.clock.now() + timedelta(seconds=self.patience.follow_up_check_s)
 
     async def _write(self, export: Export, step: Complete | Fail | LookAgain) -> None:
         now = self.clock.now()

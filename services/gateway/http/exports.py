@@ -3,12 +3,13 @@
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated, Literal, NotRequired, Protocol
 
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
+from breakwater.chassis.errors import BreakwaterError, FieldError, InvalidRequestError, NotFoundError
 from services.gateway.exports.domain import Engine, Export, File, Spec
 from services.gateway.exports.scratch import Scratch
 from services.gateway.exports.usecases import Exports, Key
@@ -107,6 +108,7 @@ class Content(Protocol):
 
 def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> None:
     """Adds the routes of exports."""
+    downloads = _Downloads(exports, scratch, files)
 
     @api.route("POST", "/v1/exports", ExportAccepted, status=202, tag="exports", extra=KEYED)
     async def request_export(call: Call, body: NewExport) -> Answer:
@@ -139,7 +141,28 @@ def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> 
     )
     async def get_content(call: Call, export_id: str) -> Answer | StreamAnswer:
         """The file, whole or one range of it."""
-        export = await exports.read_finished(call.actor, export_id)
+        return await downloads.answer(call, await exports.read_finished(call.actor, export_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Downloads:
+    """Where the content of exports comes from."""
+
+    exports: Exports
+    scratch: Scratch
+    files: Content
+
+    async def answer(self, call: Call, export: Export) -> Answer | StreamAnswer:
+        """The file as it was asked for; a lesser one where files cannot hand out the full one."""
+        try:
+            return await self._content(call, export)
+        except BreakwaterError as failure:
+            # Part of another file is no answer to who has the rest of this one.
+            if export.engine is Engine.LOCAL or (call.header("range") and not call.header("if-range")):
+                raise
+            return await self._content(call, await self.exports.stand_in(export, failure))
+
+    async def _content(self, call: Call, export: Export) -> Answer | StreamAnswer:
         if export.file is None:
             raise NotFoundError("there is no such file")
         headers = _content_headers(export, export.file)
@@ -149,17 +172,17 @@ def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> 
         asked = call.header("range") if call.header("if-range") in {None, etag} else None
         part = _range_of(asked, export.file.size_bytes)
         offset, length = part or (0, export.file.size_bytes)
-        chunks = await _begun(_chunks(export, offset, length))
+        chunks = await _begun(self._chunks(export, offset, length))
         if part is not None:
             last = offset + length - 1
             headers.append((b"content-range", f"bytes {offset}-{last}/{export.file.size_bytes}".encode()))
         media_type = _MEDIA_TYPES[export.spec.format]
         return StreamAnswer(206 if part else 200, chunks, length, media_type, headers)
 
-    def _chunks(export: Export, offset: int, length: int) -> AsyncGenerator[bytes, None]:
+    def _chunks(self, export: Export, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         if export.engine is Engine.LOCAL:
-            return scratch.read(scratch.path(export.id, export.spec.format), offset, length)
-        return files.content(export.job_id, offset, length)
+            return self.scratch.read(self.scratch.path(export.id, export.spec.format), offset, length)
+        return self.files.content(export.job_id, offset, length)
 
 
 def _refuse_what_is_not_there(body: NewExport) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import uuid
 
 import nats
+import pytest
 
 from breakwater.local.secret_files import secret_text
 from breakwater.local.state import State
@@ -16,6 +17,14 @@ def overrides(platform):
     """Override modes by edge, as `status --json` has them."""
     found = platform.status()["overrides"]
     return {(each["caller"], each["dependency"]): each["mode"] for each in found}
+
+
+@pytest.fixture(autouse=True)
+def nothing_forced(breakable):
+    """What a test laid is lifted, however it ended."""
+    yield
+    for _, dependency in overrides(breakable):
+        breakable.cli("override", "clear", dependency)
 
 
 def test_an_override_is_laid_shown_and_lifted(breakable):

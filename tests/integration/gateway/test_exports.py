@@ -1,5 +1,6 @@
 """Exports end to end on real NATS and PostgreSQL: files up, stopped, hanging, refusing us, and back again."""
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -48,6 +49,30 @@ async def test_files_makes_the_full_file(peers, start_gateway, finished, eventua
     assert (requested.export_id, requested.spec.dataset, list(requested.spec.fields)) == (export_id, "leads", ["name"])
     (delivered,) = [ExportDelivered.FromString(each) for each in await gateway.events("ExportDelivered")]
     assert (delivered.export_id, delivered.requester_id, delivered.supersedes) == (export_id, "1001", "")
+
+
+async def test_a_finished_file_that_files_cannot_hand_out_is_stood_in_for(
+    peers, start_gateway, finished, eventually, say_completed
+):
+    """files made it and went out: who downloads gets the base fields at once, and the full file when it is back."""
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway()
+    export_id = await gateway.export(format="csv")
+    await eventually(lambda: peers.files.claims)
+    peers.files.finish(export_id, b"a full file")
+    assert (await finished(gateway, export_id))["engine"] == "files"
+    await peers.stop("files")
+    answers = await asyncio.gather(*(gateway.client.get(f"/v1/exports/{export_id}/content") for _ in range(5)))
+    assert {(each.status_code, each.headers.get("degraded")) for each in answers} == {(200, "files")}
+    export = await gateway.read(export_id)
+    assert (export["engine"], export["degraded"]["missing"]) == ("local", ["need"])
+    assert {hashlib.sha256(each.content).hexdigest() for each in answers} == {export["sha256"]}
+    assert len(await gateway.events("ExportDegraded")) == 1
+    await peers.start("files")
+    full = await finished(gateway, export["degraded"]["follow_up"], timeout_s=30)
+    assert (full["engine"], full["supersedes"]) == ("files", export_id)
+    assert (await gateway.client.get(f"/v1/exports/{full['id']}/content")).content == b"a full file"
 
 
 async def out_stopped(peers):

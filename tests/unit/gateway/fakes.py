@@ -81,6 +81,7 @@ class FakeExports:
         self.jobs: list[Job | BreakwaterError] = []
         self.made: File | BreakwaterError = File(2, 10, "ab")
         self.asked: list[str] = []
+        self.out: BreakwaterError | None = None
         self.use_cases = Exports(self, self, self, clock, Patience())
 
     # The store.
@@ -123,6 +124,11 @@ class FakeExports:
             follow_up=f"{export.id}-full",
         )
 
+    async def stand_in(
+        self, export: Export, file: File, degradation: Degradation, now: datetime, follow_up_at: datetime
+    ) -> None:
+        await self.degrade(export, file, degradation, now, follow_up_at)
+
     async def fail(self, export: Export, step: Fail, now: datetime) -> None:
         self.rows[export.id] = replace(export, state=ExportState.FAILED, failure_code=step.code, failure=step.reason)
 
@@ -137,6 +143,8 @@ class FakeExports:
         return self._job()
 
     async def content(self, job_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+        if self.out is not None:
+            raise self.out
         body = self.bodies[job_id][offset : offset + length]
         for start in range(0, len(body), 4):
             yield body[start : start + 4]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from breakwater.chassis.errors import UnavailableError
 from services.gateway.exports.domain import Degradation, Engine, ExportState, File
 from tests.unit.gateway.test_problems import assert_problem
 
@@ -144,6 +145,28 @@ async def test_a_local_file_whose_time_is_over_is_not_found(gateway, full):
     export_id = full.rsplit("/", 1)[1]
     gateway.exports.rows[export_id] = replace(gateway.exports.rows[export_id], engine=Engine.LOCAL)
     assert_problem(await gateway.ask("GET", f"{full}/content"), 404, "export_expired")
+
+
+async def test_a_full_file_that_files_cannot_hand_out_is_replaced_by_a_lesser_one(gateway, full, tmp_path):
+    """The answer says so, and so does the record from then on."""
+    gateway.exports.out = UnavailableError("files is out", dependency="files")
+    export_id = full.rsplit("/", 1)[1]
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / f"{export_id}.csv").write_bytes(b"a,b\r\n1,2\r\n")
+    gateway.exports.made = File(1, 10, "ab")
+    content = await gateway.ask("GET", f"{full}/content", headers={"range": "bytes=4-", "if-range": f'"{SHA}"'})
+    assert (content.status_code, content.content) == (200, b"a,b\r\n1,2\r\n")
+    assert (content.headers["degraded"], content.headers["etag"]) == ("files", '"ab"')
+    record = (await gateway.ask("GET", full)).json()
+    assert (record["engine"], record["degraded"]["follow_up"]) == ("local", f"{export_id}-full")
+
+
+async def test_a_part_of_a_full_file_is_never_made_up_for_by_part_of_a_lesser_one(gateway, full):
+    """A client without If-Range would glue halves of two files together."""
+    gateway.exports.out = UnavailableError("files is out", dependency="files")
+    reply = await gateway.ask("GET", f"{full}/content", headers={"range": "bytes=4-"})
+    assert assert_problem(reply, 503, "unavailable")["dependency"] == "files"
+    assert (await gateway.ask("GET", full)).json()["engine"] == "files"
 
 
 async def test_anothers_export_is_not_found(gateway, full):

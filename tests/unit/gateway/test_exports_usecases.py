@@ -1,10 +1,11 @@
 """One step of an export at a time, over fakes of files, the local engine and the store."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from breakwater.chassis.errors import ConflictError, NotFoundError, UnavailableError
+from breakwater.chassis.errors import BreakwaterError, ConflictError, NotFoundError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.gateway.exports.domain import Engine, ExportState, File, Job, JobState, Spec
 from services.gateway.exports.usecases import Key
@@ -92,3 +93,43 @@ async def test_content_that_is_not_there_is_a_conflict(fakes, state, code):
     with pytest.raises(ConflictError) as caught:
         await fakes.use_cases.read_finished(ME, export.id)
     assert caught.value.code == code
+
+
+OUT = UnavailableError("files is out", dependency="files")
+
+
+async def finished(fakes, **changes):
+    """A full export."""
+    full = replace(await requested(fakes), state=ExportState.COMPLETED, engine=Engine.FILES, file=FILE, **changes)
+    fakes.rows[full.id] = full
+    return full
+
+
+async def test_a_full_file_that_cannot_be_had_is_stood_in_for_once(fakes):
+    """Everybody who asks meanwhile gets the same lesser file, also when the first one goes away."""
+    full = await finished(fakes)
+    first, *others = [asyncio.create_task(fakes.use_cases.stand_in(full, OUT)) for _ in range(3)]
+    await asyncio.sleep(0)
+    first.cancel()
+    for export in await asyncio.gather(*others):
+        assert (export.engine, export.file, export.degradation.reason) == (Engine.LOCAL, fakes.made, "files is out")
+        assert export.follow_up == f"{export.id}-full"
+    assert fakes.asked == ["make: files is out"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "made", "changes"),
+    [
+        (OUT, UnavailableError("leads is out"), {}),
+        (NotFoundError("its retention is over"), FILE, {}),
+        (OUT, FILE, {"supersedes": "the lesser one"}),
+    ],
+)
+async def test_nothing_stands_in_where_there_is_nothing_better(fakes, failure, made, changes):
+    """Both engines fail, the file is gone for good, or the lesser file is there already: the first failure is told."""
+    fakes.made = made
+    full = await finished(fakes, **changes)
+    with pytest.raises(BreakwaterError) as told:
+        await fakes.use_cases.stand_in(full, failure)
+    assert told.value is failure
+    assert fakes.rows[full.id] == full

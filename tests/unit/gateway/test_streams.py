@@ -67,6 +67,7 @@ async def download(make_gateway):
             file=File(3, CHUNKS * 4, "ab"),
         )
         gateway.exports.content = source.content
+        gateway.exports.made = UnavailableError("leads is out too")
         scope = {
             "type": "http",
             "method": "GET",

@@ -45,7 +45,7 @@ def command(options: Options, dataset: str, file_format: str, output: Path, fiel
         export = _finished(api, accepted["id"], advance)
         if export["state"] == "failed":
             raise CommandError(f"The export failed: {export['failure']['detail']}")
-        _download(api, export, output)
+        export = _download(api, export, output)
     if options.as_json:
         print_json({**export, "file": str(output)})
     else:
@@ -71,8 +71,11 @@ def _finished(api: "Api", export_id: str, advance: "Advance") -> dict[str, Any]:
         poll_s = min(poll_s * 1.5, POLL_MAX_S)
 
 
-def _download(api: "Api", export: dict[str, Any], output: Path) -> None:
-    """Writes the file whole or not at all, proven by its hash."""
+def _download(api: "Api", export: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Writes the file whole or not at all, proven by its hash; the export as it then is.
+
+    When `files` goes out between its last word and this, a lesser file takes the place of the full one.
+    """
     from breakwater.cli.client import PATIENCE_S  # noqa: PLC0415
 
     aside = output.with_name(f".{output.name}.{os.getpid()}.part")
@@ -82,6 +85,8 @@ def _download(api: "Api", export: dict[str, Any], output: Path) -> None:
             for chunk in answer.iter_bytes():
                 digest.update(chunk)
                 file.write(chunk)
+            if answer.headers.get("etag") != f'"{export["sha256"]}"':
+                export = api.get(f"/v1/exports/{export['id']}", patience_s=PATIENCE_S)
         if digest.hexdigest() != export["sha256"]:
             raise CommandError("The file that arrived is not the file that was made: its SHA-256 differs. Try again.")
         aside.replace(output)
@@ -89,3 +94,4 @@ def _download(api: "Api", export: dict[str, Any], output: Path) -> None:
         raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
     finally:
         aside.unlink(missing_ok=True)
+    return export

@@ -86,12 +86,12 @@ def _export(api: Api, asked: list[str]) -> Answer:
 
 
 def _downloads(api: Api, asked: list[str]) -> Call:
-    """One finished file, read again and again."""
+    """What is left of one finished file, again and again: for this there is no lesser file."""
     _export(api, asked)
     path = f"/v1/exports/{asked[-1]}/content"
 
     def read(api: Api, _: list[str]) -> Answer:
-        with api.stream(path, headers=_WITHIN) as answer:
+        with api.stream(path, headers={**_WITHIN, "Range": "bytes=1-"}) as answer:
             answer.read()
             return Answer.DEGRADED if "degraded" in answer.headers else Answer.WHOLE
 
@@ -110,7 +110,7 @@ LEADS = Load("leads", "one lead is listed", 4.0, _as_it_is(_leads))
 NOTIFICATIONS = Load("notifications", "one notification is listed", 2.0, _as_it_is(_notifications))
 CONSOLE = Load("console", "the edges are read from the ops process", 2.0, _as_it_is(_console))
 EXPORTS = Load("exports", "a file of leads is asked for and waited for", 1.0, _as_it_is(_export))
-DOWNLOADS = Load("downloads", "a finished file is read", 1.0, _downloads)
+DOWNLOADS = Load("downloads", "a download goes on where it broke off", 1.0, _downloads)
 """None of them writes but the last two, whose files go after their retention: a drill leaves no lead for anybody to work."""
 
 

@@ -55,7 +55,7 @@ PLANS = {
         Plan(
             "jwt-outage",
             "a files release that reads its token elsewhere is stopped by the gate, and then forced past it: exports are"
-            " made by the gateway's own engine, finished files cannot be read until the pin runs again, and none is lost",
+            " made by the gateway's own engine, downloads cannot go on until the pin runs again, and none is lost",
             "files",
             reads_its_token_elsewhere,
             affected=(EXPORTS, DOWNLOADS),
