@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 
 from breakwater.compat import events, openapi, plain_http
 from breakwater.compat.candidate import Candidate, CandidateError
 from breakwater.compat.messages import Messages
-from breakwater.compat.peers import Peers, Received, parts_of
+from breakwater.compat.peers import Peers, Received, parts_of, saying
 from breakwater.compat.vectors import Recipe, metadata
 from breakwater.compat.world import CALLERS, World
 from breakwater.local.state import CALLER_ISSUER
@@ -29,6 +30,32 @@ QUIET_S = 0.7
 """After so long without a new RPC the recording ends."""
 RECORD_TIMEOUT_S = 8.0
 REQUEST_TIMEOUT_S = 4.0
+_KNOWN = {"dependency": "leads"}
+"""What paths name that is there; of all else it is enough to ask."""
+_POLL_S = 0.05
+_FILES, _EDGES = "breakwater.files.v1.FilesService", "breakwater.edges.v1.EdgeService"
+_TOLD: Mapping[str, Mapping[str, dict[str, Any]]] = {
+    "gateway": {
+        f"{_FILES}/StartExport": {"job": {"state": "running"}},
+        f"{_FILES}/GetExport": {"job": {"state": "completed", "size_bytes": 1, "sha256": "0" * 64}},
+    },
+    "ops": {
+        f"{_EDGES}/ListEdges": {
+            "report": {
+                "process": "gateway",
+                "instance": "gate",
+                "edges": [{"caller": "gateway", "dependency": "leads", "state": "CIRCUIT_STATE_CLOSED"}],
+            }
+        }
+    },
+}
+"""By process asked over HTTP: what others tell it, so that an export is looked at and read, and policies are asked for."""
+_ORDER = b'{"dataset":"leads","format":"csv"}'
+_FOLLOWED = {
+    "gateway": ("/v1/exports/{}/content", f"{_FILES}/ReadContent"),
+    "ops": ("/v1/dependencies/leads/policy", f"{_EDGES}/ListPolicies"),
+}
+"""What is asked of it again and again, until it was seen calling this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +97,8 @@ async def exercise(world: World, candidate: Candidate, peers: Peers, messages: M
 
     `expected` types of events are waited for.
     """
-    if candidate.process == "gateway":
+    if candidate.process in _TOLD:
+        await _follow(world, candidate, peers, messages)
         await drive_http(world, candidate)
     for event_type in await events.consumed(world, candidate.process, expected):
         with suppress(KeyError):
@@ -100,7 +128,7 @@ async def drive_http(world: World, candidate: Candidate) -> dict[str, int]:
     """Each operation of the candidate's own OpenAPI document, once; the status of each. Raises `CandidateError`."""
     try:
         document = (await plain_http.get(candidate.http, "/openapi.json", timeout_s=REQUEST_TIMEOUT_S)).json()
-        every = openapi.operations(document)
+        every = openapi.operations(document, _KNOWN)
     except (OSError, ValueError, TimeoutError) as error:
         raise CandidateError(f"{candidate.process} shows no OpenAPI document: {type(error).__name__}") from error
 
@@ -119,6 +147,26 @@ async def drive_http(world: World, candidate: Candidate) -> dict[str, int]:
 
     statuses = await asyncio.gather(*(one(operation) for operation in every))
     return {operation.name: status for operation, status in zip(every, statuses, strict=True)}
+
+
+async def _follow(world: World, candidate: Candidate, peers: Peers, messages: Messages) -> None:
+    """What a process asks for only when others told it something. What of it a candidate does not do is not recorded."""
+    headers = [*caller_headers(world), ("content-type", "application/json")]
+    target, last = _FOLLOWED[candidate.process]
+    with suppress(OSError, ValueError, LookupError, TypeError, TimeoutError, ParseError):
+        for method, said in _TOLD[candidate.process].items():
+            answer = ParseDict(said, messages.new(messages.methods_of(method.split(".")[1])[method][1]))
+            peers.answers[method] = saying(answer.SerializeToString())
+        if candidate.process == "gateway":
+            reply = await plain_http.request(
+                candidate.http, "POST", "/v1/exports", headers, _ORDER, timeout_s=REQUEST_TIMEOUT_S
+            )
+            target = target.format(reply.json()["id"])
+        deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+        while time.monotonic() < deadline_s and not peers.of(last):
+            await plain_http.get(candidate.http, target, headers, timeout_s=REQUEST_TIMEOUT_S)
+            await asyncio.sleep(_POLL_S)
+    peers.answers.clear()
 
 
 def emissions(process: str, calls: Iterable[Received], messages: Messages) -> list[Emission]:

@@ -1,14 +1,16 @@
 """The HTTP dimension's reading of OpenAPI: requests made of it, and what of it a caller may lean on."""
 
 import json
+import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 METHODS = ("get", "put", "post", "delete", "patch")
 _BOUNDARY = "breakwater-gate"
 _DEPTH_MAX = 6
+_NOTHING: Mapping[str, str] = {}
 _MOMENT = "2031-01-01T10:00:00+08:00"
 
 
@@ -35,12 +37,15 @@ class Operation:
         return bool(self.spec.get("security"))
 
 
-def operations(document: dict[str, Any]) -> list[Operation]:
-    """Every operation. Raises `ValueError` for what is no OpenAPI document."""
+def operations(document: dict[str, Any], known: Mapping[str, str] = _NOTHING) -> list[Operation]:
+    """Every operation, with ids that nobody knows in its path but for those `known` by the name of their parameter.
+
+    Raises `ValueError` for what is no OpenAPI document.
+    """
     paths = document.get("paths")
     if not isinstance(paths, dict):
         raise ValueError("the OpenAPI document has no paths")  # noqa: TRY004 - a document's fault, not a program's
-    return [_operation(document, path, method, spec) for path, method, spec in _specs(paths)]
+    return [_operation(document, path, method, spec, known) for path, method, spec in _specs(paths)]
 
 
 def _specs(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -50,10 +55,12 @@ def _specs(paths: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield path, method, item[method]
 
 
-def _operation(document: dict[str, Any], path: str, method: str, spec: dict[str, Any]) -> Operation:
+def _operation(
+    document: dict[str, Any], path: str, method: str, spec: dict[str, Any], known: Mapping[str, str]
+) -> Operation:
     target = path
     for name in (part[1:-1] for part in path.split("/") if part.startswith("{")):
-        target = target.replace(f"{{{name}}}", str(uuid.uuid5(uuid.NAMESPACE_URL, name)))
+        target = target.replace(f"{{{name}}}", known.get(name) or str(uuid.uuid5(uuid.NAMESPACE_URL, name)))
     content = spec.get("requestBody", {}).get("content", {})
     if "application/json" in content:
         schema = content["application/json"]["schema"]
@@ -95,5 +102,6 @@ def example(document: dict[str, Any], schema: dict[str, Any], depth: int = 0) ->
     if schema.get("type") == "array":
         return [example(document, schema["items"], depth + 1) for _ in range(schema.get("minItems", 0))]
     text = _MOMENT if schema.get("format") == "date-time" else "x" * max(1, schema.get("minLength", 1))
-    number = schema.get("minimum", 1)
-    return {"integer": number, "number": number, "boolean": True}.get(schema.get("type", ""), text)
+    least = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+    # A document may write the least integer as 1.0, which is none in JSON.
+    return {"integer": math.ceil(least), "number": least, "boolean": True}.get(schema.get("type", ""), text)

@@ -46,11 +46,6 @@ class Peers:
         return [call for call in self.calls if call.method.startswith(method)]
 
 
-async def empty(_: Received, __: Any) -> AsyncIterator[bytes]:
-    """An empty message: every field has its default."""
-    yield b""
-
-
 @asynccontextmanager
 async def standing_in(providers: Iterable[str]) -> AsyncIterator[Peers]:
     """Serves in the place of `providers` until the block ends."""
@@ -93,7 +88,7 @@ class _Everything(grpc.GenericRpcHandler):
             received = Received(self._provider, method, metadata, first, time.monotonic())
             self._peers.calls.append(received)
             answers = self._peers.answers
-            answer = answers.get(method) or answers.get(self._provider) or empty
+            answer = answers.get(method) or answers.get(self._provider) or saying(b"")
             async for message in answer(received, context):
                 yield message
 
@@ -119,6 +114,15 @@ def parts_of(credential: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     except ValueError:
         return None
     return (head, claims) if isinstance(head, dict) and isinstance(claims, dict) else None
+
+
+def saying(content: bytes) -> Answer:
+    """An answer of one message."""
+
+    async def answer(_: Received, __: Any) -> AsyncIterator[bytes]:
+        yield content
+
+    return answer
 
 
 def refusing(

@@ -7,7 +7,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from breakwater.compat import events, plain_http
 from breakwater.compat.candidate import Candidate
 from breakwater.compat.emits import caller_headers
 from breakwater.compat.messages import Messages
-from breakwater.compat.peers import Answer, Peers, Received, hanging, refusing
+from breakwater.compat.peers import Answer, Peers, hanging, refusing, saying
 from breakwater.compat.verdict import CheckResult, Finding, Verdict
 from breakwater.compat.world import World
 
@@ -238,9 +238,4 @@ def _rows(messages: Messages) -> Answer:
     """A dataset with one column and no row: what a fallback needs of the provider that still answers."""
     reply: Any = messages.new("breakwater.leads.v1.StreamDatasetResponse")
     reply.columns.add(name="name", title="name", type=1)
-    content: bytes = reply.SerializeToString()
-
-    async def answer(_: Received, __: Any) -> AsyncIterator[bytes]:
-        yield content
-
-    return answer
+    return saying(reply.SerializeToString())
