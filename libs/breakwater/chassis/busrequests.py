@@ -7,6 +7,7 @@ much. Whoever is to be asked by another service needs the subject in deploy/nats
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
@@ -64,24 +65,26 @@ async def serve(bus: Bus, clock: Clock, subject: str, answer: Answer, *, queue: 
     Work past its deadline is not started and not answered, for nobody waits. An expected failure is answered by its
     code, any other as `internal`.
     """
+    came = partial(metrics.BUS_REQUESTS.labels, bus.service, subject)
 
     async def take(message: Msg) -> None:
         headers = message.headers or {}
         left_s = _left_s(headers.get(DEADLINE_HEADER), clock)
         if left_s <= 0:
-            metrics.BUS_REQUESTS_LATE.labels(bus.service).inc()
+            came("late").inc()
             return
         current_deadline.set(Deadline.after(left_s, clock))
         current_priority.set(_PRIORITIES.get(headers.get(wire.PRIORITY_METADATA, ""), Priority.INTERACTIVE))
         with telemetry.remote_context(headers.get("traceparent")):
             failure = {}
             try:
-                content = await answer(message.data)
+                content, outcome = await answer(message.data), "answered"
             except BreakwaterError as error:
-                content, failure = b"", {FAILURE_HEADER: error.code}
+                content, outcome, failure = b"", "refused", {FAILURE_HEADER: error.code}
             except Exception:  # noqa: BLE001 - a defect: logged, and its text stays here
                 _log.exception("request_crashed", subject=subject)
-                content, failure = b"", {FAILURE_HEADER: InternalError.default_code}
+                content, outcome, failure = b"", "crashed", {FAILURE_HEADER: InternalError.default_code}
+        came(outcome).inc()
         if message.reply:
             await bus.publish(message.reply, content, failure)
 

@@ -128,10 +128,10 @@ JWKS_WITHDRAWN_EARLY = Gauge(
     ("source",),
     registry=REGISTRY,
 )
-BUS_REQUESTS_LATE = Counter(
-    "breakwater_bus_requests_late_total",
-    "Requests over NATS whose deadline had passed when they came: not begun.",
-    ("service",),
+BUS_REQUESTS = Counter(
+    "breakwater_bus_requests_total",
+    "Requests over NATS that came to this process: answered, refused, crashed by a defect, or late and not begun.",
+    ("service", "subject", "outcome"),
     registry=REGISTRY,
 )
 BACKGROUND_FAILURES = Counter(

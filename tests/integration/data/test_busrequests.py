@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from breakwater.chassis import busrequests, telemetry
+from breakwater.chassis import busrequests, metrics, telemetry
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import SystemClock
 from breakwater.chassis.errors import DeadlineExceededError, NotFoundError, UnavailableError
@@ -118,7 +118,8 @@ async def test_a_claim_of_more_time_than_any_may_have_is_cut(open_bus: Any) -> N
 
 
 async def test_a_failure_is_answered_by_its_code_and_never_by_its_text(open_bus: Any) -> None:
-    """The requester is told at once, whether it was expected or a defect."""
+    """The requester is told at once, whether it was expected or a defect; on-call can tell the two apart."""
+    before = {outcome: _came(outcome) for outcome in ("answered", "refused", "crashed", "late")}
 
     async def answer(content: bytes) -> bytes:
         if content == b"missing":
@@ -132,6 +133,16 @@ async def test_a_failure_is_answered_by_its_code_and_never_by_its_text(open_bus:
             await asked(bus, question)
         assert failed.value.code == code
         assert "canary" not in failed.value.detail
+    assert {outcome: _came(outcome) - count for outcome, count in before.items()} == {
+        **dict.fromkeys(before, 0),
+        "refused": 1,
+        "crashed": 1,
+    }
+
+
+def _came(outcome: str) -> float:
+    labels = {"service": "leads", "subject": SUBJECT, "outcome": outcome}
+    return metrics.REGISTRY.get_sample_value("breakwater_bus_requests_total", labels) or 0.0
 
 
 async def test_nobody_to_ask_is_told_at_once(open_bus: Any) -> None:
