@@ -1,21 +1,25 @@
 """What the page and the API show: the book of edges, the incidents, the timeline, and who watches them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import BreakwaterError, NotFoundError
+from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.identity import Actor
 from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Report
-from services.gateway.ops.edges.incidents import Incident, IncidentBook
+from services.gateway.ops.incidents.domain import Action, Incident, Step
+from services.gateway.ops.incidents.usecases import CHANGED_BEFORE, Incidents, Memory
 from services.gateway.ops.overrides.domain import OverrideOrder
 from services.gateway.ops.timeline.domain import Entry, Kind, Verdict
-from services.gateway.ops.timeline.store import Timeline
+from services.gateway.ops.timeline.store import ENTRIES_MAX, Timeline
 
 TEXT_CHARS_MAX = 1_000
 DIGEST_SHOWN = len("sha256:") + 16
+CHANGED = (Kind.DEPLOYED, Kind.OVERRIDE_SET, Kind.OVERRIDE_LIFTED)
+"""What may have caused what comes after it."""
 WATCHER_CHANGES_MAX = 256
 """Changes a slow watcher may be behind; past it, it is given everything anew."""
 
@@ -44,22 +48,25 @@ class Deployment:
 class Console:
     """The state of the ops process. Everything happens on one event loop; nothing here waits."""
 
-    def __init__(self, timeline: Timeline, clock: Clock) -> None:
+    def __init__(self, timeline: Timeline, clock: Clock, owners: Mapping[str, str] | None = None) -> None:
+        """`owners` of dependencies and services, by name."""
         self._timeline = timeline
         self._clock = clock
         self._book = EdgeBook()
-        self._incidents = IncidentBook()
+        self._incidents = Incidents(self, clock, owners or {})
         self._last_refusal: tuple[str, float] | None = None
         self._watchers: set[asyncio.Queue[Change | None]] = set()
         timeline.listen(lambda entry: self._tell(Change(entries=(entry,))))
 
     def take(self, report: Report) -> None:
         """A process reported."""
-        self._follow(self._book.take(report, self._clock.monotonic()))
+        changes = self._book.take(report, self._clock.monotonic())
+        self._incidents.observe(report)
+        self._follow(changes, judged=bool(changes.moved))
 
     def settle(self) -> None:
         """Time passed: what is silent becomes stale, what is long silent is forgotten."""
-        self._follow(self._book.settle(self._clock.monotonic()))
+        self._follow(self._book.settle(self._clock.monotonic()), judged=True)
 
     def edges(self) -> tuple[Edge, ...]:
         """Every edge, worst first."""
@@ -78,15 +85,59 @@ class Console:
         """The newest entries, newest first."""
         return self._timeline.entries(count_max)
 
+    def incident(self, incident_id: str) -> Incident:
+        """Raises `NotFoundError`."""
+        return self._incidents.get(incident_id)
+
     def acknowledge(self, actor: Actor, incident_id: str) -> Incident:
         """The incident, acknowledged. Raises `NotFoundError`."""
-        incident = self._incidents.acknowledge(incident_id, actor.sub)
-        if incident is None:
-            raise NotFoundError("no open incident has this id")
-        text = f"{incident.title}: acknowledged by {actor.sub}"
-        self._timeline.add(Kind.INCIDENT_ACKNOWLEDGED, text, incident.dependency, actor=actor.sub)
+        incident = self._incidents.acknowledge(actor, incident_id)
         self._tell(Change(incidents=self._incidents.open()))
         return incident
+
+    def hand_over(self, actor: Actor, incident_id: str, *, to: str, note: str) -> Incident:
+        """The incident, in another's hand. Raises `NotFoundError`, `InvalidRequestError`."""
+        incident = self._incidents.hand_over(actor, incident_id, to=to, note=note)
+        self._tell(Change(incidents=self._incidents.open()))
+        return incident
+
+    async def remember_incidents(self, memory: Memory) -> None:
+        """Keeps incidents over restarts and for other replicas, for as long as it is awaited."""
+        await self._incidents.remember(memory)
+
+    def entries_of(self, incident: Incident) -> tuple[Entry, ...]:
+        """What is on the record of an incident and of what it touches while it went on, oldest first."""
+        names = {name for pair in incident.cause.pairs for name in pair}
+        start, end = (incident.cause.since or incident.opened_at) - CHANGED_BEFORE, incident.resolved_at
+        every = self._timeline.entries(ENTRIES_MAX)
+        fitting = [each for each in every if each.dependency in names or incident.id in each.text]
+        return tuple(each for each in reversed(fitting) if each.at >= start and (end is None or each.at <= end))
+
+    def incident_changed(self, incident: Incident, what: str) -> None:
+        """On the record."""
+        kind = {"resolved": Kind.INCIDENT_RESOLVED, "is now": Kind.INCIDENT_CHANGED}.get(what, Kind.INCIDENT_OPENED)
+        text = f"incident {incident.id} {what}: {incident.title}"
+        self._timeline.add(kind, text[:TEXT_CHARS_MAX], incident.cause.dependency)
+
+    def incident_acted_on(self, incident: Incident, action: Action) -> None:
+        """On the record."""
+        handed = action.step is Step.HANDED_OVER
+        kind = Kind.INCIDENT_HANDED_OVER if handed else Kind.INCIDENT_ACKNOWLEDGED
+        done = (
+            f"handed over to {action.to} by {action.actor}: {action.note}"
+            if handed
+            else f"acknowledged by {action.actor}"
+        )
+        text = f"incident {incident.id} {done}"
+        self._timeline.add(kind, text[:TEXT_CHARS_MAX], incident.cause.dependency, actor=action.actor)
+
+    def changes_between(self, start: datetime, end: datetime, names: Collection[str]) -> tuple[str, ...]:
+        """What somebody changed about any of the names, newest first."""
+        return tuple(
+            each.text
+            for each in self._timeline.entries(ENTRIES_MAX)
+            if each.kind in CHANGED and start <= each.at <= end and each.dependency in names
+        )
 
     def override_set(self, what: OverrideOrder) -> None:
         """On the record."""
@@ -152,20 +203,16 @@ class Console:
         finally:
             self._watchers.discard(queue)
 
-    def _follow(self, changes: Changes) -> None:
-        if not changes:
-            return
+    def _follow(self, changes: Changes, *, judged: bool) -> None:
         for moved in changes.moved:
             because = f" ({moved.reason})" if moved.reason else ""
             text = f"{moved.caller} → {moved.dependency}: {moved.old} → {moved.new}{because}"
             self._timeline.add(Kind.CIRCUIT, text, moved.dependency, at=moved.at)
-        judged = self._incidents.judge(self._book.edges(), self._clock.now())
-        for incident in judged:
-            kind = Kind.INCIDENT_RESOLVED if incident.resolved_at else Kind.INCIDENT_OPENED
-            word = "resolved" if incident.resolved_at else "opened"
-            self._timeline.add(kind, f"incident {word}: {incident.title}", incident.dependency)
-        incidents = self._incidents.open() if judged else None
-        self._tell(Change(edges=changes.edges, gone=changes.gone, incidents=incidents))
+        self._incidents.follow(changes)
+        told = judged and self._incidents.judge()
+        if changes or told:
+            incidents = self._incidents.open() if told else None
+            self._tell(Change(edges=changes.edges, gone=changes.gone, incidents=incidents))
 
     def _tell(self, change: Change) -> None:
         for queue in list(self._watchers):

@@ -1,4 +1,4 @@
-"""The book of edges: what is known, how old it is, and the incidents that follow."""
+"""The book of edges: what is known, and how old it is."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge, EdgeBook, Report
-from services.gateway.ops.edges.incidents import IncidentBook
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 
@@ -111,33 +110,3 @@ def test_instances_are_bounded():
     for number in range(10):
         book.take(report(edge(), instance=f"g-{number}"), 0)
     assert len(book.edges()) == 3
-
-
-def test_one_dependency_is_one_incident_whoever_suffers():
-    """Two callers' circuits: one incident with both; resolved when both are closed."""
-    incidents = IncidentBook()
-    first = edge(state=Circuit.OPEN)
-    second = edge(caller="leads", state=Circuit.OPEN)
-    assert [i.dependency for i in incidents.judge([first], NOW)] == ["files"]
-    assert incidents.judge([first, second], NOW) == []
-    assert incidents.open()[0].callers == ("gateway", "leads")
-    assert incidents.judge([edge(), second], NOW) == []
-    [resolved] = incidents.judge([edge(), edge(caller="leads")], NOW + timedelta(minutes=1))
-    assert resolved.resolved_at == NOW + timedelta(minutes=1)
-    assert incidents.open() == ()
-
-
-def test_silence_resolves_nothing():
-    """An incident whose edge went stale stays open: unknown is not healthy."""
-    incidents = IncidentBook()
-    incidents.judge([edge(state=Circuit.OPEN)], NOW)
-    assert incidents.judge([edge(stale=True)], NOW) == []
-    assert len(incidents.open()) == 1
-
-
-def test_an_acknowledgement_names_the_person():
-    """Only an open incident can be acknowledged."""
-    incidents = IncidentBook()
-    [opened] = incidents.judge([edge(state=Circuit.OPEN)], NOW)
-    assert incidents.acknowledge(opened.id, "anna").acknowledged_by == "anna"
-    assert incidents.acknowledge("another", "anna") is None

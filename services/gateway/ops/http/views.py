@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from services.gateway.http.answers import rfc3339_of
 from services.gateway.ops.edges.domain import Edge, Fault
-from services.gateway.ops.edges.incidents import Incident
+from services.gateway.ops.incidents.domain import Incident
 from services.gateway.ops.timeline.domain import Entry
 
 
@@ -164,8 +164,8 @@ def incident_view(incident: Incident) -> IncidentView:
     return IncidentView(
         id=incident.id,
         title=incident.title,
-        dependency=incident.dependency,
-        callers=list(incident.callers),
+        dependency=incident.cause.dependency,
+        callers=list(incident.cause.callers),
         opened_at=rfc3339_of(incident.opened_at),
         resolved_at=rfc3339_of(incident.resolved_at),
         acknowledged_by=incident.acknowledged_by or None,

@@ -17,7 +17,9 @@ class Kind(StrEnum):
     OVERRIDE_REFUSED = "override_refused"
     INCIDENT_OPENED = "incident_opened"
     INCIDENT_RESOLVED = "incident_resolved"
+    INCIDENT_CHANGED = "incident_changed"
     INCIDENT_ACKNOWLEDGED = "incident_acknowledged"
+    INCIDENT_HANDED_OVER = "incident_handed_over"
     DEPLOYED = "deployed"
     DEAD_LETTER_REPLAYED = "dead_letter_replayed"
 

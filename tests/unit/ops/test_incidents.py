@@ -1,0 +1,325 @@
+"""Incidents: the deepest failing edge is the cause, and one fault is one page."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from breakwater.chassis.errors import InvalidRequestError, NotFoundError
+from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.resilience.testing import VirtualClock
+from services.gateway.ops.edges.domain import Bulkhead, Changes, Circuit, Edge, Report, Totals
+from services.gateway.ops.incidents.domain import Fault, Locus
+from services.gateway.ops.incidents.usecases import LINGER_S, SETTLE_S, Incidents
+
+pytestmark = pytest.mark.capability(38)
+
+ANNA = Actor("anna", Role.ONCALL, Scope.ALL)
+GRAPH = (
+    ("gateway", "leads"), ("gateway", "files"), ("files", "leads"), ("files", "postgres"), ("leads", "postgres"),
+    ("leads", "nats"), ("notify", "postgres"), ("notify", "nats"),
+)  # fmt: skip
+
+
+@dataclass
+class Notes:
+    """The record, in memory."""
+
+    told: list = field(default_factory=list)
+    changes: tuple = ()
+
+    def incident_changed(self, incident, what):
+        self.told.append((what, incident.id))
+
+    def incident_acted_on(self, incident, action):
+        self.told.append((action.step.value, incident.id))
+
+    def changes_between(self, start, end, names):
+        return self.changes
+
+
+class Platform:
+    """Processes that report every second what they are told to have seen."""
+
+    def __init__(self, instances=1):
+        self.clock = VirtualClock()
+        self.notes = Notes()
+        self.incidents = Incidents(self.notes, self.clock, {"postgres": "dba"})
+        self.others = []
+        self.names = {caller: [f"{caller}-{n}" for n in range(instances)] for caller, _ in GRAPH}
+        self.totals = {}
+        self.state = {}
+        self.pages = []
+
+    async def run(
+        self, seconds, bad=(), *, outcome="failed", share=1.0, open_circuit=True, only=None, silent=(), per_s=20
+    ):
+        """Time passes; calls of the pairs in `bad` come to `outcome`, of the instance `only` where it is given."""
+        for _ in range(seconds):
+            await self.clock.advance(1)
+            for process, instances in self.names.items():
+                if process not in silent:
+                    for instance in instances:
+                        affected = {pair for pair in bad if only in {None, instance}}
+                        self.report(process, instance, affected, outcome, share, open_circuit, per_s)
+            for process in silent:
+                stale = [edge for (i, _), edge in self.state.items() if i in self.names[process]]
+                self.incidents.follow(Changes(edges=tuple(stale_of(edge) for edge in stale)))
+            self.pages += [each.id for each in self.incidents.judge() if each.resolved_at is None]
+
+    def report(self, process, instance, bad, outcome, share, open_circuit, per_s):
+        edges = []
+        for pair in (pair for pair in GRAPH if pair[0] == process):
+            counts = self.totals.setdefault((instance, pair), {})
+            failed = round(per_s * share) if pair in bad else 0
+            counts[outcome] = counts.get(outcome, 0) + failed
+            counts["success"] = counts.get("success", 0) + per_s - failed
+            is_open = pair in bad and open_circuit
+            edges.append(
+                edge_of(pair, instance, dict(counts), Circuit.OPEN if is_open else Circuit.CLOSED, self.clock.now())
+            )
+            self.state[instance, pair] = edges[-1]
+        for each in (self.incidents, *self.others):
+            each.observe(Report(process, instance, self.clock.now(), tuple(edges)))
+
+    @property
+    def opened(self):
+        return [incident for what, incident in self.notes.told if what == "opened"]
+
+    def only(self):
+        """The one incident."""
+        [incident] = self.incidents.open()
+        return incident
+
+
+def edge_of(pair, instance, counts, state, at):
+    return Edge(
+        caller=pair[0],
+        dependency=pair[1],
+        instance=instance,
+        state=state,
+        override=None,
+        availability=0.5 if state is not Circuit.CLOSED else 1.0,
+        error_rate=None,
+        errors={},
+        rate_per_s=20.0,
+        p50_ms=5.0,
+        p90_ms=9.0,
+        p99_ms=12.0,
+        retries=0,
+        retry_budget_tokens=10.0,
+        bulkhead=Bulkhead(0, 10, 0),
+        next_probe_s=None if state is Circuit.CLOSED else 1.0,
+        fallbacks=0,
+        injected=0,
+        as_of=at,
+        calls=400,
+        slow_rate=0.0,
+        totals=Totals(counts, 0, 0, ()),
+    )
+
+
+def stale_of(edge):
+    return Edge(**{name: getattr(edge, name) for name in edge.__dataclass_fields__} | {"stale": True})
+
+
+@pytest.fixture
+async def platform():
+    """A platform that has been well for a minute."""
+    found = Platform()
+    await found.run(60)
+    assert found.incidents.all() == ()
+    return found
+
+
+async def test_the_deepest_failing_edge_is_the_cause(platform):
+    """leads → postgres fails, so gateway → leads and files → leads do: one incident, at PostgreSQL, with its symptoms."""
+    await platform.run(10, [("leads", "postgres"), ("gateway", "leads"), ("files", "leads")])
+    incident = platform.only()
+    assert (incident.cause.caller, incident.cause.dependency) == ("leads", "postgres")
+    assert set(incident.cause.symptoms) == {("gateway", "leads"), ("files", "leads")}
+    assert incident.journeys == ("intake", "assignment", "export")
+    assert (incident.owner, len(platform.opened)) == ("dba", 1)
+
+
+async def test_an_edge_that_fails_for_every_caller_is_the_dependency(platform):
+    """Everybody's edge to PostgreSQL: it is shared, remote, and one page."""
+    await platform.run(10, [pair for pair in GRAPH if pair[1] == "postgres"])
+    cause = platform.only().cause
+    assert (cause.fault, cause.locus, cause.callers) == (Fault.SHARED, Locus.REMOTE, ("files", "leads", "notify"))
+
+
+async def test_an_edge_that_fails_for_one_caller_alone_is_the_way(platform):
+    """notify reaches PostgreSQL, leads does not: it is between the two."""
+    await platform.run(10, [("leads", "postgres")])
+    assert platform.only().cause.locus is Locus.NETWORK
+
+
+async def test_a_process_that_nothing_answers_is_the_cause_itself(platform):
+    """leads reaches neither PostgreSQL nor NATS, others reach both: one page, and it is local."""
+    await platform.run(10, [("leads", "postgres"), ("leads", "nats")])
+    incident = platform.only()
+    assert (incident.cause.locus, incident.id.startswith("leads-local-")) == (Locus.LOCAL, True)
+    assert incident.title == "leads reaches none of nats, postgres"
+
+
+async def test_one_instance_of_several_is_named():
+    """One of three: a replica, not the dependency."""
+    platform = Platform(instances=3)
+    await platform.run(60)
+    await platform.run(10, [("leads", "postgres")], only="leads-1")
+    incident = platform.only()
+    assert (incident.cause.fault, incident.cause.instances) == (Fault.REPLICA, ("leads-1",))
+
+
+async def test_a_tenth_of_failing_calls_is_found_with_every_circuit_closed(platform):
+    """Gray failure: no circuit opens at 10 %."""
+    await platform.run(90, [("files", "postgres")], share=0.1, open_circuit=False)
+    assert (platform.only().cause.fault, platform.only().cause.dependency) == (Fault.GRAY, "postgres")
+
+
+async def test_one_failure_in_a_hundred_pages_nobody(platform):
+    """Half an hour of it, at every edge."""
+    await platform.run(1800, GRAPH, share=0.01, open_circuit=False, per_s=100)
+    assert platform.incidents.all() == ()
+
+
+async def test_a_refused_credential_is_no_symptom_of_what_fails_below(platform):
+    """Nobody refuses a credential because the database is down: two faults, two pages."""
+    await platform.run(10, [("gateway", "leads")], outcome="auth")
+    await platform.run(10, [("leads", "postgres")])
+    assert {each.cause.fault for each in platform.incidents.open()} == {Fault.CREDENTIAL, Fault.DOWN}
+
+
+async def test_a_symptom_seen_first_becomes_the_same_incident(platform):
+    """gateway → leads trips ten seconds before leads → postgres does: the incident keeps its id and moves down."""
+    await platform.run(10, [("gateway", "leads")])
+    first = platform.only().id
+    await platform.run(10, [("gateway", "leads"), ("leads", "postgres")])
+    assert (platform.only().id, platform.only().cause.dependency) == (first, "postgres")
+    assert len(platform.opened) == 1
+
+
+async def test_what_settles_by_itself_at_once_pages_nobody(platform):
+    """A circuit that is open for less than the time to look deeper."""
+    await platform.run(int(SETTLE_S) - 1, [("gateway", "files")])
+    await platform.run(120)
+    assert platform.incidents.all() == ()
+
+
+async def test_an_incident_ends_when_its_edges_have_been_well_for_a_while(platform):
+    """And not at the first good second."""
+    await platform.run(10, [("gateway", "files")])
+    await platform.run(20)
+    assert platform.only()
+    await platform.run(30)
+    assert platform.incidents.open() == ()
+    assert platform.incidents.all()[0].resolved_at is not None
+
+
+async def test_flapping_is_one_page(platform):
+    """Down and up every ten seconds, twenty times."""
+    for _ in range(20):
+        await platform.run(10, [("gateway", "files")])
+        await platform.run(10)
+    assert len(platform.opened) == 1
+    assert (platform.only().cause.fault, platform.only().pages) == (Fault.FLAPPING, 1)
+
+
+async def test_what_comes_back_after_it_was_resolved_pages_again(platform):
+    """Minutes later: the same incident, somebody is called again, and it takes longer to be believed well."""
+    await platform.run(10, [("gateway", "files")])
+    await platform.run(60)
+    assert platform.incidents.open() == ()
+    await platform.run(10, [("gateway", "files")])
+    assert (platform.only().pages, platform.only().id) == (2, platform.opened[0])
+    await platform.run(60)
+    assert platform.only()
+
+
+async def test_what_a_cause_dragged_along_has_time_to_recover(platform):
+    """An upper circuit is open for a while after the cause is cured: no new page; a minute on it is a fault of its own."""
+    await platform.run(10, [("leads", "postgres"), ("gateway", "leads")])
+    await platform.run(50, [("gateway", "leads")])
+    assert len(platform.opened) == 1
+    await platform.run(int(LINGER_S), [("gateway", "leads")])
+    assert len(platform.opened) == 2
+
+
+async def test_a_resolution_is_held_back_by_nothing(platform):
+    """Though another incident explains everything it touches, what is well is resolved."""
+    await platform.run(10, [("gateway", "leads")], outcome="auth")
+    below = [pair for pair in GRAPH if pair[1] == "postgres"]
+    await platform.run(10, [*below, ("gateway", "files")])
+    await platform.run(60, below)
+    assert [each.cause.dependency for each in platform.incidents.open()] == ["postgres"]
+    assert platform.incidents.all()[-1].cause.dependency == "leads"
+
+
+async def test_silence_neither_opens_nor_resolves(platform):
+    """Unknown is not healthy: a silent process keeps its incident, and makes none."""
+    await platform.run(10, [("leads", "postgres")])
+    before = platform.only().id
+    await platform.run(300, silent=["leads"])
+    assert platform.only().id == before
+    await platform.run(300, silent=["leads", "files", "notify"])
+    assert len(platform.opened) == 1
+
+
+async def test_an_incident_says_what_was_changed_before(platform):
+    """The lines of the timeline about what it touches."""
+    platform.notes.changes = ("leads 0.3.0 deployed",)
+    await platform.run(10, [("leads", "postgres")])
+    assert platform.only().changes == ("leads 0.3.0 deployed",)
+
+
+async def test_what_it_costs_is_counted_where_users_are(platform):
+    """Half of 20 requests a second for ten seconds, at the gateway's edge and not twice on the way down."""
+    await platform.run(14, [("leads", "postgres"), ("gateway", "leads")])
+    assert platform.only().failed == pytest.approx(10 * (14 - SETTLE_S), abs=20)
+
+
+async def test_two_replicas_that_hear_at_other_moments_name_it_alike(platform):
+    """Ids follow from the cause and when it began by the clock of who told it."""
+    late = Incidents(Notes(), platform.clock)
+    platform.others.append(late)
+    await platform.run(60)
+    await platform.run(10, [("leads", "postgres"), ("gateway", "leads")])
+    await platform.clock.advance(0.7)
+    late.judge()
+    await platform.clock.advance(SETTLE_S)
+    late.judge()
+    assert [each.id for each in late.open()] == [platform.only().id]
+
+
+async def test_acknowledging_and_handing_over_are_on_the_record(platform):
+    """Who has it in hand, to whom it went and why; a resolved or unknown incident cannot be taken."""
+    await platform.run(10, [("gateway", "files")])
+    incident_id = platform.only().id
+    platform.incidents.acknowledge(ANNA, incident_id)
+    assert platform.only().acknowledged_by == "anna"
+    handed = platform.incidents.hand_over(ANNA, incident_id, to="boris", note="files is restarting")
+    assert (handed.acknowledged_by, handed.actions[-1].note) == ("boris", "files is restarting")
+    assert platform.notes.told[-2:] == [("acknowledged", incident_id), ("handed_over", incident_id)]
+    with pytest.raises(InvalidRequestError) as refused:
+        platform.incidents.hand_over(ANNA, incident_id, to=" ", note="")
+    assert [each.field for each in refused.value.errors] == ["to", "note"]
+    await platform.run(60)
+    with pytest.raises(NotFoundError):
+        platform.incidents.acknowledge(ANNA, incident_id)
+
+
+async def test_an_open_circuit_that_nobody_asks_of_says_nothing():
+    """It would let a probe through: neither a new page nor a resolution."""
+    platform = Platform()
+    await platform.run(10, [("gateway", "files")])
+    waiting = edge_of(("gateway", "files"), "gateway-0", {}, Circuit.OPEN, platform.clock.now() + timedelta(minutes=5))
+    waiting = Edge(
+        **{n: getattr(waiting, n) for n in waiting.__dataclass_fields__} | {"next_probe_s": 0, "totals": None}
+    )
+    await platform.clock.advance(300)
+    for _ in range(3):
+        platform.incidents.observe(Report("gateway", "gateway-0", waiting.as_of, (waiting,)))
+        platform.incidents.judge()
+        await platform.clock.advance(100)
+    assert platform.only().resolved_at is None
