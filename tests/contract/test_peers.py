@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.mutation import compatible, protos
+from tests.mutation.corpus import Outcome
 from tests.peers import runs
 from tests.peers.runs import BUF, PACT, PACT_OVERRIDE, PEERS, SCHEMATHESIS, expressible
-from tests.proofs import peers
+from tests.proofs import peers, record
+from tests.proofs.gate import _findings
+from tests.proofs.register import proof_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +33,20 @@ def test_what_a_peer_cannot_see_is_not_held_against_it():
     assert seen["events"] == {PACT, PACT_OVERRIDE}
     assert seen["http"] == seen[runs.HEADER_MOVED] == set(PEERS) - {BUF}
     assert SCHEMATHESIS in seen["http"]
+
+
+def test_the_gates_own_words_are_taken_from_its_proof(monkeypatch):
+    """Of a proof of the code as it is; another code's words are nobody's."""
+    code = record.hash_of_code(proof_of("gate"))
+    outcomes = [
+        Outcome(name, "auth", False, code, "", f"said of {name}", True, 1.0) for name, code in (("a", 1), ("b", 0))
+    ]
+    figures = _findings({}, outcomes, 2).figures
+    proof = {"code": code, "complete": False, "violations": [], "figures": figures}
+    monkeypatch.setattr(record, "read", lambda *_: json.loads(json.dumps(proof)))
+    assert peers._recorded() == {"a": "said of a", "b": ""}
+    proof["code"] = "another"
+    assert peers._recorded() == {}
 
 
 def test_pact_sees_the_header_moved_and_its_override_hides_it():

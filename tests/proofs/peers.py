@@ -105,7 +105,7 @@ def _recorded() -> dict[str, str]:
     if record.state_of(proof) not in {"holds", "part"}:
         return {}
     figures = (record.read(proof) or {}).get("figures", {})
-    return {name: line if line.startswith("NO") else "" for name, line in figures.get("verdicts", {}).items()}
+    return {each["mutant"]: each["line"] if each["exit_code"] else "" for each in figures.get("outcomes", [])}
 
 
 def record_figures(findings: Findings, mutants: Sequence[Mutant], judged: Judged, effort: Effort) -> None:

@@ -19,7 +19,7 @@ from breakwater.compat.verdict import CheckResult, Finding, Verdict
 DIMENSION = "proto"
 _CURE = "Keep the old field or RPC beside the new one until no deployed consumer uses it."
 NOBODY = "no known consumer"
-_QUOTED = re.compile(r'(?:message|enum|service|RPC) "([A-Za-z0-9_.]+)"')
+_QUOTED = re.compile(r'(message|enum|service|RPC) "([A-Za-z0-9_.]+)"')
 
 
 class Users:
@@ -36,7 +36,11 @@ class Users:
 
     def of(self, annotation: protos.Annotation) -> str:
         """The consumers of what buf's sentence speaks of; all known ones where it names a whole file."""
-        names = {part for quoted in _QUOTED.findall(annotation.message) for part in (quoted, quoted.rpartition(".")[2])}
+        quoted = _QUOTED.findall(annotation.message)
+        if any(kind == "RPC" for kind, _ in quoted):
+            # Who calls another one of its service is not hurt.
+            quoted = [each for each in quoted if each[0] == "RPC"]
+        names = {part for _, name in quoted for part in (name, name.rpartition(".")[2])}
         found = set().union(*(self._by_name.get(name, set()) for name in names)) if names else set()
         if not names:
             found = set().union(*self._by_name.values())
