@@ -29,6 +29,7 @@ PROCESSES_OF: Mapping[str, tuple[str, ...]] = {
 QUIET_S = 0.7
 """After so long without a new RPC the recording ends."""
 RECORD_TIMEOUT_S = 8.0
+"""How long what a process calls others for is waited for."""
 REQUEST_TIMEOUT_S = 4.0
 _KNOWN = {"dependency": "leads"}
 """What paths name that is there; of all else it is enough to ask."""
@@ -162,7 +163,7 @@ async def _follow(world: World, candidate: Candidate, peers: Peers, messages: Me
                 candidate.http, "POST", "/v1/exports", headers, _ORDER, timeout_s=REQUEST_TIMEOUT_S
             )
             target = target.format(reply.json()["id"])
-        deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+        deadline_s = time.monotonic() + RECORD_TIMEOUT_S
         while time.monotonic() < deadline_s and not peers.of(last):
             await plain_http.get(candidate.http, target, headers, timeout_s=REQUEST_TIMEOUT_S)
             await asyncio.sleep(_POLL_S)
