@@ -1,50 +1,26 @@
 """The on-call's page in a real browser."""
 
+import os
+import signal
 import time
-from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
+from tests.support.browser import row, signed_in
 from tests.support.platform import eventually
 
-CHROMIUM = "/usr/bin/chromium"
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 OPEN_WITHIN_MS = 15_000
+VIEWS = {
+    "edges": "",
+    "one edge": "?view=edge&caller=gateway&dependency=postgres",
+    "graph": "?view=graph&ops=1",
+    "timeline": "?view=timeline",
+    "backlog": "?view=waiting",
+}
 
 pytestmark = pytest.mark.capability(38)
-
-
-@contextmanager
-def signed_in(platform, role="sre", **options):
-    """The page of somebody who signed in; no script error and nothing from outside is allowed."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_context(**({"viewport": {"width": 1366, "height": 900}} | options)).new_page()
-        errors, outside = [], []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(platform.ready["ops"]) or outside.append(request.url))
-        page.goto(f"{platform.ready['ops']}/ops")
-        page.fill("textarea", platform.token(role, "anna"))
-        page.click("button.primary")
-        expect(page.locator("#edges tbody tr").first).to_be_visible(timeout=10_000)
-        yield page
-        browser.close()
-        assert errors == []
-        assert outside == []
-
-
-def row(page, caller, dependency):
-    """The row of an edge."""
-    return page.locator("#edges tbody tr", has_text=f"{caller} → {dependency}")
 
 
 def open_the_circuit(platform):
@@ -72,10 +48,10 @@ def test_every_edge_of_the_platform_is_shown(platform):
     assert {("gateway", d) for d in ("leads", "notify", "files", "health", "postgres", "nats")} <= pairs
     assert {("files", "leads"), ("files", "objects"), ("leads", "postgres"), ("notify", "nats")} <= pairs
     with signed_in(platform) as page:
-        expect(page.locator("#edges tbody tr")).to_have_count(len(pairs))
+        expect(page.locator("#edges-body .row")).to_have_count(len(pairs))
         for caller, dependency in pairs:
             expect(row(page, caller, dependency)).to_have_count(1)
-        expect(page.locator("#freshness")).to_contain_text("as of")
+        expect(page.locator("#freshness")).to_contain_text("data")
 
 
 @pytest.mark.capability(36, 37)
@@ -87,10 +63,12 @@ def test_a_breaker_is_seen_to_open_and_to_close(platform):
             open_the_circuit(platform)
             badge = row(page, "gateway", "files").locator(".badge")
             expect(badge).to_contain_text("open", timeout=OPEN_WITHIN_MS)
-            expect(page.locator("#edges tbody tr").first).to_contain_text("→ files")
+            expect(page.locator("#edges-body .row").first).to_contain_text("→ files")
             expect(page.locator("#verdict")).to_contain_text("not closed")
             expect(page.locator("#incidents")).to_contain_text("files is failing")
+            page.keyboard.press("3")
             expect(page.locator("#timeline")).to_contain_text("gateway → files: closed → open")
+            page.keyboard.press("1")
         finally:
             platform.cli("service", "start", "files")
         api = platform.api()
@@ -101,6 +79,7 @@ def test_a_breaker_is_seen_to_open_and_to_close(platform):
             return "closed" in badge.inner_text()
 
         eventually("the circuit to close on the page", closed, within_s=60, every_s=0.2)
+        page.keyboard.press("3")
         expect(page.locator("#timeline")).to_contain_text("→ closed")
 
 
@@ -115,7 +94,12 @@ def test_an_override_is_laid_and_lifted_from_the_page(platform):
         page.get_by_role("button", name="Set the override").click()
         expect(line.locator(".badge")).to_contain_text("fallback", timeout=5_000)
         assert "drill" in line.locator(".badge").get_attribute("title")
+        line.get_by_role("link").click()
+        expect(page.locator("#detail-override")).to_contain_text("a drill of the page's test")
+        expect(page.locator("#detail-override")).to_contain_text("computed: closed")
+        page.keyboard.press("3")
         expect(page.locator("#timeline")).to_contain_text("by anna")
+        page.keyboard.press("1")
         line.get_by_role("button", name="Lift").click()
         expect(line.locator(".badge")).to_contain_text("closed", timeout=5_000)
 
@@ -133,7 +117,7 @@ def test_chaos_is_laid_and_seen_on_the_page(platform):
         page.fill("input[name=reason]", "a drill of the page's test")
         page.get_by_role("button", name="Set the override").click()
         expect(line.locator(".badge")).to_contain_text("chaos", timeout=5_000)
-        assert "reset, 50.0 %" in line.locator(".badge").get_attribute("title")
+        assert "reset, 50.0%" in line.locator(".badge").get_attribute("title")
         line.get_by_role("button", name="Lift").click()
         expect(line.locator(".badge")).to_contain_text("closed", timeout=5_000)
 
@@ -157,11 +141,87 @@ def test_the_page_speaks_chinese_and_fits_a_phone(platform):
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_every_view_has_a_link_and_is_accessible(platform):
+    """The link opens the view at once; axe finds nothing wrong with it, dark and light."""
+    with signed_in(platform, place="?view=timeline") as page:
+        expect(page.locator("#timeline-title")).to_be_visible()
+        for name, place in VIEWS.items():
+            page.goto(f"{platform.ready['ops']}/ops{place}")
+            shown = page.locator("main section:not([hidden]) h2:visible").first
+            expect(shown).not_to_be_empty()
+            if name == "one edge":
+                expect(page.locator("#detail-charts svg")).to_have_count(3, timeout=10_000)
+                expect(page.locator("#detail-policy")).to_contain_text("attempt_timeout_s")
+                expect(page.locator("#detail-instances tbody tr")).to_have_count(1)
+            if name == "graph":
+                expect(page.locator("#graph a[aria-label^='gateway → postgres']")).to_have_count(1)
+            if name == "backlog":
+                expect(page.locator("#backlogs")).to_contain_text("first-touch")
+                expect(page.locator("#dead-letters")).not_to_be_empty()
+            for theme in ("light", "dark"):
+                page.emulate_media(color_scheme=theme)
+                found = Axe().run(page, options={"resultTypes": ["violations"]})
+                assert found.violations_count == 0, (name, theme, found.generate_report())
+
+
+def test_the_page_is_used_by_keyboard_alone(platform):
+    """Down the list, into an edge, its override, back, a filter that stands in the address, other views."""
+    with signed_in(platform) as page:
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        page.keyboard.press("ArrowUp")
+        name = page.evaluate("document.activeElement.textContent")
+        assert " → " in name
+        page.keyboard.press("Enter")
+        expect(page.locator("#detail-title")).to_have_text(name)
+        page.keyboard.press("o")
+        expect(page.locator("#override-edge")).to_have_text(name)
+        assert page.evaluate("document.activeElement.name") == "reason"
+        page.keyboard.press("Escape")
+        expect(page.locator("#override")).to_be_hidden()
+        page.keyboard.press("Escape")
+        page.keyboard.press("/")
+        page.keyboard.type("health postgres")
+        expect(page.locator("#edges-body .row")).to_have_count(1)
+        assert "q=health" in page.url
+        page.keyboard.press("Escape")
+        page.keyboard.press("2")
+        expect(page.locator("#view-graph")).to_be_visible()
+        page.go_back()
+        expect(page.locator("#filter-edges")).to_have_value("health postgres")
+
+
+def test_what_is_not_heard_is_unknown_within_five_seconds(platform):
+    """The ops process stands still: after less than 5 s nothing is called closed any more; it goes on: it is again."""
+    with signed_in(platform) as page:
+        badges = page.locator("#edges-body .badge")
+        expect(badges.filter(has_text="closed").first).to_be_visible()
+        # What the page itself says of the age of its data at the moment it gives it up.
+        page.evaluate("""() => {
+            const [verdict, freshness] = ["verdict", "freshness"].map((id) => document.getElementById(id));
+            globalThis.aged = new Promise((tell) => new MutationObserver(() => {
+                if (verdict.dataset.level === "unknown") requestAnimationFrame(() => tell(freshness.textContent));
+            }).observe(verdict, { attributes: true }));
+        }""")
+        pid = platform.pid("ops")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            said = page.evaluate("globalThis.aged")
+            expect(badges.filter(has_text="closed")).to_have_count(0)
+            expect(badges.filter(has_text="unknown").first).to_be_visible()
+            assert page.title().startswith("? Unknown")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert int(said.split()[1]) <= 5, said
+        expect(badges.filter(has_text="closed").first).to_be_visible(timeout=OPEN_WITHIN_MS)
+
+
 def test_a_stranger_sees_the_way_in_only(platform):
     """Without a session the page is the sign-in, the data is 401, and a wrong token says so."""
     stranger = platform.ops()
     assert stranger.get("/v1/dependencies", headers={"authorization": ""}).status_code == 401
-    assert stranger.get("/v1/dependencies/stream", headers={"authorization": ""}).status_code == 401
+    for path in ("/v1/dependencies/stream", "/ops/stream", "/v1/backlogs", "/v1/dead-letters"):
+        assert stranger.get(path, headers={"authorization": ""}).status_code == 401
     answer = stranger.get("/ops", headers={"authorization": ""})
     assert "Sign in" in answer.text
     assert "unsafe" not in answer.headers["content-security-policy"]
@@ -187,10 +247,11 @@ def test_a_request_of_another_site_is_refused(platform):
     assert bare.request("DELETE", path, headers=with_cookie | {"sec-fetch-site": "same-origin"}).status_code == 200
 
 
-def test_an_open_stream_holds_no_restart(platform):
+@pytest.mark.parametrize("path", ["/v1/dependencies/stream", "/ops/stream"])
+def test_an_open_stream_holds_no_restart(platform, path):
     """Somebody watches while ops is restarted: it is back long before a drain's grace is over."""
     ops = platform.ops()
-    with ops.stream("GET", "/v1/dependencies/stream") as stream:
+    with ops.stream("GET", path) as stream:
         lines = stream.iter_lines()
         assert "snapshot" in next(lines)
         began = time.monotonic()

@@ -18,12 +18,11 @@ from services.gateway.ops.consumer import Feed
 from services.gateway.ops.edges.backlogs import BacklogBook
 from services.gateway.ops.history.domain import History, Span
 from services.gateway.ops.http import api as ops_api
+from services.gateway.ops.http import board, page, policies, stream, waiting
 from services.gateway.ops.http import history as past
-from services.gateway.ops.http import page, policies, waiting
 from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.refusals import refusals_to
 from services.gateway.ops.http.sessions import SessionGate, Sessions
-from services.gateway.ops.http.stream import StreamGate
 from services.gateway.ops.overrides.store import PostgresOrders
 from services.gateway.ops.overrides.usecases import Overrides
 from services.gateway.ops.settings import OpsSettings
@@ -67,9 +66,9 @@ async def serve() -> None:
 class OpsFront:
     """The HTTP server with its streams, which end before the rest is drained."""
 
-    def __init__(self, server: HttpServer, stream: StreamGate) -> None:
+    def __init__(self, server: HttpServer, streams: stream.StreamGate) -> None:
         self._server = server
-        self._stream = stream
+        self._streams = streams
 
     async def start(self) -> None:
         """Takes connections."""
@@ -77,7 +76,7 @@ class OpsFront:
 
     async def drain(self, grace_s: float) -> None:
         """Ends the streams, then what is in flight."""
-        self._stream.end()
+        self._streams.end()
         await self._server.drain(grace_s)
 
 
@@ -121,17 +120,17 @@ async def _http(
         clock=clock,
         on_refusal=refusals_to(console),
     )
-    stream = StreamGate(
+    rows = board.Board(console, backlogs, clock, is_wide=overrides.is_wide)
+    service.background("board", rows.run)
+    gate = stream.StreamGate(
         edge,
-        console=console,
-        views=views,
+        feeds={stream.PATH: stream.EdgeStream(console, views, clock).events, board.PATH: rows.events},
         verifier=verifier,
-        clock=clock,
         streams_max=settings.streams_max,
         send_timeout_s=settings.http_send_timeout_s,
     )
     server = HttpServer(
-        SessionGate(stream, sessions),
+        SessionGate(gate, sessions),
         host=settings.host,
         port=settings.http_port,
         limits=ServerLimits(
@@ -141,4 +140,4 @@ async def _http(
             keep_alive_s=settings.http_keep_alive_s,
         ),
     )
-    return OpsFront(server, stream)
+    return OpsFront(server, gate)

@@ -37,6 +37,10 @@ class EdgesQuery(QueryInput):
 
     limit: int = Field(default=EDGES_MAX, ge=1, le=EDGES_MAX)
     cursor: str = Field(default="", max_length=200)
+    caller: str = Field(default="", max_length=64)
+    """Only edges of this caller."""
+    dependency: str = Field(default="", max_length=64)
+    """Only edges to this dependency."""
 
 
 class TimelineQuery(QueryInput):
@@ -162,7 +166,11 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
     @api.route("GET", "/v1/dependencies", EdgesView, tag="dependencies")
     async def list_dependencies(query: Annotated[EdgesQuery, Query()]) -> Answer:
         """Every caller -> dependency edge with its figures, worst first."""
-        edges = console.edges()
+        edges = [
+            edge
+            for edge in console.edges()
+            if query.caller in {"", edge.caller} and query.dependency in {"", edge.dependency}
+        ]
         start = _start(query.cursor, len(edges))
         end = start + query.limit
         view = EdgesView(

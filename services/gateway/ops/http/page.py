@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
+from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from breakwater.chassis.errors import NotFoundError
 from services.gateway.http.answers import Answer, answer
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
+from services.gateway.http.routes import QueryInput
 from services.gateway.ops.http.sessions import Sessions
 
 FILES = Path(__file__).parents[1] / "page"
@@ -33,6 +36,21 @@ class SessionView(TypedDict):
     role: str
 
 
+class Place(QueryInput):
+    """What the page is to show. What a later page may name is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    view: str = ""
+    q: str = ""
+    level: str = ""
+    caller: str = ""
+    dependency: str = ""
+    span: str = ""
+    kind: str = ""
+    ops: str = ""
+
+
 def add_routes(api: Api, sessions: Sessions) -> None:
     """Adds the page, its files and the session."""
     files: Mapping[str, bytes] = {path.name: path.read_bytes() for path in FILES.iterdir() if path.suffix in _TYPES}
@@ -42,8 +60,9 @@ def add_routes(api: Api, sessions: Sessions) -> None:
         return Answer(200, files[name], media_type=content_type, headers=list(_HEADERS))
 
     @api.route("GET", "/ops", None, tag="page")
-    async def get_page(call: Call) -> Answer:
+    async def get_page(call: Call, place: Annotated[Place, Query()]) -> Answer:
         """The dependency-health page, or the way in."""
+        del place  # the script reads it
         return file("index.html" if sessions.token(call.header("cookie")) else "login.html")
 
     @api.route("GET", "/ops/assets/{name}", None, tag="page")

@@ -1,8 +1,8 @@
-"""`GET /v1/dependencies/stream`: a snapshot, then every change, by server-sent events."""
+"""Server-sent events: who may open a stream, how many, and when they end; and `GET /v1/dependencies/stream` itself."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -27,25 +27,25 @@ BEAT_S = 1.0
 ENTRIES_MAX = 50
 
 
+Feed = Callable[[], AsyncGenerator[ServerSentEvent]]
+
+
 class StreamGate:
-    """An ASGI application around another: serves the stream itself and passes everything else on."""
+    """An ASGI application around another: serves the streams itself and passes everything else on."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        console: Console,
-        views: Views,
+        feeds: Mapping[str, Feed],
         verifier: CallerVerifier,
-        clock: Clock,
         streams_max: int,
         send_timeout_s: float,
     ) -> None:
+        """`feeds` are the streams by path; each has something to say at least every second or so."""
         self._app = app
-        self._console = console
-        self._views = views
+        self._feeds = feeds
         self._verifier = verifier
-        self._clock = clock
         self._streams_max = streams_max
         self._send_timeout_s = send_timeout_s
         self._streams = 0
@@ -56,7 +56,8 @@ class StreamGate:
         self._end.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "GET":
+        feed = self._feeds.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if feed is None:
             await self._app(scope, receive, send)
             return
         try:
@@ -68,7 +69,11 @@ class StreamGate:
         try:
             headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
             events = EventSourceResponse(
-                self._events(), headers=headers, ping=3600, send_timeout=self._send_timeout_s, shutdown_grace_period=0
+                self._until_end(feed),
+                headers=headers,
+                ping=3600,
+                send_timeout=self._send_timeout_s,
+                shutdown_grace_period=0,
             )
             await events(scope, receive, send)
         finally:
@@ -83,15 +88,30 @@ class StreamGate:
         if self._streams >= self._streams_max:
             raise OverloadedError("too many streams are open", retry_after_s=5.0)
 
-    async def _events(self) -> AsyncIterator[ServerSentEvent]:
-        while not self._end.is_set():
+    async def _until_end(self, feed: Feed) -> AsyncIterator[ServerSentEvent]:
+        async with aclosing(feed()) as events:
+            async for event in events:
+                if self._end.is_set():
+                    return
+                yield event
+
+
+class EdgeStream:
+    """A snapshot of every edge of every instance, then every change, with a beat in quiet times."""
+
+    def __init__(self, console: Console, views: Views, clock: Clock) -> None:
+        self._console = console
+        self._views = views
+        self._clock = clock
+
+    async def events(self) -> AsyncGenerator[ServerSentEvent]:
+        """One reader's stream."""
+        while True:
             with self._console.watch() as watch:
-                yield _event("snapshot", snapshot(self._console, self._views, self._clock, ENTRIES_MAX))
+                yield event_of("snapshot", snapshot(self._console, self._views, self._clock, ENTRIES_MAX))
                 async with aclosing(watch(BEAT_S)) as changes:
                     async for change in changes:
-                        if self._end.is_set():
-                            return
-                        yield _event("change", self._change(change)) if change else ServerSentEvent("", event="beat")
+                        yield event_of("change", self._change(change)) if change else ServerSentEvent("", event="beat")
 
     def _change(self, change: Change) -> dict[str, object]:
         incidents = change.incidents
@@ -103,5 +123,6 @@ class StreamGate:
         }
 
 
-def _event(name: str, data: object) -> ServerSentEvent:
+def event_of(name: str, data: object) -> ServerSentEvent:
+    """An event with its data as JSON."""
     return ServerSentEvent(msgspec.json.encode(data).decode(), event=name)

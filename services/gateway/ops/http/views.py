@@ -5,7 +5,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from services.gateway.http.answers import rfc3339_of
-from services.gateway.ops.edges.domain import Edge, Fault
+from services.gateway.ops.edges.domain import Edge, Fault, Forced
 from services.gateway.ops.incidents.domain import Incident
 from services.gateway.ops.timeline.domain import Entry
 
@@ -100,24 +100,13 @@ class EntryView(TypedDict):
 
 def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
     """The edge; `wide` says that its override was laid for every caller."""
-    forced = edge.override
-    override = None
-    if forced is not None:
-        override = OverrideView(
-            mode=forced.mode,
-            caller=None if wide else edge.caller,
-            actor=forced.actor,
-            reason=forced.reason,
-            expires_at=rfc3339_of(forced.expires_at),
-            fault=fault_view(forced.fault),
-        )
     return EdgeView(
         caller=edge.caller,
         dependency=edge.dependency,
         instance=edge.instance,
         state=edge.state.value,
-        forced=forced.mode if forced else None,
-        override=override,
+        forced=edge.override.mode if edge.override else None,
+        override=override_view(edge.override, None if wide else edge.caller),
         stale=edge.stale,
         availability=edge.availability,
         availability_first=edge.availability_first,
@@ -143,6 +132,20 @@ def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
         next_probe_s=edge.next_probe_s,
         slo={},
         as_of=rfc3339_of(edge.as_of),
+    )
+
+
+def override_view(forced: Forced | None, caller: str | None) -> OverrideView | None:
+    """`caller` None: it was laid for every caller."""
+    if forced is None:
+        return None
+    return OverrideView(
+        mode=forced.mode,
+        caller=caller,
+        actor=forced.actor,
+        reason=forced.reason,
+        expires_at=rfc3339_of(forced.expires_at),
+        fault=fault_view(forced.fault),
     )
 
 

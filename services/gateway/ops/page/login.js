@@ -8,7 +8,7 @@ form.addEventListener("submit", async (event) => {
   const token = form.elements.token.value.trim();
   const answer = await fetch("/ops/session", { method: "POST", headers: { authorization: `Bearer ${token}` } }).catch(() => null);
   if (answer?.ok) {
-    location.replace("/ops");
+    location.reload(); // the address may name a view
     return;
   }
   const problem = await answer?.json().catch(() => null);

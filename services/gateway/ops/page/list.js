@@ -1,0 +1,244 @@
+// The edges, worst first. Only the rows around the window are in the document, and only figures that changed are written.
+import { $, el, mark, svg, write } from "/ops/assets/elements.js";
+import { keyOf, known, levelOf, RANK, redraw } from "/ops/assets/feed.js";
+import { clock, count, duration, errorText, ms, NONE, percent } from "/ops/assets/figures.js";
+import { href } from "/ops/assets/route.js";
+import { text } from "/ops/assets/words.js";
+import { lift, openOverride } from "/ops/assets/actions.js";
+
+const AROUND = 30; // rows kept above and below the window: find-in-page and screen readers reach them too
+const CELLS = ["state", "edge", "instances", "trend", "rate", "success", "errors", "p50", "p90", "p99", "p995", "retries", "bulkhead", "probe", "slo", "actions"];
+const MARKS = { open: "✕", "half-open": "◐", closed: "✓", unknown: "?", forced: "◆", partial: "◌" };
+
+const shown = new Map(); // key -> row node
+const spare = [];
+let order = [];
+let filter = "";
+let level = "";
+
+export function setFilter(words, wanted) {
+  filter = words.trim().toLowerCase();
+  level = wanted;
+  redraw("rows");
+}
+
+// Rows move only when their standing changes, not with every figure.
+function standing(row) {
+  const errors = row.error_rate ?? 0;
+  const worse = errors > 0.2 ? 0 : errors > 0.05 ? 1 : errors > 0.01 ? 2 : errors > 0.001 ? 3 : 4;
+  return RANK[levelOf(row)] * 10 + worse + (row.rate_per_s > 0 ? 0 : 5);
+}
+
+function arrange() {
+  const wanted = filter.split(/\s+/);
+  const rows = [...known.rows.values()].filter((row) => {
+    const own = levelOf(row);
+    if (level && level !== own) return false;
+    const words = `${row.key} ${row.caller} → ${row.dependency} ${own} ${text(own)}`.toLowerCase();
+    return wanted.every((word) => words.includes(word));
+  });
+  for (const row of rows) row.standing = standing(row);
+  rows.sort((a, b) => a.standing - b.standing || (a.key < b.key ? -1 : 1));
+  order = rows.map((row) => row.key);
+}
+
+function rowNode() {
+  const cells = CELLS.map((name) => el("div", { role: "cell", class: name }));
+  const node = el("div", { role: "row", class: "row" }, cells);
+  node.cells = Object.fromEntries(CELLS.map((name, index) => [name, cells[index]]));
+  const { state, edge, trend, actions, errors } = node.cells;
+  state.append(el("span", { class: "badge" }));
+  edge.append(el("a", { class: "name" }, el("span", { class: "caller" }), el("span", { class: "arrow" }, " → "), el("span", { class: "callee" })));
+  trend.append(svg("svg", { viewBox: "0 0 60 20", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path", { class: "rate-line" }), svg("path", { class: "error-area" })));
+  errors.append(el("span", { class: "what" }));
+  actions.append(el("button", { type: "button", class: "small", onclick: () => act(node.key) }));
+  return node;
+}
+
+function act(key) {
+  const row = known.rows.get(key);
+  if (row.override) lift(row);
+  else openOverride(row);
+}
+
+export function badgeOf(row) {
+  const kind = levelOf(row);
+  const label = kind === "forced" ? row.override.mode : text(kind);
+  return [kind, `${MARKS[kind]} ${label}`];
+}
+
+export function instancesOf(row) {
+  const all = row.open + row.half_open + row.closed + row.stale;
+  const said = [];
+  if (row.open) said.push(`${row.open}/${all} ${text("open")}`);
+  if (row.half_open) said.push(`${row.half_open}/${all} ${text("half-open")}`);
+  if (row.stale) said.push(`${row.stale}/${all} ${text("silent")}`);
+  return said.length ? said.join(" ") : `${all}`;
+}
+
+export function successOf(row) {
+  if (row.availability === null) return NONE;
+  const after = percent(row.availability);
+  const first = percent(row.availability_first ?? row.availability);
+  return first === after ? after : `${first} → ${after}`;
+}
+
+export function probeOf(row) {
+  if (row.next_probe_s === null) return "";
+  return row.next_probe_s < 0.05 ? text("now") : duration(row.next_probe_s);
+}
+
+function overrideNote(row) {
+  if (!row.override) return "";
+  const { mode, actor, reason, expires_at: until, fault } = row.override;
+  const what = fault ? ` (${fault.kind}, ${percent(fault.share)})` : "";
+  return `${mode}${what} · ${actor}: ${reason} · ${text("until")} ${clock(until)} · ${text("computed")}: ${text(row.state)}`;
+}
+
+function paint(node, row) {
+  const { cells } = node;
+  const [kind, label] = badgeOf(row);
+  const badge = cells.state.firstChild;
+  mark(badge, "class", `badge ${kind}`);
+  write(badge, label);
+  mark(badge, "title", overrideNote(row));
+  mark(node, "data-level", kind);
+  const link = cells.edge.firstChild;
+  write(link.children[0], row.caller);
+  write(link.children[2], row.dependency);
+  mark(link, "href", href({ view: "edge", caller: row.caller, dependency: row.dependency }));
+  write(cells.instances, instancesOf(row));
+  write(cells.rate, count(row.rate_per_s));
+  write(cells.success, successOf(row));
+  mark(cells.success, "data-label", text("success"));
+  const errors = errorText(row);
+  // Computed and forced state together: what the override hides is said beside what went wrong.
+  const computed = kind === "forced" ? `${text("computed")}: ${text(row.state)}` : row.override ? `◆ ${row.override.mode}` : "";
+  write(cells.errors.firstChild, [computed, errors].filter(Boolean).join(" · "));
+  write(cells.p50, ms(row.p50_ms));
+  write(cells.p90, ms(row.p90_ms));
+  write(cells.p99, ms(row.p99_ms));
+  write(cells.p995, ms(row.p99_5_ms));
+  write(cells.retries, `${count(row.retries)} · ${count(row.retry_budget_tokens)}`);
+  write(cells.bulkhead, `${row.in_use}/${row.limit}${row.queued ? ` +${row.queued}` : ""}`);
+  write(cells.probe, probeOf(row));
+  write(cells.slo, row.slo?.budget_left === undefined ? NONE : percent(row.slo.budget_left));
+  const button = cells.actions.firstChild;
+  write(button, text(row.override ? "lift" : "override"));
+  mark(button, "aria-label", `${button.textContent}: ${row.caller} → ${row.dependency}`);
+}
+
+function paintTrend(node, row) {
+  const [rate, errors] = node.cells.trend.firstChild.children;
+  const points = row.trend.length / 2;
+  if (points < 2) return mark(rate, "d", ""), mark(errors, "d", "");
+  let most = 0.1;
+  for (let at = 0; at < row.trend.length; at += 2) most = Math.max(most, row.trend[at]);
+  const from = 60 - points;
+  let line = "";
+  let area = "";
+  for (let at = 0; at < points; at += 1) {
+    const high = (18 * row.trend[2 * at]) / most;
+    line += `${at ? "L" : "M"}${from + at} ${(19 - high).toFixed(1)}`;
+    const bad = high * row.trend[2 * at + 1];
+    if (bad > 0) area += `M${from + at} 20v-${Math.max(bad, 1.5).toFixed(1)}h1V20z`;
+  }
+  mark(rate, "d", line);
+  mark(errors, "d", area);
+}
+
+const rowHeight = () => parseFloat(getComputedStyle($("edges")).getPropertyValue("--row"));
+
+function place() {
+  const body = $("edges-body");
+  const height = rowHeight();
+  body.style.height = `${order.length * height}px`;
+  const top = -body.getBoundingClientRect().top;
+  const first = Math.max(0, Math.floor(top / height) - AROUND);
+  const last = Math.min(order.length, Math.ceil((top + innerHeight) / height) + AROUND);
+  const wanted = new Set(order.slice(first, last));
+  for (const [key, node] of shown) {
+    if (wanted.has(key)) continue;
+    shown.delete(key);
+    node.remove();
+    spare.push(node);
+  }
+  const fresh = [];
+  let before = null;
+  for (let index = first; index < last; index += 1) {
+    const key = order[index];
+    let node = shown.get(key);
+    if (!node) {
+      node = spare.pop() ?? rowNode();
+      node.key = key;
+      shown.set(key, node);
+      fresh.push(key);
+    }
+    mark(node, "aria-rowindex", `${index + 2}`);
+    const at = `translateY(${index * height}px)`;
+    if (node.style.transform !== at) node.style.transform = at;
+    // Reading order is the order of the document.
+    const next = before ? before.nextSibling : body.firstChild;
+    if (node !== next) body.insertBefore(node, next);
+    before = node;
+  }
+  mark($("edges"), "aria-rowcount", `${order.length + 1}`);
+  $("empty").hidden = known.rows.size > 0;
+  $("no-match").hidden = known.rows.size === 0 || order.length > 0;
+  return fresh;
+}
+
+function inSight(node, height) {
+  const box = node.getBoundingClientRect();
+  return box.bottom > -4 * height && box.top < innerHeight + 4 * height;
+}
+
+export function paintList(changed) {
+  if ($("view-edges").hidden) return;
+  const focused = shown.size && [...shown].find(([, node]) => node.contains(document.activeElement));
+  const held = document.activeElement;
+  const again = changed.has("rows") || changed.has("all");
+  if (again) arrange();
+  const fresh = again || changed.has("scroll") ? place() : [];
+  if (focused && document.activeElement !== held && held.isConnected) held.focus({ preventScroll: true });
+  for (const key of fresh) paint(shown.get(key), known.rows.get(key)), paintTrend(shown.get(key), known.rows.get(key));
+  const height = rowHeight();
+  for (const [key, node] of shown) {
+    const row = known.rows.get(key);
+    if (!row) continue;
+    const painted = changed.has("all") || changed.has(key) || node.late;
+    const trended = changed.has("second");
+    if (!painted && !trended) continue;
+    // What nobody sees is painted when it comes near.
+    if (!inSight(node, height)) {
+      node.late = true;
+      continue;
+    }
+    if (painted) paint(node, row);
+    if (trended || node.late) paintTrend(node, row);
+    node.late = false;
+  }
+}
+
+export function walk(step) {
+  const at = order.indexOf([...shown].find(([, node]) => node.contains(document.activeElement))?.[0]);
+  const next = Math.min(order.length - 1, Math.max(0, at < 0 ? 0 : at + step));
+  const height = rowHeight();
+  const body = $("edges-body").getBoundingClientRect().top;
+  const header = document.querySelector("header").offsetHeight + 2 * height;
+  const y = body + next * height;
+  if (y < header) scrollBy(0, y - header);
+  if (y + height > innerHeight) scrollBy(0, y + height - innerHeight);
+  place();
+  shown.get(order[next])?.querySelector("a").focus({ preventScroll: true });
+}
+
+export function focusedRow() {
+  const found = [...shown].find(([, node]) => node.contains(document.activeElement));
+  return found && known.rows.get(found[0]);
+}
+
+export const rowOf = (caller, dependency) => known.rows.get(keyOf(caller, dependency));
+
+addEventListener("scroll", () => redraw("scroll"), { passive: true });
+addEventListener("resize", () => redraw("scroll", "all"), { passive: true });

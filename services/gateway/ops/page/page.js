@@ -1,0 +1,119 @@
+// The page: views by their address, the keyboard, language and theme; everything else is in the views.
+import { $, mark } from "/ops/assets/elements.js";
+import { onChange, redraw, start } from "/ops/assets/feed.js";
+import { go, href, onMove, where } from "/ops/assets/route.js";
+import { language, other, speak, text } from "/ops/assets/words.js";
+import { openOverride } from "/ops/assets/actions.js";
+import { hideDetail, paintDetail, showDetail } from "/ops/assets/detail.js";
+import { paintGraph, showGraph } from "/ops/assets/graph.js";
+import { paintIncidents } from "/ops/assets/incidents.js";
+import { focusedRow, paintList, setFilter, walk } from "/ops/assets/list.js";
+import { paintTimeline, showTimeline } from "/ops/assets/timeline.js";
+import { paintVerdict } from "/ops/assets/verdict.js";
+import { hideWaiting, paintWaiting, showWaiting } from "/ops/assets/waiting.js";
+
+const VIEWS = ["edges", "graph", "timeline", "waiting"];
+const THEMES = ["auto", "dark", "light"];
+
+function show(place) {
+  const view = [...VIEWS, "edge"].includes(place.view) ? place.view : "edges";
+  for (const each of [...VIEWS, "edge"]) $(`view-${each}`).hidden = each !== view;
+  for (const link of document.querySelectorAll("header nav a")) {
+    const own = link.dataset.view === view || (view === "edge" && link.dataset.view === "edges");
+    link.toggleAttribute("aria-current", own);
+    if (own) link.setAttribute("aria-current", "page");
+  }
+  const filter = $(`filter-${view}`);
+  if (filter && filter !== document.activeElement) filter.value = place.q ?? "";
+  if (view !== "edge") hideDetail();
+  if (view !== "waiting") hideWaiting();
+  if (view === "edges") setFilter(place.q ?? "", place.level ?? "");
+  if (view === "edge") showDetail(place);
+  if (view === "graph") showGraph();
+  if (view === "timeline") showTimeline();
+  if (view === "waiting") showWaiting();
+  redraw("rows", "all", "second");
+}
+
+function dress() {
+  const theme = localStorage.getItem("theme") ?? "auto";
+  document.documentElement.dataset.theme = theme;
+  $("theme").textContent = text(theme);
+  mark($("theme"), "aria-label", `${text("theme")}: ${text(theme)}`);
+  $("language").textContent = language() === "zh" ? "English" : "中文";
+  $("language").lang = language() === "zh" ? "en" : "zh";
+}
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const typing = event.target.matches("input, textarea, select");
+  if (event.key === "Escape") {
+    if (typing) event.target.blur();
+    else if (where().view) go({});
+    return;
+  }
+  const inList = event.target.closest?.("#edges");
+  if (inList && ["ArrowDown", "ArrowUp"].includes(event.key)) {
+    event.preventDefault();
+    walk(event.key === "ArrowDown" ? 1 : -1);
+    return;
+  }
+  if (typing || localStorage.getItem("keys") === "off") return;
+  const act = {
+    j: () => walk(1),
+    k: () => walk(-1),
+    o: () => openFocused(),
+    "/": () => $(`filter-${where().view ?? "edges"}`)?.focus(),
+    "?": () => $("help").showModal(),
+    ...Object.fromEntries(VIEWS.map((view, index) => [`${index + 1}`, () => go(view === "edges" ? {} : { view })])),
+  }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+function openFocused() {
+  const { view, caller, dependency } = where();
+  const row = view === "edge" ? { caller, dependency } : focusedRow();
+  if (row) openOverride(row);
+}
+
+function draw(changed) {
+  paintVerdict(changed);
+  paintIncidents(changed);
+  paintList(changed);
+  if (!$("view-edge").hidden && (changed.has("all") || changed.has("rows"))) paintDetail();
+  paintGraph();
+  paintTimeline(changed);
+  paintWaiting(changed);
+}
+
+for (const link of document.querySelectorAll("header nav a")) link.href = href(link.dataset.view === "edges" ? {} : { view: link.dataset.view });
+for (const view of ["edges", "graph", "timeline"]) {
+  $(`filter-${view}`).addEventListener("input", (event) => go({ ...where(), q: event.target.value }, { quietly: true }));
+}
+$("language").addEventListener("click", () => {
+  other();
+  speak();
+  dress();
+  show(where());
+});
+$("theme").addEventListener("click", () => {
+  const theme = localStorage.getItem("theme") ?? "auto";
+  localStorage.setItem("theme", THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
+  dress();
+});
+$("keys").checked = localStorage.getItem("keys") !== "off";
+$("keys").addEventListener("change", (event) => localStorage.setItem("keys", event.target.checked ? "on" : "off"));
+$("help-open").addEventListener("click", () => $("help").showModal());
+$("leave").addEventListener("click", async () => {
+  await fetch("/ops/session", { method: "DELETE" });
+  location.assign("/ops");
+});
+addEventListener("keydown", press);
+
+onChange(draw);
+speak();
+dress();
+onMove(show);
+start();
