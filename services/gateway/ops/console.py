@@ -9,6 +9,7 @@ from datetime import datetime
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.identity import Actor
+from services.gateway.ops.alerts.domain import Changed
 from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Report
 from services.gateway.ops.incidents.domain import Action, Incident, Step
 from services.gateway.ops.incidents.usecases import CHANGED_BEFORE, Incidents, Memory
@@ -167,6 +168,23 @@ class Console:
         """On the record: a dead letter was sent again."""
         text = f"dead letter {seq} of {service} ({what}) replayed by {actor.sub}"[:TEXT_CHARS_MAX]
         self._timeline.add(Kind.DEAD_LETTER_REPLAYED, text, service, actor=actor.sub)
+
+    def incident_of(self, caller: str, dependency: str) -> str:
+        """The id of the open incident that the edge is a cause or a symptom of; without a caller, any edge of the name."""
+        for incident in self._incidents.open():
+            pairs = incident.cause.pairs
+            if (caller, dependency) in pairs or (not caller and any(dependency in pair for pair in pairs)):
+                return incident.id
+        return ""
+
+    def alert_changed(self, what: Changed, incident_id: str) -> None:
+        """On the record, beside the incident it belongs to."""
+        alert = what.alert
+        word = "fires" if what.firing else "was not heard of for long" if what.silent else "is over"
+        belongs = f" (incident {incident_id})" if incident_id else ""
+        text = f"{alert.name} {word}: {alert.summary}{belongs}"[:TEXT_CHARS_MAX]
+        kind = Kind.ALERT_FIRED if what.firing else Kind.ALERT_RESOLVED
+        self._timeline.add(kind, text, alert.dependency)
 
     def refused(self, actor: Actor, asked: str, dependency: str, refusal: BreakwaterError) -> None:
         """On the record: somebody asked for what was not done. The same again within a second is one entry."""

@@ -12,11 +12,13 @@ from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.ops.alerts.usecases import Alerts
 from services.gateway.ops.clients import DeadLetters, OverrideCarrier, Peers
 from services.gateway.ops.console import Console
 from services.gateway.ops.consumer import Feed
 from services.gateway.ops.edges.backlogs import BacklogBook
 from services.gateway.ops.history.domain import History, Span
+from services.gateway.ops.http import alerts as alert_routes
 from services.gateway.ops.http import api as ops_api
 from services.gateway.ops.http import board, page, policies, stream, waiting
 from services.gateway.ops.http import history as past
@@ -59,7 +61,9 @@ async def serve() -> None:
         service.background("overrides-laid", overrides.run)
         service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
-        service.add_front(await _http(service, console, overrides, peers, history, backlogs, DeadLetters(bus)))
+        alerts = Alerts(console, console, clock)
+        service.background("alerts", alerts.run)
+        service.add_front(await _http(service, console, overrides, peers, history, backlogs, DeadLetters(bus), alerts))
         await service.run()
 
 
@@ -88,6 +92,7 @@ async def _http(
     history: History,
     backlogs: BacklogBook,
     letters: DeadLetters,
+    alerts: Alerts,
 ) -> OpsFront:
     settings, clock = service.settings, service.clock
     keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
@@ -100,6 +105,7 @@ async def _http(
     ops_api.add_routes(api, console, overrides, views, clock)
     policies.add_routes(api, console, peers)
     past.add_routes(api, history, clock)
+    alert_routes.add_routes(api, alerts)
     waiting.add_routes(api, console, backlogs, letters, clock)
     page.add_routes(api, sessions)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)

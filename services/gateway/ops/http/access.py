@@ -13,6 +13,8 @@ OPERATORS = frozenset({Role.ONCALL, Role.SRE, Role.ADMIN})
 _OPEN = Access(frozenset(), deadline_max_s=5.0, priority=Priority.OPS)
 _VIEW = Access(VIEWERS, priority=Priority.OPS)
 _OPERATE = Access(OPERATORS, priority=Priority.OPS)
+_TELL = Access(frozenset({Role.SERVICE, Role.SRE, Role.ADMIN}), priority=Priority.OPS)
+"""Machines tell, Alertmanager as a service; people who set it up try it."""
 
 MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/dependencies"): _VIEW,
@@ -22,6 +24,8 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/v1/dependencies/{dependency}/override"): _OPERATE,
     ("GET", "/v1/incidents"): _VIEW,
     ("POST", "/v1/incidents/{incident_id}/ack"): _OPERATE,
+    ("GET", "/v1/alerts"): _VIEW,
+    ("POST", "/v1/alerts"): _TELL,
     ("GET", "/v1/backlogs"): _VIEW,
     ("GET", "/v1/dead-letters"): _VIEW,
     ("POST", "/v1/dead-letters/{seq}/replay"): _OPERATE,

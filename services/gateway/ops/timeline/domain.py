@@ -22,6 +22,8 @@ class Kind(StrEnum):
     INCIDENT_HANDED_OVER = "incident_handed_over"
     DEPLOYED = "deployed"
     DEAD_LETTER_REPLAYED = "dead_letter_replayed"
+    ALERT_FIRED = "alert_fired"
+    ALERT_RESOLVED = "alert_resolved"
 
 
 @dataclass(frozen=True, slots=True)
