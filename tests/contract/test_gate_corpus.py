@@ -1,6 +1,7 @@
 """A seeded sample of the gate's corpus (`make proof-gate` runs it whole), and the corpus itself: large enough, and labelled."""
 
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -8,6 +9,8 @@ from tests.mutation import compatible, corpus
 from tests.mutation.corpus import Outcome
 from tests.mutation.mutant import Mutant
 from tests.proofs import gate as proof
+from tests.proofs.record import hash_of_code
+from tests.proofs.register import Effort, proof_of
 
 SEED = 1
 SAMPLE = {"proto": 2, "auth": 4, "events": 2, "compatible": 3}
@@ -85,3 +88,15 @@ def test_a_corpus_that_is_too_small_is_no_proof():
     assert proof.lacking([*enough, *harmless]) == []
     assert proof.lacking([*enough[1:], *harmless]) == ["only 119 of proto"]
     assert proof.lacking([*enough, *harmless[5:]]) == ["only 0 null mutants"]
+
+
+def test_a_part_is_gone_on_with_where_nothing_is_another(monkeypatch):
+    """Of the same code, seed and deployed releases: what was found of others says nothing of these."""
+    found = outcome("a")
+    figures = {"deployed": proof._pins(), "outage": {}, "outcomes": [asdict(found)]}
+    part = {"complete": False, "code": hash_of_code(proof_of("gate")), "seed": 0, "figures": figures}
+    monkeypatch.setattr(proof, "read", lambda _: part)
+    assert proof._earlier_part(Effort()) == ({"outage": {}}, [found])
+    assert proof._earlier_part(Effort(seed=1)) == ({}, [])
+    figures["deployed"] = {"files": ["9.9.9"]}
+    assert proof._earlier_part(Effort()) == ({}, [])

@@ -24,7 +24,7 @@ from breakwater.compat.protos import whole_image
 from breakwater.local.topology import PROCESSES
 from tests.mutation import corpus
 from tests.mutation.corpus import Outcome
-from tests.mutation.mutant import Mutant, Source, base, planted
+from tests.mutation.mutant import ENVIRONMENT, Mutant, Source, base, planted
 from tests.proofs.record import hash_of_code, read
 from tests.proofs.register import ROOT, Effort, Findings, Progress, proof_of
 
@@ -45,8 +45,9 @@ RUN_TIMEOUT_S: Final = 180.0
 
 
 def prove(effort: Effort, progress: Progress) -> Findings:
-    """Goes on where a part of the same seed and the same code stopped."""
+    """Goes on where a part of the same seed, the same code and the same deployed releases stopped."""
     figures, earlier = _earlier_part(effort)
+    figures["deployed"] = _pins()
     began_s, stopping = time.monotonic(), threading.Event()
     mutants = corpus.sampled(effort.seed, CORPUS)
     done = [each for each in earlier if each.mutant in {mutant.name for mutant in mutants}]
@@ -85,12 +86,20 @@ def _earlier_part(effort: Effort) -> tuple[dict[str, Any], list[Outcome]]:
     if record is None or record["complete"] or (record["code"], record["seed"]) != (hash_of_code(proof), effort.seed):
         return {}, []
     figures = record["figures"]
+    if figures.get("deployed") != _pins():
+        return {}, []
     outcomes = [Outcome(**each) for each in figures["outcomes"]]
     print(f"  goes on after {len(outcomes)} mutants", flush=True)
     parts = {name: figures[name] for name in ("outage", "callers", "runs") if name in figures}
     if parts.get("runs", {}).get("runs", RUNS) < RUNS:
         del parts["runs"]
     return parts, outcomes
+
+
+def _pins() -> dict[str, list[str]]:
+    """What the corpus is made of and held against: the releases of each service in production."""
+    lock = yaml.safe_load((ROOT / "deploy/lock.yaml").read_text(encoding="utf-8"))
+    return {name: [each["version"] for each in pinned] for name, pinned in lock["environments"][ENVIRONMENT].items()}
 
 
 def _findings(figures: dict[str, Any], outcomes: Sequence[Outcome], wanted: int) -> Findings:
