@@ -1,5 +1,6 @@
 """Composition root of the ops process: the only reader of its settings."""
 
+from functools import partial
 from pathlib import Path
 
 from breakwater.chassis import lifecycle, metrics
@@ -25,6 +26,7 @@ from services.gateway.ops.http import history as past
 from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.refusals import refusals_to
 from services.gateway.ops.http.sessions import SessionGate, Sessions
+from services.gateway.ops.incidents.store import PostgresIncidents
 from services.gateway.ops.overrides.store import PostgresOrders
 from services.gateway.ops.overrides.usecases import Overrides
 from services.gateway.ops.settings import OpsSettings
@@ -46,7 +48,7 @@ async def serve() -> None:
         database = await service.open_database()
         bus = await service.open_bus()
         timeline = Timeline(database, clock)
-        console = Console(timeline, clock)
+        console = Console(timeline, clock, settings.owners)
         peers = Peers({name: service.channels(name) for name in PEERS})
         carrier = OverrideCarrier(peers, bus, service.name, service.overrides)
         orders = PostgresOrders(database, clock)
@@ -61,6 +63,7 @@ async def serve() -> None:
         service.background("overrides-laid", overrides.run)
         service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
+        service.background("incidents", partial(console.remember_incidents, PostgresIncidents(database)))
         alerts = Alerts(console, console, clock)
         service.background("alerts", alerts.run)
         service.add_front(await _http(service, console, overrides, peers, history, backlogs, DeadLetters(bus), alerts))

@@ -1,8 +1,23 @@
 """What the ops process is told beside what every process is told."""
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from breakwater.chassis.settings import ServiceSettings
+
+OWNERS = {
+    "leads": "leads",
+    "notify": "notify",
+    "files": "files",
+    "health": "health",
+    "gateway": "gateway",
+    "postgres": "platform",
+    "nats": "platform",
+    "objects": "platform",
+}
 
 
 class OpsSettings(ServiceSettings):
@@ -33,9 +48,21 @@ class OpsSettings(ServiceSettings):
     """Signed-in browsers; the oldest goes first."""
     session_s_max: int = Field(default=12 * 3600, ge=60)
     """A session ends with its token, at the latest after so long."""
+    owners: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=lambda: dict(OWNERS))
+    """name=team,...: who owns a dependency or a service, shown with each incident; as in deploy/slo.yaml unless set."""
     history_fine_s: int = Field(default=900, ge=60, le=3_600)
     """Seconds of every edge kept by the second, in memory; some 0.1 MB an edge."""
     history_coarse_s: int = Field(default=86_400, ge=3_600, le=7 * 86_400)
     """Seconds of every edge kept by ten seconds, in memory; some 0.1 MB an edge and day."""
     history_edges_max: int = Field(default=500, ge=1)
     """Edges, their instances summed, that are remembered; one more is shown without its past."""
+
+    @field_validator("owners", mode="before")
+    @classmethod
+    def _parse_owners(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [entry.partition("=") for entry in filter(None, (part.strip() for part in value.split(",")))]
+        if not all(name and owner for name, _, owner in pairs):
+            raise ValueError("must be name=team,...")
+        return {name: owner for name, _, owner in pairs}

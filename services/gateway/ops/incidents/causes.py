@@ -90,6 +90,7 @@ class _Group:
     """Root edges that are one cause."""
 
     key: str
+    name: str
     pairs: tuple[PairEvidence, ...]
     locus: Locus
     instances: tuple[str, ...] = ()
@@ -107,10 +108,29 @@ def _grouped(evidence: Evidence, roots: dict[Pair, PairEvidence]) -> list[_Group
     for pair, each in left.items():
         into.setdefault((pair[1], each.refused), []).append(each)
     for (dependency, refused), pairs in into.items():
-        key = f"{dependency}-credential" if refused else dependency
-        instances = _bad_instances(pairs[0]) if len(pairs) == 1 else ()
-        groups.append(_Group(key, tuple(pairs), _locus(evidence, pairs), instances))
+        name = f"{dependency}-credential" if refused else dependency
+        if _most_are_well(evidence, pairs):
+            groups += [
+                _Group(f"{name}-of-{each.pair[0]}", name, (each,), _locus(evidence, [each]), _bad_instances(each))
+                for each in pairs
+            ]
+        else:
+            instances = _bad_instances(pairs[0]) if len(pairs) == 1 else ()
+            groups.append(_Group(name, name, tuple(pairs), _locus(evidence, pairs), instances))
     return groups
+
+
+def _most_are_well(evidence: Evidence, failing: Sequence[PairEvidence]) -> bool:
+    """Whether more callers of the dependency are answered than not: then each that fails has a fault of its own."""
+    began_s = min((each.since_s for each in failing if each.since_s is not None), default=float("inf"))
+    callers = [each for each in evidence.into(failing[0].pair[1]) if each.known]
+    hurt = sum(each.in_doubt for each in callers)
+    well = sum(
+        each.recent.reached >= HEARD_CALLS_MIN and each.answered_s is not None and each.answered_s > began_s
+        for each in callers
+        if not each.in_doubt
+    )
+    return well >= max(hurt, 1)
 
 
 def _out_of_one(evidence: Evidence, process: str, failing: Sequence[PairEvidence]) -> _Group | None:
@@ -119,7 +139,7 @@ def _out_of_one(evidence: Evidence, process: str, failing: Sequence[PairEvidence
         return None
     instances = _bad_instances(failing[0])
     if instances and all(_bad_instances(each) == instances for each in failing):
-        return _Group(f"{process}-local", tuple(failing), Locus.LOCAL, instances)
+        return _Group(f"{process}-local", f"{process}-local", tuple(failing), Locus.LOCAL, instances)
     pairs = {each.pair for each in failing}
     others = [each for each in evidence.out_of(process) if each.pair not in pairs]
     if any(each.recent.tried >= HEARD_CALLS_MIN for each in others):
@@ -129,8 +149,8 @@ def _out_of_one(evidence: Evidence, process: str, failing: Sequence[PairEvidence
     answered = [_others_are_answered(evidence, each) for each in failing]
     if any(each is False for each in answered) or not any(answered):
         return None
-    key = f"{process}-credential" if failing[0].refused else process
-    return _Group(f"{key}-local", tuple(failing), Locus.LOCAL)
+    name = f"{process}-credential-local" if failing[0].refused else f"{process}-local"
+    return _Group(name, name, tuple(failing), Locus.LOCAL)
 
 
 def _others_are_answered(evidence: Evidence, pair: PairEvidence) -> bool | None:
@@ -170,6 +190,7 @@ def _cause(evidence: Evidence, group: _Group, above: dict[Pair, set[Pair]]) -> C
         since = min((each for each in tops if each is not None), default=None)
     return Cause(
         key=group.key,
+        name=group.name,
         caller=worst.pair[0],
         dependency=worst.pair[1],
         fault=_fault(evidence, group, worst),

@@ -1,6 +1,6 @@
 """An incident: what broke, how, whom it hurts, and who has it in hand. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -59,6 +59,8 @@ class Cause:
     """
 
     key: str
+    name: str
+    """What its incident is named after: what is failing, whoever suffers."""
     caller: str
     """Of the root edge; the worst hurt, where several callers fail."""
     dependency: str
@@ -160,10 +162,11 @@ class Incident:
         return replace(self, actions=tuple(sorted(every.values(), key=lambda each: (each.at, each.id))))
 
 
-def id_of(key: str, since: datetime) -> str:
-    """The same from every replica that saw it begin in the same quarter of an hour."""
+def id_of(cause: Cause, since: datetime, taken: Collection[str]) -> str:
+    """The same from every replica that saw it begin in the same quarter of an hour; `taken` are ids of other causes."""
     cell = datetime.fromtimestamp(since.timestamp() // CELL_S * CELL_S, UTC)
-    return f"{key}-{cell:%Y%m%dT%H%M}"
+    named = f"{cause.name}-{cell:%Y%m%dT%H%M}"
+    return f"{cause.name}-{cause.caller}-{cell:%Y%m%dT%H%M}" if named in taken else named
 
 
 @dataclass(slots=True)

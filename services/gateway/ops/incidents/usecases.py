@@ -40,6 +40,7 @@ UNKNOWN_S_MAX = 3_600.0
 """An incident of which nobody has told anything for so long is given up."""
 RESOLVED_MAX = 200
 SAVE_S = 1.0
+RECALLED_DAYS = 30
 CHANGED_BEFORE = timedelta(minutes=30)
 CHANGES_SHOWN_MAX = 5
 FRONT = "gateway"
@@ -49,7 +50,7 @@ FRONT = "gateway"
 class Memory(Protocol):
     """Keeps incidents over a restart, and for other replicas; raises `UnavailableError` while it cannot."""
 
-    async def load(self) -> Sequence[Incident]: ...
+    async def load(self, resolved_after: datetime) -> Sequence[Incident]: ...
 
     async def save(self, incidents: Sequence[Incident], actions: Sequence[Action]) -> None: ...
 
@@ -80,6 +81,7 @@ class Incidents:
     _lingering: dict[Pair, float] = field(default_factory=dict)
     """Until when each symptom is still put down to its cause."""
     _first_seen_s: dict[str, float] = field(default_factory=dict)
+    _recalled: bool = False
     _judged_s: float | None = None
     _unsaved: dict[str, Incident] = field(default_factory=dict)
     _unsaved_actions: list[Action] = field(default_factory=list)
@@ -103,7 +105,7 @@ class Incidents:
         self._lingering = {pair: until_s for pair, until_s in self._lingering.items() if until_s > now_s}
         told: list[Incident | None] = []
         failing: set[str] = set()
-        causes = find_causes(self.evidence)
+        causes = sorted(find_causes(self.evidence), key=lambda each: (each.since or now, each.key))
         for cause in causes:
             key = self._incident_of(cause, now_s)
             if key is None:
@@ -158,7 +160,10 @@ class Incidents:
 
     async def settle(self, memory: Memory) -> None:
         """Keeps what has changed and takes over what others kept. Raises `UnavailableError`."""
-        self._recall(await memory.load())
+        now = self.clock.now()
+        start = now - (REOPENED_WITHIN if self._recalled else timedelta(days=RECALLED_DAYS))
+        self._recall(await memory.load(start), now)
+        self._recalled = True
         saving, actions = dict(self._unsaved), tuple(self._unsaved_actions)
         if saving or actions:
             await memory.save(tuple(saving.values()), actions)
@@ -177,7 +182,7 @@ class Incidents:
             since = cause.since or now
             names = {name for pair in cause.pairs for name in pair}
             incident = Incident(
-                id=id_of(cause.key, since),
+                id=id_of(cause, since, {each.id for each in self.all()}),
                 cause=cause,
                 opened_at=now,
                 journeys=journeys.hurt(cause.pairs),
@@ -207,7 +212,8 @@ class Incidents:
         for key, incident in self._open.items():
             watch = self._watches[key]
             young = now_s - watch.opened_s < DEEPER_WITHIN_S and watch.well_s is None
-            if young and set(incident.cause.roots) <= cause.pairs:
+            # Wider: at any time. Deeper: only where it was opened a moment ago, and too high.
+            if set(incident.cause.roots) <= (cause.pairs if young else roots):
                 self._watches[cause.key] = self._watches.pop(key)
                 self._open[cause.key] = self._open.pop(key)
                 return cause.key
@@ -304,31 +310,35 @@ class Incidents:
 
     # ---- what is kept -----------------------------------------------------------------------------------------------
 
-    def _recall(self, kept: Sequence[Incident]) -> None:
+    def _recall(self, kept: Sequence[Incident], now: datetime) -> None:
         """Takes over what this process does not know: from before its start, and from other replicas."""
+        own = {incident.id: key for key, incident in self._open.items()}
         for known in kept:
-            own = self._open.get(known.cause.key)
-            if own is None:
-                self._recall_unknown(known)
-            elif known.id == own.id:
-                self._open[known.cause.key] = own.with_actions(known.actions)
-            elif known.resolved_at is None and known.opened_at <= own.opened_at:
-                # Two replicas named one fault apart, cut off from each other: the older name stays.
-                self._unsaved.pop(own.id, None)
-                self._open[known.cause.key] = replace(own, id=known.id, opened_at=known.opened_at).with_actions(
-                    known.actions
-                )
+            if known.id in own:
+                self._meet(own[known.id], known, now)
+            elif known.resolved_at is None and known.cause.key in self._open:
+                # Two replicas named one fault apart, cut off from each other: the name that was kept first stays.
+                key = known.cause.key
+                renamed = replace(self._open[key], id=known.id, opened_at=known.opened_at).with_actions(known.actions)
+                self._unsaved.pop(self._open[key].id, None)
+                self._open[key] = self._unsaved[known.id] = renamed
+            elif known.resolved_at is None and all(each.id != known.id for each in self._resolved):
+                # Whether it goes on, the edges must tell: until they do it stays open.
+                now_s = self.clock.monotonic()
+                self._open[known.cause.key] = known
+                self._watches[known.cause.key] = Watch(failing_s=now_s, opened_s=now_s - DEEPER_WITHIN_S)
+            elif known.resolved_at is not None:
+                others = [each for each in self._resolved if each.id != known.id]
+                self._resolved = sorted((known, *others), key=_resolved_at, reverse=True)[:RESOLVED_MAX]
 
-    def _recall_unknown(self, known: Incident) -> None:
-        if any(each.id == known.id for each in self._resolved):
-            return
-        if known.resolved_at is None:
-            # Whether it goes on, the edges must tell: until they do it stays open.
-            now_s = self.clock.monotonic()
-            self._open[known.cause.key] = known
-            self._watches[known.cause.key] = Watch(failing_s=now_s, opened_s=now_s - DEEPER_WITHIN_S)
+    def _meet(self, key: str, known: Incident, now: datetime) -> None:
+        """What another replica says of an incident that is open here as well."""
+        failed_ago_s = self.clock.monotonic() - self._watches[key].failing_s
+        if known.resolved_at is not None and (now - known.resolved_at).total_seconds() < failed_ago_s:
+            del self._open[key], self._watches[key]
+            self._resolved = [known, *self._resolved][:RESOLVED_MAX]
         else:
-            self._resolved = sorted((known, *self._resolved), key=_resolved_at, reverse=True)[:RESOLVED_MAX]
+            self._open[key] = self._open[key].with_actions(known.actions)
 
 
 def _resolved_at(incident: Incident) -> datetime:
