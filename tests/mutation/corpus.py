@@ -96,9 +96,12 @@ def _gathered(results: Any, processes: Sequence[Any], note: Callable[[Outcome], 
 
 
 def _work(original: Path, place: Path, waiting: Any, results: Any, until_s: float) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
     def mutants() -> Iterator[Mutant]:
-        # The clock is the machine's: the same for every process.
-        while (mutant := waiting.get()) is not None and time.monotonic() < until_s:
+        # The clock is the machine's: the same for every process. A killed parent tells nobody that it is gone.
+        while (mutant := waiting.get()) is not None and time.monotonic() < until_s and parent.is_alive():
             yield mutant
 
     try:
