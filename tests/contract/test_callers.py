@@ -53,6 +53,9 @@ async def test_every_rpc_that_a_process_calls_is_recorded(place, process):
     written = {rpc for rpc in rpcs if process in users[rpc]}
     assert written
     assert written - {call.method.partition("/")[2] for call in stand_ins.calls} == set()
+    # What every process serves, every one is asked.
+    asked = {(call.provider, call.method) for call in stand_ins.calls if "edges" in call.method}
+    assert {(name, method) for name in others for _, method in asked} == asked
 
 
 @pytest.mark.parametrize(

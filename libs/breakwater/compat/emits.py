@@ -45,7 +45,11 @@ _TOLD: Mapping[str, Mapping[str, dict[str, Any]]] = {
             "report": {
                 "process": "gateway",
                 "instance": "gate",
-                "edges": [{"caller": "gateway", "dependency": "leads", "state": "CIRCUIT_STATE_CLOSED"}],
+                # Of every process, as each is asked for its own policies.
+                "edges": [
+                    {"caller": name, "dependency": "leads", "state": "CIRCUIT_STATE_CLOSED"}
+                    for name in sorted(PROCESSES_OF)
+                ],
             }
         }
     },
