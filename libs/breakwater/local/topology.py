@@ -1,12 +1,14 @@
 """Which processes make a platform, on which ports, and what each is told (chassis.settings names the variables)."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from breakwater.local.deployments import python_path
+from breakwater.local.deployments import code_of, python_path
 from breakwater.local.ports import HOST, free_port
 from breakwater.local.programs import Program
 from breakwater.local.state import CALLER_ISSUER, State
@@ -20,6 +22,8 @@ MODULES: Mapping[str, str] = {name: f"services.{name}" for name in (*SERVICES, "
 }
 
 DATABASE = "breakwater"
+PLAYBOOKS = Path(__file__).parents[3] / "deploy" / "playbooks"
+"""Of the tree that this runs from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,10 @@ def process_program(name: str, state: State, ports: Ports, lock_fd: int) -> Prog
     }
     if own.http is not None:
         told["HTTP_PORT"] = str(own.http)
+    if name == "ops" and code_of(state, name) is None and PLAYBOOKS.is_dir():
+        # A release may be older than what it would be told, and refuses what it does not know.
+        command = json.dumps([str(Path(sys.executable).with_name("breakwater"))])
+        told |= {"PLAYBOOKS_DIR": str(PLAYBOOKS), "PLAYBOOK_COMMAND": command, "STATE": str(state.root)}
     return Program(
         (sys.executable, "-P", "-m", MODULES[name]),
         environment(name, state, nats_url=f"nats://{HOST}:{ports.nats}", told=told, peers=peers)

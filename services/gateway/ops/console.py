@@ -14,6 +14,7 @@ from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Repo
 from services.gateway.ops.incidents.domain import Action, Incident, Step
 from services.gateway.ops.incidents.usecases import CHANGED_BEFORE, Incidents, Memory
 from services.gateway.ops.overrides.domain import OverrideOrder
+from services.gateway.ops.playbooks.domain import Outcome, Playbook, Run
 from services.gateway.ops.timeline.domain import Entry, Kind, Verdict
 from services.gateway.ops.timeline.store import ENTRIES_MAX, Timeline
 
@@ -185,6 +186,23 @@ class Console:
         text = f"{alert.name} {word}: {alert.summary}{belongs}"[:TEXT_CHARS_MAX]
         kind = Kind.ALERT_FIRED if what.firing else Kind.ALERT_RESOLVED
         self._timeline.add(kind, text, alert.dependency)
+
+    def playbook_run(self, playbook: Playbook, run: Run) -> None:
+        """On the record: it began, or ended with everything it did."""
+        about = playbook.trigger.dependency if playbook.trigger else ""
+        belongs = f" (incident {run.incident_id})" if run.incident_id else ""
+        if run.outcome is Outcome.RUNNING:
+            text = f"playbook {run.playbook} begun by {run.actor}{belongs}: {run.reason}"
+            self._timeline.add(Kind.PLAYBOOK_BEGUN, text[:TEXT_CHARS_MAX], about, actor=run.actor)
+            return
+        text = f"playbook {run.playbook} {run.outcome.value}{belongs}: {'; '.join(run.lines)}"
+        self._timeline.add(Kind.PLAYBOOK_ENDED, text[:TEXT_CHARS_MAX], about, actor=run.actor)
+
+    def playbook_refused(self, playbook: Playbook, actor: str, why: str) -> None:
+        """On the record: a precondition did not hold."""
+        text = f"playbook {playbook.name} refused to {actor}: {why}"[:TEXT_CHARS_MAX]
+        about = playbook.trigger.dependency if playbook.trigger else ""
+        self._timeline.add(Kind.PLAYBOOK_REFUSED, text, about, actor=actor)
 
     def refused(self, actor: Actor, asked: str, dependency: str, refusal: BreakwaterError) -> None:
         """On the record: somebody asked for what was not done. The same again within a second is one entry."""

@@ -1,10 +1,12 @@
 """Composition root of the ops process: the only reader of its settings."""
 
+import os
 from functools import partial
 from pathlib import Path
 
 from breakwater.chassis import lifecycle, metrics
 from breakwater.chassis.auth import CallerVerifier, KeySource
+from breakwater.chassis.logging import get_logger
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load
 from breakwater.resilience.shedding import Limiter
@@ -23,12 +25,17 @@ from services.gateway.ops.http import alerts as alert_routes
 from services.gateway.ops.http import api as ops_api
 from services.gateway.ops.http import board, page, policies, stream, waiting
 from services.gateway.ops.http import history as past
+from services.gateway.ops.http import playbooks as playbook_routes
 from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.refusals import refusals_to
 from services.gateway.ops.http.sessions import SessionGate, Sessions
 from services.gateway.ops.incidents.store import PostgresIncidents
 from services.gateway.ops.overrides.store import PostgresOrders
 from services.gateway.ops.overrides.usecases import Overrides
+from services.gateway.ops.playbooks import reading
+from services.gateway.ops.playbooks.reading import Library
+from services.gateway.ops.playbooks.usecases import Playbooks
+from services.gateway.ops.playbooks.world import CommandLine, OpsWorld
 from services.gateway.ops.settings import OpsSettings
 from services.gateway.ops.timeline.store import Timeline
 
@@ -66,8 +73,25 @@ async def serve() -> None:
         service.background("incidents", partial(console.remember_incidents, PostgresIncidents(database)))
         alerts = Alerts(console, console, clock)
         service.background("alerts", alerts.run)
-        service.add_front(await _http(service, console, overrides, peers, history, backlogs, DeadLetters(bus), alerts))
+        letters, library = DeadLetters(bus), reading.read(settings.playbooks_dir)
+        for file, problem in library.refused.items():
+            get_logger(__name__).error("playbook_refused", file=file, problem=problem)
+        playbooks = Playbooks(
+            library.playbooks, OpsWorld(console, overrides, letters, _command_line(settings)), console, clock
+        )
+        service.background("playbooks", playbooks.run)
+        service.add_front(
+            await _http(service, console, overrides, peers, history, backlogs, letters, alerts, library, playbooks)
+        )
         await service.run()
+
+
+def _command_line(settings: OpsSettings) -> CommandLine:
+    root = settings.playbooks_dir.parents[1] if settings.playbooks_dir else None
+    basics = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return CommandLine(
+        settings.playbook_command, root, basics | ({"BREAKWATER_STATE": str(settings.state)} if settings.state else {})
+    )
 
 
 class OpsFront:
@@ -96,6 +120,8 @@ async def _http(
     backlogs: BacklogBook,
     letters: DeadLetters,
     alerts: Alerts,
+    library: Library,
+    playbooks: Playbooks,
 ) -> OpsFront:
     settings, clock = service.settings, service.clock
     keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
@@ -109,6 +135,7 @@ async def _http(
     policies.add_routes(api, console, peers)
     past.add_routes(api, history, clock)
     alert_routes.add_routes(api, alerts)
+    playbook_routes.add_routes(api, library, playbooks)
     waiting.add_routes(api, console, backlogs, letters, clock)
     page.add_routes(api, sessions)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)

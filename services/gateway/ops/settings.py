@@ -1,6 +1,7 @@
 """What the ops process is told beside what every process is told."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -56,6 +57,13 @@ class OpsSettings(ServiceSettings):
     """Seconds of every edge kept by ten seconds, in memory; some 0.1 MB an edge and day."""
     history_edges_max: int = Field(default=500, ge=1)
     """Edges, their instances summed, that are remembered; one more is shown without its past."""
+    playbooks_dir: Path | None = None
+    """The folder deploy/playbooks of a tree; none are offered without it."""
+    playbook_command: tuple[str, ...] = ()
+    """A JSON list: how `breakwater` is called for the steps that deploy, restart or run the gate, in the tree of `playbooks_dir`;
+    without it they are refused."""
+    state: Path | None = None
+    """The local platform's state, for that command."""
 
     @field_validator("owners", mode="before")
     @classmethod

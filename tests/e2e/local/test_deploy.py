@@ -43,7 +43,7 @@ def test_a_release_runs_and_runs_again_after_a_restart_of_the_platform(root, tmp
     release = pinned(root, "files")
     with running(state) as platform:
         assert code_of(platform, "files") is None
-        done = platform.cli("deploy", "files", release.version, "--root", str(root))
+        done = platform.cli("deploy", "files", "pin", "--root", str(root))
         assert done.stdout.startswith(f"YES: files {release.version} -> prod.")
         code = code_of(platform, "files")
         assert Path(code).name.startswith(f"files-{release.version}-{release.digest[:8]}")

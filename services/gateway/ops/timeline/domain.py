@@ -24,6 +24,9 @@ class Kind(StrEnum):
     DEAD_LETTER_REPLAYED = "dead_letter_replayed"
     ALERT_FIRED = "alert_fired"
     ALERT_RESOLVED = "alert_resolved"
+    PLAYBOOK_BEGUN = "playbook_begun"
+    PLAYBOOK_ENDED = "playbook_ended"
+    PLAYBOOK_REFUSED = "playbook_refused"
 
 
 @dataclass(frozen=True, slots=True)

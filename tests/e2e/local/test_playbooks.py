@@ -1,0 +1,99 @@
+"""Playbooks on a running platform: previewed, refused, by button and by themselves."""
+
+import json
+import threading
+from contextlib import contextmanager
+
+import httpx2
+import pytest
+
+from tests.support.platform import eventually
+
+pytestmark = [pytest.mark.capability(37, 38)]
+
+
+@contextmanager
+def asking(ask):
+    """Calls `ask` five times a second for the time of a block."""
+    over = threading.Event()
+
+    def go_on():
+        while not over.wait(0.2):
+            try:
+                ask()
+            except httpx2.TransportError:
+                continue
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def circuit(ops, dependency):
+    """The state of the gateway's circuit."""
+    edges = ops.get("/v1/dependencies").json()["edges"]
+    return next(each["state"] for each in edges if (each["caller"], each["dependency"]) == ("gateway", dependency))
+
+
+def told(ops, kind, name):
+    """What the timeline says of a playbook."""
+    items = ops.get("/v1/timeline", params={"limit": 500}).json()["items"]
+    return [each["text"] for each in items if each["kind"] == kind and f"playbook {name} " in each["text"]]
+
+
+def test_a_playbook_is_shown_and_previewed_and_refused_where_nothing_is_wrong(breakable):
+    """A preview changes nothing and exits with 1 where a run would be refused, which is on the timeline."""
+    listed = json.loads(breakable.cli("playbook", "list", "--json").stdout)
+    assert {"files-down", "notify-hangs"} <= {each["name"] for each in listed["items"]}
+    assert listed["refused"] == {}
+    assert (
+        "BreakwaterDependencyDown of files: starts by itself" in breakable.cli("playbook", "show", "files-down").stdout
+    )
+    preview = breakable.cli("playbook", "run", "files-down", "--dry-run", check=False)
+    assert preview.returncode == 1
+    assert "1. override gateway → files: fallback for 600 s" in preview.stdout
+    assert "the circuit gateway → files is not-closed" in preview.stderr
+    refused = breakable.cli("playbook", "run", "files-down", "--reason", "to see", check=False)
+    assert (refused.returncode, breakable.status()["overrides"]) == (1, [])
+    [said] = told(breakable.ops(), "playbook_refused", "files-down")
+    assert "not so: the circuit gateway → files is not-closed" in said
+
+
+def test_a_dependency_that_hangs_is_restarted_by_button(breakable):
+    """The run acts through the platform's own command, waits until the circuit is closed, and says what it did."""
+    ops, api = breakable.ops(), breakable.api()
+    breakable.cli("service", "stop", "notify")
+    try:
+        with asking(lambda: api.get("/v1/notifications")):
+            eventually("the circuit to open", lambda: circuit(ops, "notify") != "closed")
+            done = breakable.cli("playbook", "run", "notify-hangs", "--reason", "it does not answer")
+    finally:
+        breakable.cli("service", "start", "notify")
+    assert "notify-hangs: done" in done.stdout
+    [ended] = told(ops, "playbook_ended", "notify-hangs")
+    assert "done: restart notify" in ended
+
+
+def test_exports_are_sent_to_the_fallback_by_itself_when_files_is_out(breakable):
+    """Within 15 s of the outage, without anybody; the timeline has the trigger and the outcome."""
+    ops, api = breakable.ops(), breakable.api()
+    breakable.cli("service", "stop", "files")
+    try:
+        with asking(lambda: api.post("/v1/exports", json={"dataset": "leads", "format": "csv"})):
+
+            def overridden():
+                found = breakable.status()["overrides"]
+                return [each["actor"] for each in found if (each["caller"], each["dependency"]) == ("gateway", "files")]
+
+            assert eventually("the fallback", overridden, within_s=60) == ["playbook"]
+        [ended] = eventually("the end of the run", lambda: told(ops, "playbook_ended", "files-down"))
+        assert "files-down done (incident files-" in ended
+        [begun] = told(ops, "playbook_begun", "files-down")
+        assert "by itself: an incident BreakwaterDependencyDown of files is open" in begun
+    finally:
+        breakable.cli("service", "start", "files")
+        breakable.cli("override", "clear", "files", check=False)
