@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,14 +151,14 @@ def environment(state: Path) -> dict[str, str]:
     return kept | {"BREAKWATER_STATE": str(state), "NO_COLOR": "1"}
 
 
-def start(state: Path, *arguments: str) -> Platform:
-    """Starts a platform on free ports and waits until it says that it is ready."""
+def start(state: Path, *arguments: str, told: Mapping[str, str] | None = None) -> Platform:
+    """Starts a platform on free ports and waits until it says that it is ready; `told` is more of its environment."""
     state.mkdir(parents=True, exist_ok=True)
     printed = state / "ready.jsonl"
     with (state / "launcher.log").open("a") as log, printed.open("w") as out:
         process = subprocess.Popen(
             [BREAKWATER, "up", "--ports", "auto", "--state", str(state), *arguments],
-            env=environment(state),
+            env=environment(state) | dict(told or {}),
             stdout=out,
             stderr=log,
         )
@@ -179,9 +179,9 @@ def start(state: Path, *arguments: str) -> Platform:
 
 
 @contextmanager
-def running(state: Path, *arguments: str) -> Iterator[Platform]:
+def running(state: Path, *arguments: str, told: Mapping[str, str] | None = None) -> Iterator[Platform]:
     """A platform for the time of a block."""
-    platform = start(state, *arguments)
+    platform = start(state, *arguments, told=told)
     try:
         yield platform
     finally:

@@ -128,6 +128,12 @@ JWKS_WITHDRAWN_EARLY = Gauge(
     ("source",),
     registry=REGISTRY,
 )
+ALARMS = Counter(
+    "breakwater_alarms_total",
+    "Alarms to on-call: told, by which way; delayed, nobody was told at first; given up.",
+    ("way", "outcome"),
+    registry=REGISTRY,
+)
 BUS_REQUESTS = Counter(
     "breakwater_bus_requests_total",
     "Requests over NATS that came to this process: answered, refused, crashed by a defect, or late and not begun.",

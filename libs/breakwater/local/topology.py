@@ -63,6 +63,17 @@ class Ports:
         return ports
 
 
+_ALARMS = (
+    "ALARM_RECIPIENTS",
+    "ALARM_ROBOT",
+    "ALARM_ROBOT_KEY_FILE",
+    "ALARM_ROBOT_SECRET_FILE",
+    "HTTP_BASES",
+    "EGRESS_PRIVATE",
+)
+"""What the ops process needs to reach people by itself."""
+
+
 def default_ports() -> Ports:
     """The fixed ports of api.md; 505x for gRPC, 910x for metrics."""
     processes = {
@@ -132,7 +143,7 @@ def environment(
         "PEERS": ",".join(f"{peer}={address}" for peer, address in peers.items()),
         **_particulars(name, state),
         **told,
-        **_passed_on(),
+        **_passed_on(name),
     }
     basics = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     return basics | {"PYTHONUNBUFFERED": "1"} | {f"BREAKWATER_{key}": str(value) for key, value in variables.items()}
@@ -152,7 +163,7 @@ def _particulars(name: str, state: State) -> dict[str, Any]:
             return {}
 
 
-def _passed_on() -> dict[str, str]:
-    # Telemetry is the launcher's user's to configure; everything else the launcher decides.
-    names = ("OTLP_ENDPOINT", "TRACE_SAMPLE_RATIO", "LOG_LEVEL")
+def _passed_on(name: str) -> dict[str, str]:
+    # Telemetry and who is woken are the launcher's user's to configure; everything else the launcher decides.
+    names = ("OTLP_ENDPOINT", "TRACE_SAMPLE_RATIO", "LOG_LEVEL", *(_ALARMS if name == "ops" else ()))
     return {name: os.environ[f"BREAKWATER_{name}"] for name in names if f"BREAKWATER_{name}" in os.environ}

@@ -6,9 +6,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from breakwater.chassis import metrics
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.identity import Actor
+from services.gateway.ops.alarms.domain import Alarm, Occasion
 from services.gateway.ops.alerts.domain import Changed
 from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Report
 from services.gateway.ops.incidents.domain import Action, Incident, Step
@@ -57,6 +59,7 @@ class Console:
         self._book = EdgeBook()
         self._incidents = Incidents(self, clock, owners or {})
         self._last_refusal: tuple[str, float] | None = None
+        self._alarmed: list[Callable[[Incident, Occasion], None]] = []
         self._watchers: set[asyncio.Queue[Change | None]] = set()
         timeline.listen(lambda entry: self._tell(Change(entries=(entry,))))
 
@@ -120,6 +123,28 @@ class Console:
         kind = {"resolved": Kind.INCIDENT_RESOLVED, "is now": Kind.INCIDENT_CHANGED}.get(what, Kind.INCIDENT_OPENED)
         text = f"incident {incident.id} {what}: {incident.title}"
         self._timeline.add(kind, text[:TEXT_CHARS_MAX], incident.cause.dependency)
+        if kind is not Kind.INCIDENT_CHANGED:
+            occasion = Occasion.RESOLVED if kind is Kind.INCIDENT_RESOLVED else Occasion.OPENED
+            for listener in self._alarmed:
+                listener(incident, occasion)
+
+    def alarm(self, listener: "Callable[[Incident, Occasion], None]") -> None:
+        """Hears of every incident that calls somebody, and of its end; it must return at once."""
+        self._alarmed.append(listener)
+
+    def alarm_told(self, alarm: Alarm, way: str, because: str) -> None:
+        """On the record."""
+        why = f", for {because}" if because else ""
+        text = f"incident {alarm.incident_id}: on-call was told by {way} that it was {alarm.occasion}{why}"
+        self._timeline.add(Kind.ALARM_TOLD, text[:TEXT_CHARS_MAX], alarm.dependency)
+        metrics.ALARMS.labels(way, "told").inc()
+
+    def alarm_untold(self, alarm: Alarm, problem: str, *, final: bool) -> None:
+        """On the record."""
+        state = "was told to nobody and is given up" if final else "is told to nobody yet"
+        text = f"incident {alarm.incident_id}: that it was {alarm.occasion} {state} ({problem})"
+        self._timeline.add(Kind.ALARM_UNTOLD, text[:TEXT_CHARS_MAX], alarm.dependency)
+        metrics.ALARMS.labels("", "given_up" if final else "delayed").inc()
 
     def incident_acted_on(self, incident: Incident, action: Action) -> None:
         """On the record."""

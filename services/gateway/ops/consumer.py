@@ -13,7 +13,7 @@ from breakwater.edges.v1 import edges_pb2 as pb
 from services.gateway.ops.clients import Peers
 from services.gateway.ops.console import Console
 from services.gateway.ops.edges.backlogs import BacklogBook
-from services.gateway.ops.edges.domain import Report
+from services.gateway.ops.edges.domain import Circuit, Report
 from services.gateway.ops.history.domain import History
 from services.gateway.ops.translation import report_from_wire
 
@@ -52,14 +52,23 @@ class Feed:
         await bus.subscribe(SUBJECT, self._take)
 
     async def run(self) -> None:
-        """Asks the silent ones and lets time pass over the book, for as long as it is awaited."""
+        """Asks those that have to be asked and lets time pass over the book, for as long as it is awaited."""
         while True:
-            silent = [name for name in self._peers.names if self._console.silent_for_s(name) > POLL_AFTER_S]
-            await asyncio.gather(*(self._ask(name) for name in silent))
-            self._hear(report_from_wire(self._own()))
+            own = report_from_wire(self._own())
+            await asyncio.gather(*(self._ask(name) for name in self._to_be_asked(own)))
+            self._hear(own)
             self._console.settle()
             self._note()
             await self._clock.sleep(TICK_S)
+
+    def _to_be_asked(self, own: Report) -> list[str]:
+        """The silent ones, and those this process could not reach: its circuit closes by calls alone, and nobody else
+        makes them once NATS brings the figures again.
+        """
+        unreached = {edge.dependency for edge in own.edges if edge.state is not Circuit.CLOSED}
+        return [
+            name for name in self._peers.names if name in unreached or self._console.silent_for_s(name) > POLL_AFTER_S
+        ]
 
     async def _take(self, message: Msg) -> None:
         try:

@@ -8,13 +8,17 @@ from breakwater.chassis import lifecycle, metrics
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.service import Service
-from breakwater.chassis.settings import Environment, load
+from breakwater.chassis.settings import Environment, MisconfiguredError, load, read_secret
 from breakwater.resilience.shedding import Limiter
+from breakwater.robots import FORMS, Credential, Robot
 from services.gateway.http import platform
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.ops.alarms.domain import alarm_of
+from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms
+from services.gateway.ops.alarms.ways import GroupRobot, Inboxes
 from services.gateway.ops.alerts.usecases import Alerts
 from services.gateway.ops.clients import DeadLetters, OverrideCarrier, Peers
 from services.gateway.ops.console import Console
@@ -71,6 +75,7 @@ async def serve() -> None:
         service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
         service.background("incidents", partial(console.remember_incidents, PostgresIncidents(database)))
+        service.background("alarms", _alarms(service, console).run)
         alerts = Alerts(console, console, clock)
         service.background("alerts", alerts.run)
         letters, library = DeadLetters(bus), reading.read(settings.playbooks_dir)
@@ -92,6 +97,36 @@ def _command_line(settings: OpsSettings) -> CommandLine:
     return CommandLine(
         settings.playbook_command, root, basics | ({"BREAKWATER_STATE": str(settings.state)} if settings.state else {})
     )
+
+
+def _alarms(service: Service[OpsSettings], console: Console) -> Alarms:
+    """Raises `MisconfiguredError` for a robot that cannot speak."""
+    settings, clock = service.settings, service.clock
+    limits = AlarmLimits(pending_max=settings.alarms_pending_max, give_up_s=settings.alarm_give_up_s)
+    inboxes = Inboxes(service.channel("notify"), settings.alarm_recipients)
+    alarms = Alarms(inboxes, _robot(service), console, clock, limits)
+    console.alarm(
+        lambda incident, occasion: alarms.announce(
+            alarm_of(incident, occasion, clock.now(), f"{settings.ops_url}/ops" if settings.ops_url else "")
+        )
+    )
+    return alarms
+
+
+def _robot(service: Service[OpsSettings]) -> GroupRobot | None:
+    settings = service.settings
+    name = settings.alarm_robot
+    if not name:
+        return None
+    if settings.alarm_robot_key_file is None:
+        raise MisconfiguredError("BREAKWATER_ALARM_ROBOT_KEY_FILE is missing: the robot's address has a key")
+    key = read_secret(settings.alarm_robot_key_file).decode()
+    secret = read_secret(settings.alarm_robot_secret_file).decode() if settings.alarm_robot_secret_file else ""
+    client = service.http(name, judge=FORMS[name].judge)
+    try:
+        return GroupRobot(Robot(name, client, Credential(key, secret), service.clock))
+    except ValueError as error:
+        raise MisconfiguredError(f"BREAKWATER_ALARM_ROBOT_KEY_FILE: {error}") from error
 
 
 class OpsFront:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
@@ -31,6 +31,20 @@ class OpsSettings(ServiceSettings):
     caller_issuer: str
     gateway_url: str = "http://127.0.0.1:8080"
     """Where the API is, for links."""
+    ops_url: str = ""
+    """Where people reach this process, for the link in an alarm; without it alarms have none."""
+    alarm_recipients: Annotated[tuple[str, ...], NoDecode] = ("oncall",)
+    """Whose inboxes get alarms, separated by commas: subs of persons, or of a shared inbox."""
+    alarm_robot: Literal["", "wecom", "dingtalk", "feishu"] = ""
+    """Tells alarms that notify does not take, in on-call's group; its base is in HTTP_BASES. None: there is no second way."""
+    alarm_robot_key_file: Path | None = None
+    """The key in the robot's address."""
+    alarm_robot_secret_file: Path | None = None
+    """The secret its messages are signed with (dingtalk, feishu)."""
+    alarms_pending_max: int = Field(default=200, ge=1)
+    """Alarms that wait for somebody who takes them; past it the oldest is given up."""
+    alarm_give_up_s: float = Field(default=3_600.0, ge=60)
+    """How long an alarm is tried."""
     http_concurrency_max: int = Field(default=128, ge=1)
     """Requests being answered at a time, streams not counted; one more is 503."""
     http_connections_max: int = Field(default=512, ge=1)
@@ -74,3 +88,8 @@ class OpsSettings(ServiceSettings):
         if not all(name and owner for name, _, owner in pairs):
             raise ValueError("must be name=team,...")
         return {name: owner for name, _, owner in pairs}
+
+    @field_validator("alarm_recipients", mode="before")
+    @classmethod
+    def _parse_recipients(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

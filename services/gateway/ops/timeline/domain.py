@@ -20,6 +20,8 @@ class Kind(StrEnum):
     INCIDENT_CHANGED = "incident_changed"
     INCIDENT_ACKNOWLEDGED = "incident_acknowledged"
     INCIDENT_HANDED_OVER = "incident_handed_over"
+    ALARM_TOLD = "alarm_told"
+    ALARM_UNTOLD = "alarm_untold"
     DEPLOYED = "deployed"
     DEAD_LETTER_REPLAYED = "dead_letter_replayed"
     ALERT_FIRED = "alert_fired"

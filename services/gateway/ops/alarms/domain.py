@@ -1,0 +1,64 @@
+"""What on-call is told of an incident, and when. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from services.gateway.ops.incidents.domain import Incident
+
+TITLE_CHARS_MAX = 200
+INBOXES_STAND_ON = frozenset({"notify", "nats", "postgres", "gateway"})
+"""Without one of them nobody can be sure that what is in an inbox is read."""
+
+
+class Occasion(StrEnum):
+    """Why somebody is told."""
+
+    OPENED = "opened"
+    RESOLVED = "resolved"
+
+
+_HEADS = {Occasion.OPENED: "告警 Alarm", Occasion.RESOLVED: "恢复 Resolved"}
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """One message to on-call. The same `key` is the same message, from whichever replica and by whichever path."""
+
+    incident_id: str
+    dependency: str
+    occasion: Occasion
+    number: int
+    """How often the incident has called somebody."""
+    title: str
+    text: str
+    at: datetime
+
+    @property
+    def key(self) -> str:
+        return f"{self.incident_id}:{self.occasion}:{self.number}"
+
+    @property
+    def urgent(self) -> bool:
+        return self.occasion is Occasion.OPENED
+
+    @property
+    def concerns_inboxes(self) -> bool:
+        return self.dependency in INBOXES_STAND_ON
+
+
+def alarm_of(incident: Incident, occasion: Occasion, now: datetime, console_url: str) -> Alarm:
+    """What broke, whom it hurts, what was changed before, what to do."""
+    hurt = ", ".join(incident.journeys) or "no journey of users"
+    lines = [
+        f"影响 Hurt: {hurt}; {incident.failed:.0f} failed, {incident.degraded:.0f} degraded",
+        *(f"此前变更 Changed before: {each}" for each in incident.changes[:1]),
+        f"手册 Runbook: {incident.runbook}",
+        f"编号 Incident: {incident.id}",
+    ]
+    if incident.owner:
+        lines.insert(1, f"负责 Owner: {incident.owner}")
+    if console_url:
+        lines.append(console_url)
+    title = f"【{_HEADS[occasion]}】{incident.title}"[:TITLE_CHARS_MAX]
+    return Alarm(incident.id, incident.cause.dependency, occasion, incident.pages, title, "\n".join(lines), now)
