@@ -62,7 +62,7 @@ CHANGES = {
     ),
     "a reason that is not taken": (f"{OPS}/api.py", "    ttl_s: float = Field(gt=0)", "    ttl: float", "BREAKING", "ttl"),
     "a route by another name": (
-        f"{OPS}/api.py", '"GET", "/v1/incidents"', '"GET", "/v1/outages"', "BREAKING", "GET /v1/incidents",
+        f"{OPS}/incidents.py", '"GET", "/v1/incidents"', '"GET", "/v1/outages"', "BREAKING", "GET /v1/incidents",
     ),
 }  # fmt: skip
 

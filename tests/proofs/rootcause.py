@@ -96,6 +96,7 @@ def _findings(done: list[Any], wanted: int) -> Findings:
             "right_cause_first": right,
             "right_cause_first_share": round(share, 4),
             "one_page_each": len(cases) - len(pages_wrong),
+            "named_while_all_lasted": sum(verdict.at_once for _, verdict in cases),
             "same_ids_from_both_replicas": sum(verdict.same_ids for _, verdict in cases),
             "resolved_after_the_cure": sum(verdict.resolved for _, verdict in cases),
             "by_class": {kind: _of_class([v for k, v in cases if k == kind]) for kind in sorted({k for k, _ in cases})},

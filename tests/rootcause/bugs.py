@@ -46,11 +46,11 @@ def _planted(module: Any, changes: Mapping[str, Any], find: Callable[[], str]) -
 
 
 def _credential_above_an_outage() -> str:
-    """Two faults, of which the deeper one explains everything but the credential."""
+    """Two faults at once: the deeper one explains everything but the credential, which must not have to wait for its cure."""
     verdict = run(
         SEED, [partial(_fault, "credential", "gateway", "leads"), partial(_fault, "slow", "leads", "postgres")]
     )
-    return "" if verdict.well else f"{' and '.join(verdict.faults)}: pages {verdict.named}"
+    return "" if verdict.at_once else f"{' and '.join(verdict.faults)}: only one was named before it was cured"
 
 
 _NUMBERS: Final = itertools.count()

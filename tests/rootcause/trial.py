@@ -82,6 +82,8 @@ class Verdict:
     named: list[str] = field(default_factory=list)
     """The titles of the pages, in order."""
     noticed_s: float | None = None
+    at_once: bool = False
+    """Every fault was named while all of them lasted."""
     first_right: bool = False
     pages: int = 0
     classes: tuple[str, ...] = ()
@@ -139,6 +141,7 @@ def run(seed: int, make: Sequence[Make]) -> Verdict:
             verdict.noticed_s = world.loop.now_s - began_s
     ranked = ops.incidents.open()
     verdict.first_right = bool(ranked) and any(_is_right(ranked[0], each, world) for each in troubles)
+    verdict.at_once = _all_named(world, ops, troubles)
     verdict.classes = tuple(each.cause.fault.value for each in ranked)
     # What hid behind a deeper fault shows once that one is cured: each is cured when it was named.
     for each in sorted(troubles, key=lambda each: -_depth(world, each)):

@@ -29,6 +29,7 @@ from services.gateway.ops.http import alerts as alert_routes
 from services.gateway.ops.http import api as ops_api
 from services.gateway.ops.http import board, page, policies, stream, waiting
 from services.gateway.ops.http import history as past
+from services.gateway.ops.http import incidents as incident_routes
 from services.gateway.ops.http import playbooks as playbook_routes
 from services.gateway.ops.http.access import OpsRoute
 from services.gateway.ops.http.refusals import refusals_to
@@ -167,6 +168,7 @@ async def _http(
     views = ops_api.Views(overrides)
     api = Api(OpsRoute)
     ops_api.add_routes(api, console, overrides, views, clock)
+    incident_routes.add_routes(api, console, clock)
     policies.add_routes(api, console, peers)
     past.add_routes(api, history, clock)
     alert_routes.add_routes(api, alerts)

@@ -59,6 +59,39 @@ def test_a_refused_override_names_the_field(breakable):
     assert "breakwater explain invalid_request" in done.stderr
 
 
+def test_an_incident_is_taken_handed_over_and_reported(breakable):
+    """The cause, not the symptoms; who has it in hand; and the whole of it as a document. Viewers may only look."""
+    fault = {"kind": "error", "code": "UNAVAILABLE"}
+    order = {"mode": "chaos", "caller": "gateway", "fault": fault, "reason": "rehearsal", "ttl_s": 120}
+    ops, api = breakable.ops(), breakable.api()
+    assert ops.put("/v1/dependencies/health/override", json=order).status_code == 200
+    try:
+
+        def opened():
+            for _ in range(10):
+                api.get(f"/v1/customers/{uuid.uuid4()}/health")
+            found = [each for each in ops.get("/v1/incidents").json()["items"] if each["dependency"] == "health"]
+            return found[0] if found else None
+
+        incident = eventually("an incident", opened, within_s=60)
+        assert incident["root"] == {"caller": "gateway", "dependency": "health"}
+        assert ("scoring" in incident["journeys"], incident["symptoms"]) == (True, [])
+        assert any("chaos" in change for change in incident["changes"])
+        assert "in the hand of" in breakable.cli("incidents", "ack", incident["id"]).stdout
+        done = breakable.cli("incidents", "hand-over", incident["id"], "--to", "boris", "--note", "it is a rehearsal")
+        assert done.stdout.strip().endswith("boris")
+        report = breakable.cli("incidents", "report", incident["id"]).stdout
+        assert report.startswith(f"# {incident['id']}")
+        assert "handed over to boris: it is a rehearsal" in report
+        assert "gateway → health: closed → open" in report
+        viewer = breakable.ops("manager")
+        assert viewer.get(f"/v1/incidents/{incident['id']}/report").status_code == 200
+        taken = viewer.post(f"/v1/incidents/{incident['id']}/hand-over", json={"to": "eva", "note": "mine"})
+        assert taken.status_code == 403
+    finally:
+        breakable.cli("override", "clear", "health")
+
+
 def test_a_wrong_token_exits_with_four(breakable):
     """Scripts can tell a credential from a failure."""
     done = subprocess.run(

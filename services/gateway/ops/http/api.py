@@ -126,13 +126,6 @@ class LiftedView(TypedDict):
     unreached: list[str]
 
 
-class IncidentsView(TypedDict):
-    """The open ones first, then the resolved, newest first."""
-
-    items: list[IncidentView]
-    next_cursor: str | None
-
-
 class TimelineView(TypedDict):
     """Newest first."""
 
@@ -215,17 +208,6 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
         delivery = await overrides.lift(call.actor, dependency=dependency, caller=query.caller or None)
         unreached = list(delivery.unreached)
         return answer(LiftedView(dependency=dependency, edges=dict(delivery.edges), unreached=unreached))
-
-    @api.route("GET", "/v1/incidents", IncidentsView, tag="incidents")
-    async def list_incidents() -> Answer:
-        """Dependencies that some caller cannot use."""
-        items = [incident_view(incident) for incident in console.incidents()]
-        return answer(IncidentsView(items=items, next_cursor=None))
-
-    @api.route("POST", "/v1/incidents/{incident_id}/ack", IncidentView, tag="incidents")
-    async def acknowledge_incident(incident_id: str, call: Call) -> Answer:
-        """Somebody has it in hand."""
-        return answer(incident_view(console.acknowledge(call.actor, incident_id)))
 
     @api.route("PUT", "/v1/deployments/{service}", EntryView, tag="incidents")
     async def record_deployment(service: str, call: Call, body: DeploymentInput) -> Answer:

@@ -75,8 +75,32 @@ class EdgeView(TypedDict):
     as_of: str | None
 
 
+class PairView(TypedDict):
+    """Caller and dependency, all instances of the caller together."""
+
+    caller: str
+    dependency: str
+
+
+class ImpactView(TypedDict):
+    """About how many requests it has cost so far, counted at the outermost edges it hurts."""
+
+    failed: int
+    degraded: int
+
+
+class ActionView(TypedDict):
+    """What somebody did about it: `acknowledged`, or `handed_over` with `to` and `note`."""
+
+    at: str | None
+    step: str
+    actor: str
+    to: str | None
+    note: str | None
+
+
 class IncidentView(TypedDict):
-    """A dependency that some caller cannot use."""
+    """One cause. `dependency` and `callers` are those of its root edges."""
 
     id: str
     title: str
@@ -85,6 +109,28 @@ class IncidentView(TypedDict):
     opened_at: str | None
     resolved_at: str | None
     acknowledged_by: str | None
+    """Who has it in hand, also after it was handed over."""
+    root: PairView
+    """The deepest failing edge; the worst hurt, where several callers fail."""
+    instances: list[str]
+    """The failing instances of the root's caller, where it is not all of them."""
+    fault: str
+    """down, slow, gray, flapping, credential, overload, replica or shared."""
+    locus: str
+    """local (the caller), network, or remote (the dependency)."""
+    symptoms: list[PairView]
+    journeys: list[str]
+    impact: ImpactView
+    began_at: str | None
+    changes: list[str]
+    """What was changed just before, newest first."""
+    alert: str
+    runbook: str
+    owner: str | None
+    relapses: int
+    pages: int
+    """How often somebody was called for it."""
+    actions: list[ActionView]
 
 
 class EntryView(TypedDict):
@@ -164,14 +210,39 @@ def fault_view(fault: Fault | None) -> FaultView | None:
 
 
 def incident_view(incident: Incident) -> IncidentView:
+    cause = incident.cause
     return IncidentView(
         id=incident.id,
         title=incident.title,
-        dependency=incident.cause.dependency,
-        callers=list(incident.cause.callers),
+        dependency=cause.dependency,
+        callers=list(cause.callers),
         opened_at=rfc3339_of(incident.opened_at),
         resolved_at=rfc3339_of(incident.resolved_at),
         acknowledged_by=incident.acknowledged_by or None,
+        root=PairView(caller=cause.caller, dependency=cause.dependency),
+        instances=list(cause.instances),
+        fault=cause.fault.value,
+        locus=cause.locus.value,
+        symptoms=[PairView(caller=caller, dependency=dependency) for caller, dependency in cause.symptoms],
+        journeys=list(incident.journeys),
+        impact=ImpactView(failed=round(incident.failed), degraded=round(incident.degraded)),
+        began_at=rfc3339_of(cause.since),
+        changes=list(incident.changes),
+        alert=incident.alert,
+        runbook=incident.runbook,
+        owner=incident.owner or None,
+        relapses=incident.relapses,
+        pages=incident.pages,
+        actions=[
+            ActionView(
+                at=rfc3339_of(each.at),
+                step=each.step.value,
+                actor=each.actor,
+                to=each.to or None,
+                note=each.note or None,
+            )
+            for each in incident.actions
+        ],
     )
 
 
