@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.platform import running
 from tests.support.providers import KEY, stub_of
+from tests.support.watchers import watching
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +46,10 @@ def breakable(tmp_path_factory, group):
     }
     with running(closed / "state", told=told) as platform:
         yield platform
+
+
+@pytest.fixture(scope="session")
+def watchers(breakable, tmp_path_factory):
+    """Prometheus and Alertmanager beside that platform."""
+    with watching(breakable, tmp_path_factory.mktemp("watchers")) as found:
+        yield found

@@ -1,46 +1,15 @@
 """Prometheus and Alertmanager, as deployed, watch a running platform: what they find reaches the incident engine."""
 
 import json
-import threading
-from contextlib import contextmanager
 
 import httpx2
 import pytest
 
 from breakwater.slo import generated
+from tests.support.calling import business, calling
 from tests.support.platform import ROOT, eventually
-from tests.support.watchers import watching
 
 pytestmark = [pytest.mark.capability(37, 38)]
-
-
-@pytest.fixture(scope="module")
-def watchers(breakable, tmp_path_factory):
-    """Both of them beside the platform."""
-    with watching(breakable, tmp_path_factory.mktemp("watchers")) as found:
-        yield found
-
-
-@contextmanager
-def traffic(platform):
-    """Somebody reads customers and takes leads in, ten times a second."""
-    api, ended = platform.api(), threading.Event()
-
-    def ask():
-        while not ended.wait(0.1):
-            try:
-                lead = api.post("/v1/leads", json={"name": "王小明", "phone": "13800138000", "source": "官网"})
-                api.get(f"/v1/customers/{lead.json().get('customer_id', 'none')}")
-            except (httpx2.TransportError, ValueError):
-                continue
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def test_a_stopped_dependency_fires_into_the_incident_engine_and_nobody_else_is_paged(breakable, watchers):
@@ -54,7 +23,7 @@ def test_a_stopped_dependency_fires_into_the_incident_engine_and_nobody_else_is_
             if each["labels"].get("dependency") == "health"
         }
 
-    with traffic(breakable):
+    with calling(*business(breakable)):
         breakable.cli("service", "stop", "health")
         try:
             edge = ("BreakwaterDependencyDown", "gateway")
@@ -72,7 +41,7 @@ def test_a_stopped_dependency_fires_into_the_incident_engine_and_nobody_else_is_
     told = [each["text"] for each in ops.get("/v1/timeline").json()["items"] if each["kind"].startswith("alert_")]
     assert any(text.startswith("BreakwaterDependencyDown fires: gateway cannot use health") for text in told)
     assert any(text.startswith("BreakwaterDependencyDown is over") for text in told)
-    assert {alert for path, alert, _ in watchers.pager.pages if path != "/heartbeat"} == set()
+    assert not {alert for alert, _ in passing} & {alert for _, alert, _ in watchers.pager.pages}
 
 
 def test_the_heartbeat_goes_on_and_a_gateway_that_is_down_pages_past_the_engine(breakable, watchers):
@@ -102,7 +71,7 @@ def test_a_stranger_brings_no_alerts(breakable):
 
 def test_every_rule_and_every_query_of_the_dashboards_is_evaluated(breakable, watchers):
     """By the real Prometheus over the real platform: no rule ails, no query errs, and what is always measured shows."""
-    with traffic(breakable):
+    with calling(*business(breakable)):
         eventually("every rule to be evaluated", lambda: all(rule["health"] == "ok" for rule in watchers.rules()))
         dashboards = [json.loads(path.read_text()) for path in sorted((ROOT / generated.DASHBOARDS).glob("*.json"))]
         queries = [target["expr"] for each in dashboards for panel in each["panels"] for target in panel["targets"]]

@@ -1,36 +1,13 @@
 """Playbooks on a running platform: previewed, refused, by button and by themselves."""
 
 import json
-import threading
-from contextlib import contextmanager
 
-import httpx2
 import pytest
 
+from tests.support.calling import calling
 from tests.support.platform import eventually
 
 pytestmark = [pytest.mark.capability(37, 38)]
-
-
-@contextmanager
-def asking(ask):
-    """Calls `ask` five times a second for the time of a block."""
-    over = threading.Event()
-
-    def go_on():
-        while not over.wait(0.2):
-            try:
-                ask()
-            except httpx2.TransportError:
-                continue
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def circuit(ops, dependency):
@@ -68,7 +45,7 @@ def test_a_dependency_that_hangs_is_restarted_by_button(breakable):
     ops, api = breakable.ops(), breakable.api()
     breakable.cli("service", "stop", "notify")
     try:
-        with asking(lambda: api.get("/v1/notifications")):
+        with calling(lambda: api.get("/v1/notifications")):
             eventually("the circuit to open", lambda: circuit(ops, "notify") != "closed")
             done = breakable.cli("playbook", "run", "notify-hangs", "--reason", "it does not answer")
     finally:
@@ -83,7 +60,7 @@ def test_exports_are_sent_to_the_fallback_by_itself_when_files_is_out(breakable)
     ops, api = breakable.ops(), breakable.api()
     breakable.cli("service", "stop", "files")
     try:
-        with asking(lambda: api.post("/v1/exports", json={"dataset": "leads", "format": "csv"})):
+        with calling(lambda: api.post("/v1/exports", json={"dataset": "leads", "format": "csv"}), every_s=0.2):
 
             def overridden():
                 found = breakable.status()["overrides"]
