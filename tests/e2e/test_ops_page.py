@@ -18,6 +18,7 @@ VIEWS = {
     "graph": "?view=graph&ops=1",
     "timeline": "?view=timeline",
     "backlog": "?view=waiting",
+    "runbook": "?view=runbook&name=BreakwaterDependencyDown",
 }
 
 pytestmark = pytest.mark.capability(38)

@@ -18,7 +18,8 @@ from services.gateway.ops.history.domain import History
 from services.gateway.ops.translation import report_from_wire
 
 SUBJECT = "breakwater.edges.>"
-TICK_S = 0.5
+TICK_S = 0.25
+ASK_S = 0.5
 POLL_AFTER_S = 1.5
 """A process not heard of for so long is asked directly."""
 
@@ -52,11 +53,23 @@ class Feed:
         await bus.subscribe(SUBJECT, self._take)
 
     async def run(self) -> None:
-        """Asks those that have to be asked and lets time pass over the book, for as long as it is awaited."""
+        """Asks those that have to be asked and lets time pass over the book, for as long as it is awaited.
+
+        Side by side: whoever does not answer must not delay that the others are called silent.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ask_on())
+            group.create_task(self._pass_time())
+
+    async def _ask_on(self) -> None:
         while True:
             own = report_from_wire(self._own())
             await asyncio.gather(*(self._ask(name) for name in self._to_be_asked(own)))
-            self._hear(own)
+            await self._clock.sleep(ASK_S)
+
+    async def _pass_time(self) -> None:
+        while True:
+            self._hear(report_from_wire(self._own()))
             self._console.settle()
             self._note()
             await self._clock.sleep(TICK_S)

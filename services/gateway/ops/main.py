@@ -174,7 +174,7 @@ async def _http(
     alert_routes.add_routes(api, alerts)
     playbook_routes.add_routes(api, library, playbooks)
     waiting.add_routes(api, console, backlogs, letters, clock)
-    page.add_routes(api, sessions)
+    page.add_routes(api, sessions, settings.runbooks_dir)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)
     limits = RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max)
     # All of it is ops traffic: bounded, never shed for load.

@@ -79,6 +79,9 @@ class OpsSettings(ServiceSettings):
     state: Path | None = None
     """The local platform's state, for that command."""
 
+    runbooks_dir: Path | None = None
+    """Markdown files named as alerts, which the page shows; without it its runbook links say that there are none."""
+
     @field_validator("owners", mode="before")
     @classmethod
     def _parse_owners(cls, value: Any) -> Any:

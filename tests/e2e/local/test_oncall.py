@@ -105,7 +105,7 @@ def test_a_wrong_token_exits_with_four(breakable):
 
 def test_a_poisoned_event_is_listed_and_replayed(breakable):
     """An event no consumer can read becomes a dead letter with its reason; replaying sends it again."""
-    asyncio.run(_publish_poison(breakable))
+    asyncio.run(publish_poison(breakable))
 
     def letters():
         return json.loads(breakable.cli("dlq", "list", "--json").stdout)
@@ -128,7 +128,7 @@ def test_checks_speak_the_monitoring_systems_languages(breakable):
     assert 'breakwater_check{check="gateway"} 0' in breakable.cli("check", "--format", "prometheus").stdout
 
 
-async def _publish_poison(platform):
+async def publish_poison(platform):
     at = platform.ready["nats"]
     password = secret_text(State.at(platform.state).secrets / "nats-operator.password")
     connection = await nats.connect(at["url"], user=at["user"], password=password)

@@ -62,11 +62,11 @@ def test_an_older_report_changes_nothing():
 
 
 def test_a_silent_process_is_unknown_not_healthy():
-    """After 5 s without a word its edges are stale; a word makes them fresh again."""
+    """Before 5 s without a word are over its edges are stale; a word makes them fresh again."""
     book = EdgeBook()
     book.take(report(edge()), 0)
-    assert not book.settle(4.9)
-    assert [each.stale for each in book.settle(5.1).edges] == [True]
+    assert not book.settle(4.4)
+    assert [each.stale for each in book.settle(4.6).edges] == [True]
     assert not book.settle(6)
     book.take(report(edge(), at=NOW + timedelta(seconds=7)), 7)
     assert [each.stale for each in book.edges()] == [False]

@@ -178,18 +178,23 @@ class _Heard:
     process: str
     last_s: float
     as_of: datetime
+    keys: set[Key] = field(default_factory=set)
+    stale: bool = False
 
 
 @dataclass(slots=True)
 class EdgeBook:
     """The newest word on every edge. Times are seconds of a monotonic clock, passed in."""
 
-    stale_after_s: float = 5.0
+    stale_after_s: float = 4.5
+    """With the tick in which it is looked for and the way to the page, less than 5 s (resilience.md)."""
     forget_after_s: float = 3_600.0
     """A silent instance that nobody replaced is shown as unknown for so long."""
     instances_max: int = 2_000
     _edges: dict[Key, Edge] = field(default_factory=dict)
     _heard: dict[str, _Heard] = field(default_factory=dict)
+    _instances: dict[str, set[str]] = field(default_factory=dict)
+    """By process."""
 
     def take(self, report: Report, now_s: float) -> Changes:
         """Replaces what is known of the report's instance. An older report than the last one changes nothing."""
@@ -198,7 +203,10 @@ class EdgeBook:
             return Changes()
         if heard is None and len(self._heard) >= self.instances_max:
             return Changes()
-        self._heard[report.instance] = _Heard(report.process, now_s, report.as_of)
+        if heard is None:
+            heard = self._heard[report.instance] = _Heard(report.process, now_s, report.as_of)
+            self._instances.setdefault(report.process, set()).add(report.instance)
+        heard.last_s, heard.as_of, heard.stale = now_s, report.as_of, False
         changed, moved = [], []
         for edge in report.edges:
             before = self._edges.get(edge.key)
@@ -207,6 +215,7 @@ class EdgeBook:
             if before is None or replace(before, as_of=edge.as_of) != edge:
                 changed.append(edge)
             self._edges[edge.key] = edge
+            heard.keys.add(edge.key)
         gone = self._drop_replaced(report, now_s)
         return Changes(tuple(changed), gone, tuple(moved))
 
@@ -218,8 +227,8 @@ class EdgeBook:
             silent_s = now_s - heard.last_s
             if silent_s > self.forget_after_s:
                 gone += self._forget(instance)
-            elif silent_s > self.stale_after_s:
-                changed += self._mark_stale(instance)
+            elif silent_s > self.stale_after_s and not heard.stale:
+                changed += self._mark_stale(heard)
         return Changes(tuple(changed), tuple(gone))
 
     def edges(self) -> tuple[Edge, ...]:
@@ -232,7 +241,8 @@ class EdgeBook:
 
     def silent_for_s(self, process: str, now_s: float) -> float:
         """How long ago any instance of the process was heard of; infinite when never."""
-        return min((now_s - h.last_s for h in self._heard.values() if h.process == process), default=float("inf"))
+        instances = self._instances.get(process, ())
+        return min((now_s - self._heard[each].last_s for each in instances), default=float("inf"))
 
     def callers_of(self, dependency: str) -> frozenset[str]:
         """The processes that have an edge to the dependency."""
@@ -242,25 +252,23 @@ class EdgeBook:
         # A restarted process reports under a new instance: its predecessor is not unknown but gone.
         replaced = [
             instance
-            for instance, heard in self._heard.items()
-            if instance != report.instance
-            and heard.process == report.process
-            and now_s - heard.last_s > self.stale_after_s
+            for instance in self._instances[report.process] - {report.instance}
+            if now_s - self._heard[instance].last_s > self.stale_after_s
         ]
         return tuple(key for instance in replaced for key in self._forget(instance))
 
-    def _forget(self, instance: str) -> list[Key]:
-        del self._heard[instance]
-        gone = [key for key in self._edges if key[2] == instance]
-        for key in gone:
+    def _forget(self, instance: str) -> set[Key]:
+        heard = self._heard.pop(instance)
+        self._instances[heard.process].discard(instance)
+        for key in heard.keys:
             del self._edges[key]
-        return gone
+        return heard.keys
 
-    def _mark_stale(self, instance: str) -> Iterable[Edge]:
-        for key, edge in self._edges.items():
-            if key[2] == instance and not edge.stale:
-                self._edges[key] = replace(edge, stale=True)
-                yield self._edges[key]
+    def _mark_stale(self, heard: _Heard) -> Iterable[Edge]:
+        heard.stale = True
+        for key in heard.keys:
+            self._edges[key] = replace(self._edges[key], stale=True)
+            yield self._edges[key]
 
 
 def _move(before: Edge, edge: Edge, report: Report) -> Moved:

@@ -53,13 +53,31 @@ def row_of(edges: Sequence[Edge]) -> Row:
     """The row of a pair's edges, at least one."""
     heard = [edge for edge in edges if not edge.stale]
     shown = heard or edges
-    instances = {state: sum(edge.state is state for edge in heard) for state in _WORST_FIRST}
-    forced = [edge.override for edge in shown if edge.override is not None]
     errors: dict[str, int] = {}
+    instances = dict.fromkeys(_WORST_FIRST, 0)
+    forced, probes, calls, rate_per_s, injected, retries, fallbacks = [], [], 0, 0.0, 0, 0, 0
+    in_use = limit = queued = queue_max = 0
+    # One pass: there may be thousands of instances, each second.
     for edge in shown:
+        if heard:
+            instances[edge.state] += 1
+        if edge.override is not None:
+            forced.append(edge.override)
+        if edge.next_probe_s is not None:
+            probes.append(edge.next_probe_s)
         for kind, count in edge.errors.items():
-            errors[kind] = errors.get(kind, 0) + count
-    probes = [edge.next_probe_s for edge in shown if edge.next_probe_s is not None]
+            if count:
+                errors[kind] = errors.get(kind, 0) + count
+        calls += edge.calls
+        rate_per_s += edge.rate_per_s
+        injected += edge.injected
+        retries += edge.retries
+        fallbacks += edge.fallbacks
+        bulkhead = edge.bulkhead
+        in_use += bulkhead.in_use
+        limit += bulkhead.limit
+        queued += bulkhead.queued
+        queue_max += bulkhead.queue_max
     return Row(
         caller=edges[0].caller,
         dependency=edges[0].dependency,
@@ -68,29 +86,24 @@ def row_of(edges: Sequence[Edge]) -> Row:
         stale=len(edges) - len(heard),
         forced=forced[0] if forced else None,
         forced_instances=len(forced),
-        rate_per_s=sum(edge.rate_per_s for edge in shown),
-        calls=sum(edge.calls for edge in shown),
+        rate_per_s=rate_per_s,
+        calls=calls,
         errors=errors,
-        injected=sum(edge.injected for edge in shown),
-        availability=_mean((edge.availability, edge.calls) for edge in shown),
-        availability_first=_mean((edge.availability_first, edge.calls) for edge in shown),
-        error_rate=_mean((edge.error_rate, edge.calls) for edge in shown),
-        slow_rate=_mean((edge.slow_rate, edge.calls) for edge in shown),
-        p50_ms=_most(edge.p50_ms for edge in shown),
-        p90_ms=_most(edge.p90_ms for edge in shown),
-        p99_ms=_most(edge.p99_ms for edge in shown),
-        p99_5_ms=_most(edge.p99_5_ms for edge in shown),
-        retries=sum(edge.retries for edge in shown),
-        retry_budget_tokens=min(edge.retry_budget_tokens for edge in shown),
-        fallbacks=sum(edge.fallbacks for edge in shown),
-        bulkhead=Bulkhead(
-            sum(edge.bulkhead.in_use for edge in shown),
-            sum(edge.bulkhead.limit for edge in shown),
-            sum(edge.bulkhead.queued for edge in shown),
-            sum(edge.bulkhead.queue_max for edge in shown),
-        ),
+        injected=injected,
+        availability=_mean([(edge.availability, edge.calls) for edge in shown]),
+        availability_first=_mean([(edge.availability_first, edge.calls) for edge in shown]),
+        error_rate=_mean([(edge.error_rate, edge.calls) for edge in shown]),
+        slow_rate=_mean([(edge.slow_rate, edge.calls) for edge in shown]),
+        p50_ms=_most([edge.p50_ms for edge in shown]),
+        p90_ms=_most([edge.p90_ms for edge in shown]),
+        p99_ms=_most([edge.p99_ms for edge in shown]),
+        p99_5_ms=_most([edge.p99_5_ms for edge in shown]),
+        retries=retries,
+        retry_budget_tokens=min([edge.retry_budget_tokens for edge in shown]),
+        fallbacks=fallbacks,
+        bulkhead=Bulkhead(in_use, limit, queued, queue_max),
         next_probe_s=min(probes, default=None),
-        as_of=max(edge.as_of for edge in shown),
+        as_of=max([edge.as_of for edge in shown]),
     )
 
 
@@ -141,11 +154,13 @@ def _standing(edge: Edge) -> tuple[Circuit, str | None, bool]:
 
 
 def _mean(shares: Iterable[tuple[float | None, int]]) -> float | None:
-    known = [(share, calls) for share, calls in shares if share is not None]
-    weight = sum(calls for _, calls in known)
-    if not weight:
-        return max((share for share, _ in known), default=None)
-    return sum(share * calls for share, calls in known) / weight
+    total, weight, worst = 0.0, 0, None
+    for share, calls in shares:
+        if share is not None:
+            total += share * calls
+            weight += calls
+            worst = share if worst is None else max(worst, share)
+    return total / weight if weight else worst
 
 
 def _most(values: Iterable[float | None]) -> float | None:

@@ -18,7 +18,8 @@ from services.gateway.ops.edges.backlogs import BacklogBook
 from services.gateway.ops.edges.domain import Circuit
 from services.gateway.ops.edges.pairs import PairBook, Row
 from services.gateway.ops.http.stream import event_of
-from services.gateway.ops.http.views import entry_view, incident_view, override_view
+from services.gateway.ops.http.views import entry_view, override_view
+from services.gateway.ops.incidents.domain import Incident
 
 PATH = "/ops/stream"
 FRAME_S = 1.0
@@ -90,7 +91,7 @@ class Board:
         return {
             "as_of": rfc3339_of(self._clock.now()),
             "rows": self._told,
-            "incidents": [incident_view(each) for each in self._console.incidents(open_only=True)],
+            "incidents": [_incident(each) for each in self._console.incidents(open_only=True)],
             "timeline": [entry_view(each) for each in self._console.timeline(ENTRIES_MAX)],
             "backlogs": self._waiting(),
         }
@@ -184,7 +185,32 @@ class _Waiting:
     def take(self, change: Change) -> None:
         self.entries += [entry_view(entry) for entry in change.entries]
         if change.incidents is not None:
-            self.incidents = [incident_view(incident) for incident in change.incidents]
+            self.incidents = [_incident(incident) for incident in change.incidents]
+
+
+def _incident(incident: Incident) -> dict[str, Any]:
+    cause = incident.cause
+    return {
+        "id": incident.id,
+        "title": incident.title,
+        "fault": cause.fault.value,
+        "locus": cause.locus.value,
+        "caller": cause.caller,
+        "dependency": cause.dependency,
+        "callers": cause.callers,
+        "instances": cause.instances,
+        "roots": [f"{caller}>{dependency}" for caller, dependency in cause.roots],
+        "symptoms": [f"{caller}>{dependency}" for caller, dependency in cause.symptoms],
+        "opened_at": rfc3339_of(incident.opened_at),
+        "failed": round(incident.failed),
+        "degraded": round(incident.degraded),
+        "journeys": incident.journeys,
+        "changes": incident.changes,
+        "owner": incident.owner,
+        "relapses": incident.relapses,
+        "acknowledged_by": incident.acknowledged_by or None,
+        "alert": incident.alert,
+    }
 
 
 def _key(row: Row) -> str:

@@ -49,10 +49,12 @@ class Place(QueryInput):
     span: str = ""
     kind: str = ""
     ops: str = ""
+    name: str = ""
 
 
-def add_routes(api: Api, sessions: Sessions) -> None:
-    """Adds the page, its files and the session."""
+def add_routes(api: Api, sessions: Sessions, runbooks: Path | None = None) -> None:
+    """Adds the page, its files, the runbooks and the session."""
+    guides = {path.stem: path.read_bytes() for path in runbooks.glob("*.md")} if runbooks else {}
     files: Mapping[str, bytes] = {path.name: path.read_bytes() for path in FILES.iterdir() if path.suffix in _TYPES}
 
     def file(name: str) -> Answer:
@@ -71,6 +73,13 @@ def add_routes(api: Api, sessions: Sessions) -> None:
         if name not in files or name.endswith(".html"):
             raise NotFoundError("there is no such file")
         return file(name)
+
+    @api.route("GET", "/ops/runbooks/{name}", None, tag="page")
+    async def get_runbook(name: str) -> Answer:
+        """What to do when this alert fires, in Markdown."""
+        if name not in guides:
+            raise NotFoundError("there is no such runbook")
+        return Answer(200, guides[name], media_type=b"text/markdown; charset=utf-8")
 
     @api.route("POST", "/ops/session", SessionView, tag="page")
     async def open_session(call: Call) -> Answer:

@@ -1,34 +1,63 @@
 // Open incidents above everything else: what broke first, whom it hurts, what changed before, and what to press.
 import { $, el, write } from "/ops/assets/elements.js";
 import { known } from "/ops/assets/feed.js";
-import { shortClock, since } from "/ops/assets/figures.js";
+import { count, shortClock, since } from "/ops/assets/figures.js";
 import { href } from "/ops/assets/route.js";
-import { text } from "/ops/assets/words.js";
+import { language, text } from "/ops/assets/words.js";
 import { acknowledge, openOverride } from "/ops/assets/actions.js";
+import { fitting, openPlaybook } from "/ops/assets/playbooks.js";
+
+const LISTED = 3;
+
+function listed(names) {
+  const more = names.length > LISTED ? [` +${names.length - LISTED}`] : [];
+  return [...names.slice(0, LISTED).flatMap((name, index) => (index ? [", ", name] : [name])), ...more];
+}
+
+function edgeLink(key) {
+  const [caller, dependency] = key.split(">");
+  return el("a", { href: href({ view: "edge", caller, dependency }) }, `${caller} → ${dependency}`);
+}
 
 function facts(incident) {
   const said = [];
-  const add = (name, words) => words && said.push(el("div", {}, el("dt", {}, text(name)), el("dd", {}, words)));
-  add("hurts", incident.callers.join(", "));
-  add("owner", incident.owner);
+  const add = (name, ...content) => said.push(el("div", {}, el("dt", {}, text(name)), el("dd", {}, content)));
+  const impact = [
+    incident.journeys.length && incident.journeys.map((name) => text(`journey-${name}`)).join(", "),
+    incident.failed && `${count(incident.failed)} ${text("failedRequests")}`,
+    incident.degraded && `${count(incident.degraded)} ${text("degradedRequests")}`,
+  ].filter(Boolean);
+  add("hurts", impact.length ? impact.join(" · ") : incident.callers.join(", "));
+  add("rootCause", listed(incident.roots.map(edgeLink)));
+  if (incident.symptoms.length) add("symptoms", listed(incident.symptoms.map(edgeLink)));
+  if (incident.changes.length) add("changes", incident.changes[0]);
+  if (incident.owner) add("owner", incident.owner);
   return said;
 }
 
+// The server says it in English; what it is made of is said in the reader's language.
+function titleOf(incident) {
+  if (language() === "en") return incident.title;
+  const where = incident.locus === "remote" ? incident.dependency : `${incident.caller} → ${incident.dependency}`;
+  return `${where} ${text(`fault-${incident.fault}`)}`;
+}
+
 function card(incident) {
-  const root = { caller: incident.callers[0], dependency: incident.dependency };
+  const root = { caller: incident.caller, dependency: incident.dependency };
   const buttons = [
     incident.acknowledged_by
       ? el("span", { class: "in-hand" }, `✓ ${text("acknowledgedBy")} ${incident.acknowledged_by}`)
       : el("button", { type: "button", class: "primary", onclick: () => acknowledge(incident) }, text("acknowledge")),
+    ...fitting(incident).map((playbook) => el("button", { type: "button", onclick: () => openPlaybook(playbook, incident) }, `▶ ${playbook.title}`)),
     el("button", { type: "button", onclick: () => openOverride(root, { mode: "fallback", reason: incident.id }) }, text("fallback")),
-    el("a", { class: "button", href: href({ view: "edge", ...root }) }, text("show")),
+    el("a", { class: "button", href: href({ view: "runbook", name: incident.alert }) }, text("runbook")),
   ];
   return el(
     "li",
     { class: "incident", "data-id": incident.id },
     el("div", { class: "what" },
-      el("span", { class: "badge open" }, `✕ ${text("rootCause")}`),
-      el("h3", {}, incident.title),
+      el("span", { class: "badge open" }, `✕ ${text(`fault-${incident.fault}`)}`),
+      el("h3", {}, titleOf(incident)),
       el("span", { class: "quiet" }, `${shortClock(incident.opened_at)} · ${text("sinceWord")} `, el("span", { class: "since", "data-at": incident.opened_at }, since(incident.opened_at))),
     ),
     el("dl", {}, facts(incident)),
@@ -39,7 +68,7 @@ function card(incident) {
 let drawn = "";
 
 export function paintIncidents(changed) {
-  const words = JSON.stringify(known.incidents) + document.documentElement.lang;
+  const words = JSON.stringify([known.incidents, known.incidents.map(fitting), document.documentElement.lang]);
   if (words !== drawn && (changed.has("incidents") || changed.has("all"))) {
     drawn = words;
     // A button that is in use must not vanish under the finger.

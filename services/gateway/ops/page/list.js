@@ -6,7 +6,7 @@ import { href } from "/ops/assets/route.js";
 import { text } from "/ops/assets/words.js";
 import { lift, openOverride } from "/ops/assets/actions.js";
 
-const AROUND = 30; // rows kept above and below the window: find-in-page and screen readers reach them too
+const AROUND = 15; // rows kept above and below the window: find-in-page and screen readers reach them too
 const CELLS = ["state", "edge", "instances", "trend", "rate", "success", "errors", "p50", "p90", "p99", "p995", "retries", "bulkhead", "probe", "slo", "actions"];
 const MARKS = { open: "✕", "half-open": "◐", closed: "✓", unknown: "?", forced: "◆", partial: "◌" };
 
@@ -34,6 +34,7 @@ function arrange() {
   const rows = [...known.rows.values()].filter((row) => {
     const own = levelOf(row);
     if (level && level !== own) return false;
+    if (!filter) return true;
     const words = `${row.key} ${row.caller} → ${row.dependency} ${own} ${text(own)}`.toLowerCase();
     return wanted.every((word) => words.includes(word));
   });
@@ -147,15 +148,23 @@ function paintTrend(node, row) {
   mark(errors, "d", area);
 }
 
-const rowHeight = () => parseFloat(getComputedStyle($("edges")).getPropertyValue("--row"));
+const NEAR = 4; // rows beside the window that are painted at once
+let height = 0;
+let sight = [0, 0]; // first and last row on the screen, by their place in the order
+
+// The one moment at which the layout is read: reading it between writes would make the browser lay out each row anew.
+function look() {
+  height ||= parseFloat(getComputedStyle($("edges")).getPropertyValue("--row"));
+  const top = -$("edges-body").getBoundingClientRect().top;
+  sight = [Math.floor(top / height), Math.ceil((top + innerHeight) / height)];
+}
 
 function place() {
   const body = $("edges-body");
-  const height = rowHeight();
-  body.style.height = `${order.length * height}px`;
-  const top = -body.getBoundingClientRect().top;
-  const first = Math.max(0, Math.floor(top / height) - AROUND);
-  const last = Math.min(order.length, Math.ceil((top + innerHeight) / height) + AROUND);
+  const tall = `${order.length * height}px`;
+  if (body.style.height !== tall) body.style.height = tall;
+  const first = Math.max(0, sight[0] - AROUND);
+  const last = Math.min(order.length, sight[1] + AROUND);
   const wanted = new Set(order.slice(first, last));
   for (const [key, node] of shown) {
     if (wanted.has(key)) continue;
@@ -163,7 +172,6 @@ function place() {
     node.remove();
     spare.push(node);
   }
-  const fresh = [];
   let before = null;
   for (let index = first; index < last; index += 1) {
     const key = order[index];
@@ -171,12 +179,15 @@ function place() {
     if (!node) {
       node = spare.pop() ?? rowNode();
       node.key = key;
+      node.late = true;
       shown.set(key, node);
-      fresh.push(key);
     }
-    mark(node, "aria-rowindex", `${index + 2}`);
-    const at = `translateY(${index * height}px)`;
-    if (node.style.transform !== at) node.style.transform = at;
+    if (node.index !== index || node.tall !== height) {
+      node.index = index;
+      node.tall = height;
+      node.setAttribute("aria-rowindex", `${index + 2}`);
+      node.style.transform = `translateY(${index * height}px)`;
+    }
     // Reading order is the order of the document.
     const next = before ? before.nextSibling : body.firstChild;
     if (node !== next) body.insertBefore(node, next);
@@ -185,37 +196,25 @@ function place() {
   mark($("edges"), "aria-rowcount", `${order.length + 1}`);
   $("empty").hidden = known.rows.size > 0;
   $("no-match").hidden = known.rows.size === 0 || order.length > 0;
-  return fresh;
-}
-
-function inSight(node, height) {
-  const box = node.getBoundingClientRect();
-  return box.bottom > -4 * height && box.top < innerHeight + 4 * height;
 }
 
 export function paintList(changed) {
   if ($("view-edges").hidden) return;
-  const focused = shown.size && [...shown].find(([, node]) => node.contains(document.activeElement));
+  if (changed.has("resize")) height = 0;
   const held = document.activeElement;
-  const again = changed.has("rows") || changed.has("all");
-  if (again) arrange();
-  const fresh = again || changed.has("scroll") ? place() : [];
-  if (focused && document.activeElement !== held && held.isConnected) held.focus({ preventScroll: true });
-  for (const key of fresh) paint(shown.get(key), known.rows.get(key)), paintTrend(shown.get(key), known.rows.get(key));
-  const height = rowHeight();
+  look();
+  if (changed.has("rows") || changed.has("all")) arrange();
+  if (changed.has("rows") || changed.has("all") || changed.has("scroll")) place();
+  if (held?.isConnected && document.activeElement !== held && held.closest("#edges")) held.focus({ preventScroll: true });
+  const everything = changed.has("all");
   for (const [key, node] of shown) {
+    if (everything || changed.has(key)) node.late = true;
+    // What nobody sees is painted when it comes near.
+    if (node.index < sight[0] - NEAR || node.index > sight[1] + NEAR) continue;
     const row = known.rows.get(key);
     if (!row) continue;
-    const painted = changed.has("all") || changed.has(key) || node.late;
-    const trended = changed.has("second");
-    if (!painted && !trended) continue;
-    // What nobody sees is painted when it comes near.
-    if (!inSight(node, height)) {
-      node.late = true;
-      continue;
-    }
-    if (painted) paint(node, row);
-    if (trended || node.late) paintTrend(node, row);
+    if (node.late) paint(node, row);
+    if (node.late || changed.has("second")) paintTrend(node, row);
     node.late = false;
   }
 }
@@ -223,12 +222,13 @@ export function paintList(changed) {
 export function walk(step) {
   const at = order.indexOf([...shown].find(([, node]) => node.contains(document.activeElement))?.[0]);
   const next = Math.min(order.length - 1, Math.max(0, at < 0 ? 0 : at + step));
-  const height = rowHeight();
+  look();
   const body = $("edges-body").getBoundingClientRect().top;
   const header = document.querySelector("header").offsetHeight + 2 * height;
   const y = body + next * height;
   if (y < header) scrollBy(0, y - header);
   if (y + height > innerHeight) scrollBy(0, y + height - innerHeight);
+  look();
   place();
   shown.get(order[next])?.querySelector("a").focus({ preventScroll: true });
 }
@@ -241,4 +241,4 @@ export function focusedRow() {
 export const rowOf = (caller, dependency) => known.rows.get(keyOf(caller, dependency));
 
 addEventListener("scroll", () => redraw("scroll"), { passive: true });
-addEventListener("resize", () => redraw("scroll", "all"), { passive: true });
+addEventListener("resize", () => redraw("resize", "all"), { passive: true });

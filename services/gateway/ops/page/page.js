@@ -8,16 +8,19 @@ import { hideDetail, paintDetail, showDetail } from "/ops/assets/detail.js";
 import { paintGraph, showGraph } from "/ops/assets/graph.js";
 import { paintIncidents } from "/ops/assets/incidents.js";
 import { focusedRow, paintList, setFilter, walk } from "/ops/assets/list.js";
+import { startPlaybooks } from "/ops/assets/playbooks.js";
+import { showRunbook } from "/ops/assets/runbook.js";
 import { paintTimeline, showTimeline } from "/ops/assets/timeline.js";
 import { paintVerdict } from "/ops/assets/verdict.js";
 import { hideWaiting, paintWaiting, showWaiting } from "/ops/assets/waiting.js";
 
 const VIEWS = ["edges", "graph", "timeline", "waiting"];
+const PLACES = [...VIEWS, "edge", "runbook"];
 const THEMES = ["auto", "dark", "light"];
 
 function show(place) {
-  const view = [...VIEWS, "edge"].includes(place.view) ? place.view : "edges";
-  for (const each of [...VIEWS, "edge"]) $(`view-${each}`).hidden = each !== view;
+  const view = PLACES.includes(place.view) ? place.view : "edges";
+  for (const each of PLACES) $(`view-${each}`).hidden = each !== view;
   for (const link of document.querySelectorAll("header nav a")) {
     const own = link.dataset.view === view || (view === "edge" && link.dataset.view === "edges");
     link.toggleAttribute("aria-current", own);
@@ -32,6 +35,7 @@ function show(place) {
   if (view === "graph") showGraph();
   if (view === "timeline") showTimeline();
   if (view === "waiting") showWaiting();
+  if (view === "runbook") showRunbook(place);
   redraw("rows", "all", "second");
 }
 
@@ -117,3 +121,4 @@ speak();
 dress();
 onMove(show);
 start();
+startPlaybooks();

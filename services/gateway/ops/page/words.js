@@ -31,7 +31,10 @@ const words = {
     ageOf: "found", ago: "ago", noBacklogs: "No process has told what waits.", details: "as numbers", help1: "Move in the list", help2: "Open the edge",
     help3: "Override the edge", help4: "Filter", help5: "Views", help6: "Back", close: "Close", keys: "Single-key shortcuts are on", worst: "worst", none: "none",
     dark: "Dark", light: "Light", auto: "Auto", total: "edges", deadLettersShort: "dead letters", outboxShort: "in outboxes", timersShort: "timer lag",
-    lagShort: "stream lag", latest: "latest", now: "now", most: "most", of: "of", handOver: "Hand over", handOverTo: "Hand over to", note: "Note", report: "Report", until: "until",
+    lagShort: "stream lag", latest: "latest", "journey-intake": "lead intake", "journey-assignment": "assignment", "journey-export": "exports", "journey-notification": "notifications", "journey-scoring": "scoring", preview: "What it does", run: "Run it", noRunbook: "There is no such runbook here.",
+    "outcome-running": "Running …", "outcome-done": "✓ Done and verified", "outcome-rolled_back": "✕ Not verified: rolled back", "outcome-failed": "✕ Failed",
+    "fault-down": "down", "fault-slow": "slow", "fault-gray": "gray", "fault-flapping": "flapping", "fault-credential": "credential refused", "fault-overload": "overloaded",
+    "fault-replica": "one replica", "fault-shared": "shared", now: "now", most: "most", of: "of", handOver: "Hand over", handOverTo: "Hand over to", note: "Note", report: "Report", until: "until",
     failedRequests: "requests failed", degradedRequests: "degraded", failing: "is failing", journeysHurt: "journeys", by: "by", dependencyWord: "Dependency",
   },
   zh: {
@@ -65,7 +68,10 @@ const words = {
     ageOf: "数据", ago: "前", noBacklogs: "尚无进程上报积压。", details: "数字明细", help1: "在列表中移动", help2: "打开该边",
     help3: "干预该边", help4: "筛选", help5: "视图", help6: "返回", close: "关闭", keys: "启用单键快捷键", worst: "最差", none: "无",
     dark: "深色", light: "浅色", auto: "自动", total: "条边", deadLettersShort: "死信", outboxShort: "发件箱积压", timersShort: "定时延迟",
-    lagShort: "消息延迟", latest: "最新", now: "立即", most: "最多", of: "之", handOver: "移交", handOverTo: "移交给", note: "备注", report: "报告", until: "至",
+    lagShort: "消息延迟", latest: "最新", "journey-intake": "线索录入", "journey-assignment": "线索分配", "journey-export": "导出", "journey-notification": "通知", "journey-scoring": "评分", preview: "执行步骤", run: "执行", noRunbook: "此处没有该手册。",
+    "outcome-running": "执行中……", "outcome-done": "✓ 完成并已验证", "outcome-rolled_back": "✕ 验证失败，已回滚", "outcome-failed": "✕ 失败",
+    "fault-down": "不可用", "fault-slow": "变慢", "fault-gray": "间歇性失败", "fault-flapping": "反复抖动", "fault-credential": "凭证被拒", "fault-overload": "过载",
+    "fault-replica": "单副本异常", "fault-shared": "共享依赖故障", now: "立即", most: "最多", of: "之", handOver: "移交", handOverTo: "移交给", note: "备注", report: "报告", until: "至",
     failedRequests: "次请求失败", degradedRequests: "次降级", failing: "故障", journeysHurt: "业务流程", by: "操作人", dependencyWord: "依赖",
   },
 };

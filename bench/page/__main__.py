@@ -1,0 +1,186 @@
+"""`make bench-page`: how long a change of a circuit takes to the screen, and the page with 500 dependencies x 50 instances.
+
+The first on a whole platform, over a real NATS, the real ops process and a real Chromium; the second on the page's own
+server with invented figures, every one of which moves each second. One JSON line a figure, beside its aim.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.page.feed import EDGES
+from bench.page.fleet import DEPENDENCIES
+from tests.support.browser import browser, sign_in
+from tests.support.platform import running
+
+TRANSITIONS = 60
+SCROLL_MS = 4_000
+PAINTS = 3
+
+AIMS = {
+    "transition_to_pixel_p99": 1_000.0,
+    "transition_to_pixel_p99_500x50": 1_000.0,
+    "first_paint_500x50": 1_000.0,
+    "first_rows_500x50": 1_000.0,
+    "scroll_frame_p95_500x50": 33.4,
+    "scroll_cpu_per_frame_500x50": 16.7,
+}
+"""Issue 5, What must be shown, 1: at most so much; smooth is 30 frames a second or more."""
+
+# The moment of the first frame that shows a row at its new level, by row and level.
+WATCH = """() => {
+    globalThis.seen = {};
+    const note = (node) => {
+        const name = node.querySelector(".edge").textContent;
+        const level = node.dataset.level;
+        requestAnimationFrame(() => requestAnimationFrame(() => {
+            globalThis.seen[`${name} ${level}`] ??= performance.timeOrigin + performance.now();
+        }));
+    };
+    new MutationObserver((records) => records.forEach((record) => record.target.dataset.level && note(record.target)))
+        .observe(document.getElementById("edges-body"), { subtree: true, attributes: true, attributeFilter: ["data-level"] });
+}"""
+SEEN = """(name) => new Promise((tell) => {
+    const look = () => seen[name] ? tell(seen[name]) : requestAnimationFrame(look);
+    look();
+})"""
+SCROLL = """(ms) => new Promise((tell) => {
+    const frames = [];
+    const began = performance.now();
+    let [last, way] = [began, 240]; // pixels a frame: the whole list in a good second
+    const step = (now) => {
+        frames.push(now - last);
+        last = now;
+        const end = document.documentElement.scrollHeight - innerHeight;
+        if (scrollY <= 0) way = 240;
+        if (scrollY >= end - 1) way = -240;
+        scrollBy(0, way);
+        if (now - began < ms) requestAnimationFrame(step);
+        else tell(frames.slice(1));
+    };
+    requestAnimationFrame(step);
+})"""
+
+
+def figure(name: str, value: float, unit: str) -> None:
+    """Prints one figure, beside its aim where it has one."""
+    document = {"bench": "page", "figure": name, "value": round(value, 1), "unit": unit, "peer": None}
+    document |= {"peer_value": None, "ratio": None}
+    if name in AIMS:
+        document |= {"aim": f"at most {AIMS[name]:g}", "met": value <= AIMS[name]}
+    print(json.dumps(document), flush=True)
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The value that so many are at most."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+@contextmanager
+def told(module: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process of this benchmark that does what it reads; it ends with its input."""
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait(timeout=30)
+
+
+def turn(process: "subprocess.Popen[str]", what: str) -> float:
+    """Has a circuit changed; the moment it was told, in ms since the epoch."""
+    process.stdin.write(f"{what}\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def transitions(page: Any, process: "subprocess.Popen[str]", names: list[tuple[str, str]]) -> list[float]:
+    """How long each took to a frame that shows it; `names`: what to tell the process, and the row's name."""
+    took = []
+    page.evaluate(WATCH)
+    for what, name in names:
+        for state in ("open", "closed"):
+            page.evaluate("globalThis.seen = {}")
+            at_ms = turn(process, f"{what} {state}")
+            took.append(page.evaluate(SEEN, f"{name} {state}") - at_ms)
+    return took
+
+
+@contextmanager
+def main_thread(page: Any) -> Iterator[dict[str, float]]:
+    """CPU time of the page's main thread, which is what a busy machine leaves comparable."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def task_ms() -> float:
+        found = devtools.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(each["value"] for each in found if each["name"] == "TaskDuration")
+
+    spent, before_ms = {"ms": 0.0}, task_ms()
+    yield spent
+    spent["ms"] = task_ms() - before_ms
+    devtools.detach()
+
+
+def on_a_platform() -> None:
+    """From a process's report on NATS to the screen."""
+    with tempfile.TemporaryDirectory() as place, running(Path(place)) as platform, browser() as chromium:
+        nats = platform.ready["nats"]
+        page = chromium.new_context(viewport={"width": 1366, "height": 900}).new_page()
+        sign_in(page, platform)
+        with told("bench.page.feed", nats["url"], nats["user"], nats["password_file"]) as feed:
+            page.locator("#edges-body .row", has_text="dep-00-of-svc-00").wait_for()
+            pairs = [
+                (f"svc-00 dep-{n % EDGES:02}-of-svc-00", f"svc-00 → dep-{n % EDGES:02}-of-svc-00")
+                for n in range(TRANSITIONS // 2)
+            ]
+            took = transitions(page, feed, pairs)
+    figure("transition_to_pixel_p50", statistics.median(took), "ms")
+    figure("transition_to_pixel_p99", quantile(took, 0.99), "ms")
+
+
+def with_a_fleet() -> None:
+    """First paint, scrolling and transitions with 500 dependencies x 50 instances."""
+    with told("bench.page.fleet") as fleet, browser() as chromium:
+        url = fleet.stdout.readline().strip()
+        context = chromium.new_context(viewport={"width": 1366, "height": 900})
+        page = context.new_page()
+        page.goto(f"{url}/ops")
+        page.fill("textarea", "anybody")
+        page.click("button.primary")
+        page.locator("#edges-body .row").first.wait_for()
+        paints, rows = [], []
+        for _ in range(PAINTS):
+            page.goto("about:blank")
+            page.goto(f"{url}/ops")
+            page.locator("#edges-body .row .name").first.wait_for()
+            rows.append(page.evaluate("performance.now()"))
+            paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        figure("first_paint_500x50", statistics.median(paints), "ms")
+        figure("first_rows_500x50", statistics.median(rows), "ms")
+        with main_thread(page) as spent:
+            frames = page.evaluate(SCROLL, SCROLL_MS)
+        figure("scroll_cpu_per_frame_500x50", spent["ms"] / len(frames), "ms")
+        figure("scroll_frame_p50_500x50", statistics.median(frames), "ms")
+        figure("scroll_frame_p95_500x50", quantile(frames, 0.95), "ms")
+        figure("scroll_frame_longest_500x50", max(frames), "ms")
+        page.evaluate("scrollTo(0, 0)")
+        pairs = [
+            (f"{n}", f"svc-{n // 25:02} → dep-{n:03}")
+            for n in range(0, DEPENDENCIES, DEPENDENCIES // (TRANSITIONS // 2))
+        ]
+        took = transitions(page, fleet, pairs)
+    figure("transition_to_pixel_p50_500x50", statistics.median(took), "ms")
+    figure("transition_to_pixel_p99_500x50", quantile(took, 0.99), "ms")
+
+
+if __name__ == "__main__":
+    with_a_fleet()
+    on_a_platform()

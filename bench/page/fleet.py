@@ -1,0 +1,172 @@
+"""500 dependencies x 50 instances on the real page: an invented console behind the real board, server and files.
+
+`python -m bench.page.fleet` prints its address, then a line for each transition asked for on its input. Any token signs in.
+"""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from breakwater.chassis.clock import SystemClock
+from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.resilience.shedding import Limiter
+from services.gateway.http.declare import Api
+from services.gateway.http.edge import Edge as HttpEdge
+from services.gateway.http.edge import EdgeLimits
+from services.gateway.http.ratelimit import RateLimiter, RateLimits
+from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.ops.console import Change
+from services.gateway.ops.edges.backlogs import BacklogBook
+from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge
+from services.gateway.ops.http import board, page
+from services.gateway.ops.http.access import OpsRoute
+from services.gateway.ops.http.sessions import SessionGate, Sessions
+from services.gateway.ops.http.stream import StreamGate
+
+DEPENDENCIES, INSTANCES = 500, 50
+PORTIONS = 10
+"""Each second in so many parts, as reports come one after the other."""
+
+
+class Everybody:
+    """A verifier that takes any token: the page is measured, not who may see it."""
+
+    async def verify(self, token: str) -> Actor:
+        del token
+        return Actor("bench", Role.SRE, Scope.ALL)
+
+    async def verify_claims(self, token: str) -> Any:
+        del token
+        return SimpleNamespace(exp=time.time() + 3600)
+
+
+class Fleet:
+    """Stands in for the console: every figure of every instance moves each second."""
+
+    def __init__(self) -> None:
+        self._rng = random.Random(5)
+        self._edges = [
+            self._edge(f"svc-{number // 25:02}", f"dep-{number:03}", f"i-{instance:02}")
+            for number in range(DEPENDENCIES)
+            for instance in range(INSTANCES)
+        ]
+        self._watchers: list[asyncio.Queue[Change | None]] = []
+
+    def edges(self) -> tuple[Edge, ...]:
+        return tuple(self._edges)
+
+    def incidents(self, *, open_only: bool) -> tuple[()]:
+        del open_only
+        return ()
+
+    def timeline(self, count_max: int) -> tuple[()]:
+        del count_max
+        return ()
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[float], AsyncGenerator[Change | None]]]:
+        queue: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._watchers.append(queue)
+
+        async def changes(patience_s: float) -> AsyncGenerator[Change | None]:
+            del patience_s
+            while True:
+                yield await queue.get()
+
+        yield changes
+
+    async def live(self) -> None:
+        """For ever."""
+        size = len(self._edges) // PORTIONS
+        due_s = time.monotonic()
+        while True:
+            for portion in range(PORTIONS):
+                changed = tuple(self._moved(edge) for edge in self._edges[portion * size : (portion + 1) * size])
+                self._edges[portion * size : (portion + 1) * size] = changed
+                self._tell(changed)
+                due_s += 1 / PORTIONS
+                await asyncio.sleep(max(0.005, due_s - time.monotonic()))
+
+    def turn(self, number: int, state: Circuit) -> None:
+        """One instance's circuit."""
+        self._edges[number * INSTANCES] = replace(self._edges[number * INSTANCES], state=state)
+        self._tell((self._edges[number * INSTANCES],))
+
+    def _tell(self, edges: tuple[Edge, ...]) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(Change(edges=edges))
+
+    def _moved(self, edge: Edge) -> Edge:
+        rng = self._rng
+        calls = rng.randrange(50, 150)
+        return replace(
+            edge, rate_per_s=calls / 10, calls=calls, p99_ms=rng.uniform(20, 90), errors={"timeout": rng.randrange(3)}
+        )
+
+    def _edge(self, caller: str, dependency: str, instance: str) -> Edge:
+        rng = self._rng
+        return Edge(
+            caller=caller,
+            dependency=dependency,
+            instance=instance,
+            state=Circuit.CLOSED,
+            override=None,
+            availability=1.0,
+            error_rate=rng.choice((0.0, 0.002, 0.02)),
+            errors={},
+            rate_per_s=10.0,
+            p50_ms=rng.uniform(1, 5),
+            p90_ms=rng.uniform(5, 20),
+            p99_ms=50.0,
+            retries=0,
+            retry_budget_tokens=10.0,
+            bulkhead=Bulkhead(0, 64, 0, 0),
+            next_probe_s=None,
+            fallbacks=0,
+            injected=0,
+            as_of=datetime.now(UTC),
+            availability_first=0.999,
+            slow_rate=0.0,
+            p99_5_ms=100.0,
+        )
+
+
+async def main() -> None:
+    """Until its input ends."""
+    clock, everybody, fleet = SystemClock(), Everybody(), Fleet()
+    sessions = Sessions(everybody, clock, sessions_max=10, session_s_max=3600)
+    api = Api(OpsRoute)
+    page.add_routes(api, sessions)
+    rows = board.Board(fleet, BacklogBook(), clock, is_wide=lambda _dependency, _caller: False)
+    edge = HttpEdge(
+        api.routes,
+        verifier=everybody,
+        rate_limiter=RateLimiter(RateLimits(1000, 1, 10), clock),
+        hmac_key=b"",
+        limiter=Limiter(ceiling=1, ops_max=64, adaptive=False, floor=1, clock=clock),
+        limits=EdgeLimits(body_size_bytes_max=4096, send_timeout_s=10),
+        clock=clock,
+    )
+    gate = StreamGate(edge, feeds={board.PATH: rows.events}, verifier=everybody, streams_max=4, send_timeout_s=10)
+    limits = ServerLimits(connections_max=64, head_size_bytes_max=32768, head_timeout_s=10, keep_alive_s=75)
+    server = HttpServer(SessionGate(gate, sessions), host="127.0.0.1", port=0, limits=limits)
+    await server.start()
+    tasks = [asyncio.create_task(rows.run()), asyncio.create_task(fleet.live())]
+    print(f"http://127.0.0.1:{server.port}", flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        number, state = line.split()
+        fleet.turn(int(number), Circuit(state))
+        print(f"{time.time_ns() / 1e6:.3f}", flush=True)
+    for task in tasks:
+        task.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,76 @@
+// Playbooks that fit an open incident: a preview first, then the run, followed to its end.
+import { $, el, write } from "/ops/assets/elements.js";
+import { known, redraw } from "/ops/assets/feed.js";
+import { text } from "/ops/assets/words.js";
+import { ask, ProblemError } from "/ops/assets/asks.js";
+
+const AGAIN_MS = 5000;
+const FOLLOW_MS = 500;
+let playbooks = [];
+let timer = null;
+
+export function fitting(incident) {
+  return playbooks.filter((each) => each.fits && (!each.alert || each.alert === incident.alert) && (!each.dependency || each.dependency === incident.dependency));
+}
+
+async function look() {
+  if (!known.incidents.length || document.hidden) return;
+  try {
+    playbooks = (await ask("/v1/playbooks")).items;
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error;
+    playbooks = [];
+    // An ops process without playbooks is not asked again.
+    if (error.status === 404) clearInterval(timer);
+  }
+  redraw("incidents");
+}
+
+async function follow(run) {
+  let now = run;
+  for (;;) {
+    $("playbook-lines").replaceChildren(...now.lines.map((line) => el("li", {}, line)));
+    write($("playbook-outcome"), text(`outcome-${now.outcome}`));
+    if (now.outcome !== "running") return;
+    await new Promise((done) => setTimeout(done, FOLLOW_MS));
+    now = await ask(`/v1/playbooks/runs/${encodeURIComponent(now.id)}`);
+  }
+}
+
+export async function openPlaybook(playbook, incident) {
+  const dialog = $("playbook");
+  const form = dialog.querySelector("form");
+  const path = `/v1/playbooks/${encodeURIComponent(playbook.name)}/runs`;
+  const trying = async (work) => {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+      write($("playbook-outcome"), error.message);
+    }
+  };
+  write($("playbook-title"), playbook.title);
+  write($("playbook-why"), playbook.why);
+  $("playbook-lines").replaceChildren();
+  write($("playbook-outcome"), "");
+  form.elements.why.value = incident.id;
+  $("playbook-run").hidden = false;
+  dialog.showModal();
+  form.onsubmit = (event) => {
+    if (event.submitter?.value !== "run") return;
+    event.preventDefault();
+    $("playbook-run").hidden = true;
+    trying(async () => follow((await ask(path, { method: "POST", body: { dry_run: false, reason: form.elements.why.value } })).run));
+  };
+  await trying(async () => {
+    const { preview } = await ask(path, { method: "POST", body: { dry_run: true, reason: "" } });
+    $("playbook-lines").replaceChildren(...preview.lines.map((line) => el("li", {}, line)));
+    write($("playbook-outcome"), preview.refused.join("; "));
+    $("playbook-run").hidden = preview.refused.length > 0;
+  });
+}
+
+export function startPlaybooks() {
+  timer = setInterval(look, AGAIN_MS);
+  look();
+}
