@@ -96,6 +96,10 @@ test-simulation: setup-dev ## seeded schedules of the policy layer
 capabilities: setup-dev ## write the tests' column of docs/capabilities.md
 	$(BIN)/python -m tests.support.capabilities
 
+.PHONY: screenshots
+screenshots: setup-dev system-packages ## take the pictures of the page in docs/screenshots
+	$(BIN)/python -m tests.support.screenshots
+
 .PHONY: fault-matrix
 fault-matrix: setup-dev ## write docs/fault-matrix.md from what the tests hold
 	$(BIN)/python -m tests.support.faultmatrix.document
