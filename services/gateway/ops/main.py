@@ -1,11 +1,13 @@
 """Composition root of the ops process: the only reader of its settings."""
 
 import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from breakwater.chassis import lifecycle, metrics
 from breakwater.chassis.auth import CallerVerifier, KeySource
+from breakwater.chassis.clock import Clock
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, MisconfiguredError, load, read_secret
@@ -86,9 +88,8 @@ async def serve() -> None:
             library.playbooks, OpsWorld(console, overrides, letters, _command_line(settings)), console, clock
         )
         service.background("playbooks", playbooks.run)
-        service.add_front(
-            await _http(service, console, overrides, peers, history, backlogs, letters, alerts, library, playbooks)
-        )
+        shown = Shown(console, overrides, peers, history, backlogs, letters, alerts, library, playbooks)
+        service.add_front(await _http(service, shown))
         await service.run()
 
 
@@ -147,33 +148,41 @@ class OpsFront:
         await self._server.drain(grace_s)
 
 
-async def _http(
-    service: Service[OpsSettings],
-    console: Console,
-    overrides: Overrides,
-    peers: Peers,
-    history: History,
-    backlogs: BacklogBook,
-    letters: DeadLetters,
-    alerts: Alerts,
-    library: Library,
-    playbooks: Playbooks,
-) -> OpsFront:
-    settings, clock = service.settings, service.clock
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the API and the page show and act upon."""
+
+    console: Console
+    overrides: Overrides
+    peers: Peers
+    history: History
+    backlogs: BacklogBook
+    letters: DeadLetters
+    alerts: Alerts
+    library: Library
+    playbooks: Playbooks
+
+    def add_routes(self, api: Api, views: ops_api.Views, clock: Clock) -> None:
+        """The routes of each part."""
+        ops_api.add_routes(api, self.console, self.overrides, views, clock)
+        incident_routes.add_routes(api, self.console, clock)
+        policies.add_routes(api, self.console, self.peers)
+        past.add_routes(api, self.history, clock)
+        alert_routes.add_routes(api, self.alerts)
+        playbook_routes.add_routes(api, self.library, self.playbooks)
+        waiting.add_routes(api, self.console, self.backlogs, self.letters, clock)
+
+
+async def _http(service: Service[OpsSettings], shown: Shown) -> OpsFront:
+    settings, clock, console = service.settings, service.clock, shown.console
     keys = KeySource(settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=clock)
     await keys.start()
     service.background("caller-keys", keys.run)
     verifier = CallerVerifier(keys, settings.caller_issuer, clock=clock)
     sessions = Sessions(verifier, clock, sessions_max=settings.sessions_max, session_s_max=settings.session_s_max)
-    views = ops_api.Views(overrides)
+    views = ops_api.Views(shown.overrides)
     api = Api(OpsRoute)
-    ops_api.add_routes(api, console, overrides, views, clock)
-    incident_routes.add_routes(api, console, clock)
-    policies.add_routes(api, console, peers)
-    past.add_routes(api, history, clock)
-    alert_routes.add_routes(api, alerts)
-    playbook_routes.add_routes(api, library, playbooks)
-    waiting.add_routes(api, console, backlogs, letters, clock)
+    shown.add_routes(api, views, clock)
     page.add_routes(api, sessions, settings.runbooks_dir)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=None)
     limits = RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max)
@@ -193,7 +202,7 @@ async def _http(
         clock=clock,
         on_refusal=refusals_to(console),
     )
-    rows = board.Board(console, backlogs, clock, is_wide=overrides.is_wide)
+    rows = board.Board(console, shown.backlogs, clock, is_wide=shown.overrides.is_wide)
     service.background("board", rows.run)
     gate = stream.StreamGate(
         edge,
