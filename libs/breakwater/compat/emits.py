@@ -45,10 +45,13 @@ _TOLD: Mapping[str, Mapping[str, dict[str, Any]]] = {
             "report": {
                 "process": "gateway",
                 "instance": "gate",
-                # Of every process, as each is asked for its own policies.
+                # Of every process, as each is asked for its own policies; and one that on-call is told of.
                 "edges": [
-                    {"caller": name, "dependency": "leads", "state": "CIRCUIT_STATE_CLOSED"}
-                    for name in sorted(PROCESSES_OF)
+                    *(
+                        {"caller": name, "dependency": "leads", "state": "CIRCUIT_STATE_CLOSED"}
+                        for name in sorted(PROCESSES_OF)
+                    ),
+                    {"caller": "gateway", "dependency": "files", "state": "CIRCUIT_STATE_OPEN"},
                 ],
             }
         }
@@ -57,10 +60,13 @@ _TOLD: Mapping[str, Mapping[str, dict[str, Any]]] = {
 """By process asked over HTTP: what others tell it, so that an export is looked at and read, and policies are asked for."""
 _ORDER = b'{"dataset":"leads","format":"csv"}'
 _FOLLOWED = {
-    "gateway": ("/v1/exports/{}/content", f"{_FILES}/ReadContent"),
-    "ops": ("/v1/dependencies/leads/policy", f"{_EDGES}/ListPolicies"),
+    "gateway": ("/v1/exports/{}/content", (f"{_FILES}/ReadContent",)),
+    "ops": (
+        "/v1/dependencies/leads/policy",
+        (f"{_EDGES}/ListPolicies", "breakwater.notify.v1.NotifyService/SendNotification"),
+    ),
 }
-"""What is asked of it again and again, until it was seen calling this."""
+"""What is asked of it again and again, until it was seen calling all of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ async def drive_http(world: World, candidate: Candidate) -> dict[str, int]:
 async def _follow(world: World, candidate: Candidate, peers: Peers, messages: Messages) -> None:
     """What a process asks for only when others told it something. What of it a candidate does not do is not recorded."""
     headers = [*caller_headers(world), ("content-type", "application/json")]
-    target, last = _FOLLOWED[candidate.process]
+    target, awaited = _FOLLOWED[candidate.process]
     with suppress(OSError, ValueError, LookupError, TypeError, TimeoutError, ParseError):
         for method, said in _TOLD[candidate.process].items():
             answer = ParseDict(said, messages.new(messages.methods_of(method.split(".")[1])[method][1]))
@@ -168,7 +174,7 @@ async def _follow(world: World, candidate: Candidate, peers: Peers, messages: Me
             )
             target = target.format(reply.json()["id"])
         deadline_s = time.monotonic() + RECORD_TIMEOUT_S
-        while time.monotonic() < deadline_s and not peers.of(last):
+        while time.monotonic() < deadline_s and not all(peers.of(method) for method in awaited):
             await plain_http.get(candidate.http, target, headers, timeout_s=REQUEST_TIMEOUT_S)
             await asyncio.sleep(_POLL_S)
     peers.answers.clear()
