@@ -125,8 +125,10 @@ async def test_what_comes_back_after_it_was_resolved_pages_again(platform):
     await platform.run(10, [("gateway", "files")])
     await platform.run(60)
     assert platform.incidents.open() == ()
+    platform.notes.changes = ("files 0.3.0 deployed",)
     await platform.run(10, [("gateway", "files")])
     assert (platform.only().pages, platform.only().id) == (2, platform.opened[0])
+    assert platform.only().changes == ("files 0.3.0 deployed",), "what was changed before this time"
     await platform.run(60)
     assert platform.only()
 

@@ -177,16 +177,17 @@ class Incidents:
         # Only what would be opened is held back: by time, and by another cause that accounts for it.
         if now_s - first_s < SETTLE_S or self._lingering.keys() >= set(cause.roots):
             return None
-        incident = self._reopened(cause, now)
+        since = cause.since or now
+        names = {name for pair in cause.pairs for name in pair}
+        changes = self.record.changes_between(since - CHANGED_BEFORE, now, names)[:CHANGES_SHOWN_MAX]
+        incident = self._reopened(cause, now, changes)
         if incident is None:
-            since = cause.since or now
-            names = {name for pair in cause.pairs for name in pair}
             incident = Incident(
                 id=id_of(cause, since, {each.id for each in self.all()}),
                 cause=cause,
                 opened_at=now,
                 journeys=journeys.hurt(cause.pairs),
-                changes=self.record.changes_between(since - CHANGED_BEFORE, now, names)[:CHANGES_SHOWN_MAX],
+                changes=changes,
                 owner=self.owners.get(cause.dependency, ""),
             )
         self._watches[cause.key] = Watch(failing_s=now_s, opened_s=now_s)
@@ -194,11 +195,12 @@ class Incidents:
         self.record.incident_changed(incident, "opened" if incident.pages == 1 else "opened again")
         return incident
 
-    def _reopened(self, cause: Cause, now: datetime) -> Incident | None:
+    def _reopened(self, cause: Cause, now: datetime, changes: tuple[str, ...]) -> Incident | None:
         for number, known in enumerate(self._resolved):
             if known.cause.key == cause.key and known.resolved_at and now - known.resolved_at < REOPENED_WITHIN:
                 del self._resolved[number]
-                return replace(known, cause=cause, resolved_at=None, relapses=known.relapses + 1, pages=known.pages + 1)
+                again = replace(known, cause=cause, changes=changes, resolved_at=None)
+                return replace(again, relapses=known.relapses + 1, pages=known.pages + 1)
         return None
 
     def _incident_of(self, cause: Cause, now_s: float) -> str | None:
