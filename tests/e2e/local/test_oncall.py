@@ -33,7 +33,8 @@ def test_an_override_is_laid_shown_and_lifted(breakable):
     assert "forced-open until" in done.stdout
     eventually("the override in the status", lambda: overrides(breakable).get(("gateway", "health")) == "forced-open")
     assert "rehearsal" in breakable.cli("override", "list").stdout
-    assert breakable.cli("check", check=False).returncode == 1
+    checked = breakable.cli("check", check=False)
+    assert (checked.returncode > 0, "edge gateway->health: forced" in checked.stdout) == (True, True)
     breakable.cli("override", "clear", "health")
     eventually("no override", lambda: not overrides(breakable))
 
@@ -121,13 +122,6 @@ def test_a_poisoned_event_is_listed_and_replayed(breakable):
     # It is still poison: it comes back under another number, and nothing is lost on the way.
     again = eventually("the letters again", letters, within_s=60)
     assert first.isdisjoint(letter["seq"] for letter in again)
-
-
-def test_checks_speak_the_monitoring_systems_languages(breakable):
-    """One line for Nagios, JSON for scripts, text for Prometheus."""
-    assert eventually("all is well", lambda: breakable.cli("check", check=False).stdout.startswith("BREAKWATER OK"))
-    assert json.loads(breakable.cli("check", "--format", "json").stdout)["level"] == "OK"
-    assert 'breakwater_check{check="gateway"} 0' in breakable.cli("check", "--format", "prometheus").stdout
 
 
 async def publish_poison(platform):

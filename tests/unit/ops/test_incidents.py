@@ -142,6 +142,14 @@ async def test_what_a_cause_dragged_along_has_time_to_recover(platform):
     assert len(platform.opened) == 2
 
 
+async def test_a_credential_refused_right_after_is_not_taken_for_what_lingers(platform):
+    """leads is slow to recover from its database, and then refuses us: the release that did it is paged at once."""
+    await platform.run(10, [("leads", "postgres"), ("gateway", "leads")])
+    await platform.run(5)
+    await platform.run(12, [("gateway", "leads")], outcome="auth")
+    assert Fault.CREDENTIAL in {each.cause.fault for each in platform.incidents.open()}
+
+
 async def test_a_resolution_is_held_back_by_nothing(platform):
     """Though another incident explains everything it touches, what is well is resolved."""
     await platform.run(10, [("gateway", "leads")], outcome="auth")

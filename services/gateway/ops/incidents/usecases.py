@@ -174,8 +174,10 @@ class Incidents:
 
     def _begin(self, cause: Cause, now: datetime, now_s: float) -> Incident | None:
         first_s = self._first_seen_s.setdefault(cause.key, now_s)
-        # Only what would be opened is held back: by time, and by another cause that accounts for it.
-        if now_s - first_s < SETTLE_S or self._lingering.keys() >= set(cause.roots):
+        # Only what would be opened is held back: by time, and by another cause that accounts for it, which none does for
+        # a refused credential.
+        dragged_along = cause.fault is not Fault.CREDENTIAL and self._lingering.keys() >= set(cause.roots)
+        if now_s - first_s < SETTLE_S or dragged_along:
             return None
         since = cause.since or now
         names = {name for pair in cause.pairs for name in pair}
