@@ -156,11 +156,9 @@ async def start_gateway(settings_of: Any, callers: Callers) -> AsyncIterator[Sta
         stacks.append(service)
         server = await compose(service)
         run = asyncio.create_task(service.run())
-        async with asyncio.timeout(15):
-            while not server.accepting:
-                if run.done():
-                    await run
-                await asyncio.sleep(0.01)
+        await until("the gateway to accept", lambda: server.accepting or run.done(), within_s=15)
+        if run.done():
+            await run
         admin = await asyncpg.connect(settings_of.database().admin_dsn)
         client = httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{server.port}", headers=callers.bearer(), timeout=30.0, trust_env=False
