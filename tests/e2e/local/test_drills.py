@@ -28,7 +28,7 @@ def well(platform):
 
 
 def drilled(platform, name, *options):
-    """What a drill that held told; each load was called in each phase."""
+    """What a drill that held told; that each load was called in each phase is one of its checks."""
     if PLANS[name].alarm:
         # Circuits judge a minute of calls: without those of the drills before, a shorter fault opens them.
         platform.cli("service", "restart", "gateway")
@@ -37,7 +37,6 @@ def drilled(platform, name, *options):
     assert done.returncode in {0, 1}, done.stderr
     told = json.loads(done.stdout)
     assert (told["held"], done.returncode) == (True, 0), [each for each in told["checks"] if not each["held"]]
-    assert all(each["requests"] > 0 for each in told["loads"])
     return told
 
 

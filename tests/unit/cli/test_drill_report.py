@@ -112,9 +112,11 @@ def test_a_fault_that_nobody_noticed_was_none(files_down):
 
 
 def test_a_load_that_was_never_called_is_told(files_down):
-    """A control group that is missing proves nothing."""
+    """A control group that is missing proves nothing, and so does a fault during which somebody was not called."""
     left = [each for each in files_down.samples if each.load != "leads"]
-    assert broken(replace(files_down, samples=left)) == ["before the fault"]
+    assert broken(replace(files_down, samples=left)) == ["called"]
+    unasked = [each for each in files_down.samples if (each.load, each.began_s) != ("console", 105.0)]
+    assert broken(replace(files_down, samples=unasked)) == ["called"]
 
 
 def test_a_restart_may_refuse_calls_honestly_and_only_so():

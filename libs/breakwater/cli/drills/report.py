@@ -62,12 +62,15 @@ def checks(seen: Seen) -> list[Check]:
     codes = Counter(f"{sample.load} {sample.code}" for sample in failed)
     degraded = sum(sample.answer is Answer.DEGRADED for sample in during)
     longest_s = _longest_s(seen.samples)
-    missed = {sample.load for sample in before} ^ {load.name for load in (*plan.affected, *plan.control)}
+    called = {(sample.load, phase_of(sample, seen)) for sample in seen.samples}
+    wanted = [(load.name, phase) for load in (*plan.affected, *plan.control) for phase in PHASES]
+    missed = [f"{name} {phase}" for name, phase in wanted if (name, phase) not in called]
     return [
         *seen.shown,
+        Check("called", not missed, f"{len(seen.samples)} times; missed: {', '.join(missed) or 'none'}"),
         Check(
             "before the fault",
-            not missed and all(sample.answer is Answer.WHOLE for sample in before),
+            all(sample.answer is Answer.WHOLE for sample in before),
             f"{_ill(before)} of {len(before)} calls were not answered whole",
         ),
         Check(

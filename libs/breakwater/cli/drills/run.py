@@ -23,6 +23,8 @@ BEFORE_S = 5.0
 """The control group in time: the same calls before the fault."""
 CALM_S = 2.0
 """Calls go on this long after all is well again."""
+BRIEF_S_MIN = 2.0
+"""A fault that is over sooner is called over for so long, or a quick restart would be asked nothing at all."""
 AFTER_S_MAX = 60.0
 FILES_S_MAX = 60.0
 """How long full files may take to be there after all is well."""
@@ -72,8 +74,7 @@ def _rehearse(options: Options, plan: Plan, fault: Fault, *, seconds: int, rate:
         began_s = watch.since_s = time.monotonic()
         with _ended(fault):
             fault.begin(seconds)
-            if not plan.brief:
-                _wait(seconds)
+            _wait(max(0.0, began_s + BRIEF_S_MIN - time.monotonic()) if plan.brief else seconds)
         ended_s = time.monotonic()
         options.say("The fault has ended; calling until all is well.")
         recovered_s = _recovery(plan, callers, watch, ended_s)
