@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import nats
 import pytest
+from hypothesis import settings
 
 from breakwater.local.databases import (
     MIGRATIONS,
@@ -23,6 +24,11 @@ from breakwater.local.databases import (
 from breakwater.local.nats import OPERATOR, NatsServer
 from breakwater.local.postgres import PostgresServer
 from breakwater.local.secret_files import secret_text
+
+# The same examples in every run, so that a red test is of the change at hand; `--hypothesis-profile=exploring` tries others.
+settings.register_profile("exploring", print_blob=True)
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")
 
 
 @dataclass(frozen=True, slots=True)
