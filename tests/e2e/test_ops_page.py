@@ -180,8 +180,10 @@ def test_the_page_is_used_by_keyboard_alone(platform):
         assert page.evaluate("document.activeElement.name") == "reason"
         page.keyboard.press("Escape")
         expect(page.locator("#override")).to_be_hidden()
+        expect(page.locator("#view-edge")).to_be_focused()
         page.keyboard.press("Escape")
         expect(page.locator("#view-edges")).to_be_visible()
+        expect(page.locator("#edges-body a:focus")).to_have_text(name)
         page.keyboard.press("/")
         expect(page.locator("#filter-edges")).to_be_focused()
         page.keyboard.type("health postgres")
@@ -192,6 +194,19 @@ def test_the_page_is_used_by_keyboard_alone(platform):
         expect(page.locator("#view-graph")).to_be_visible()
         page.go_back()
         expect(page.locator("#filter-edges")).to_have_value("health postgres")
+
+
+def test_a_key_pressed_before_the_page_is_drawn_again_counts(platform):
+    """Escape closes a dialog and the next one goes back, also where nothing was drawn in between."""
+    with signed_in(platform, place="?view=edge&caller=gateway&dependency=postgres") as page:
+        page.keyboard.press("o")
+        expect(page.locator("input[name=reason]")).to_be_focused()
+        page.evaluate("""() => {
+            const field = document.activeElement;
+            document.getElementById("override").close();
+            field.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+        }""")
+        expect(page.locator("#view-edges")).to_be_visible()
 
 
 def test_what_is_not_heard_is_unknown_within_five_seconds(platform):

@@ -14,6 +14,7 @@ function fill(node, attributes, children) {
 export const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
 export const svg = (name, attributes = {}, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
 export const $ = (id) => document.getElementById(id);
+export const isSeen = (node) => node.checkVisibility();
 
 export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -73,9 +73,11 @@ export function paintIncidents(changed) {
     drawn = words;
     // A button that is in use must not vanish under the finger.
     const held = document.activeElement?.closest?.(".incident")?.dataset.id;
+    const what = document.activeElement?.textContent;
     $("incidents").hidden = known.incidents.length === 0;
     $("incidents").querySelector("ol").replaceChildren(...known.incidents.map(card));
-    if (held) $("incidents").querySelector(`[data-id="${CSS.escape(held)}"] button`)?.focus();
+    const buttons = held ? [...$("incidents").querySelectorAll(`[data-id="${CSS.escape(held)}"] .do > *`)] : [];
+    (buttons.find((button) => button.textContent === what) ?? buttons[0])?.focus();
   }
   if (changed.has("second")) for (const node of $("incidents").querySelectorAll(".since")) write(node, since(node.dataset.at));
 }

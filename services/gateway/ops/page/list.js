@@ -165,7 +165,12 @@ function place() {
   if (body.style.height !== tall) body.style.height = tall;
   const first = Math.max(0, sight[0] - AROUND);
   const last = Math.min(order.length, sight[1] + AROUND);
-  const wanted = new Set(order.slice(first, last));
+  const places = Array.from({ length: Math.max(0, last - first) }, (_, step) => first + step);
+  // The row that has the keyboard stays in the document wherever it moves to.
+  const held = order.indexOf(document.activeElement?.closest(".row")?.key);
+  if (held >= 0 && held < first) places.unshift(held);
+  if (held >= last) places.push(held);
+  const wanted = new Set(places.map((index) => order[index]));
   for (const [key, node] of shown) {
     if (wanted.has(key)) continue;
     shown.delete(key);
@@ -173,7 +178,7 @@ function place() {
     spare.push(node);
   }
   let before = null;
-  for (let index = first; index < last; index += 1) {
+  for (const index of places) {
     const key = order[index];
     let node = shown.get(key);
     if (!node) {
@@ -221,16 +226,28 @@ export function paintList(changed) {
 
 export function walk(step) {
   const at = order.indexOf([...shown].find(([, node]) => node.contains(document.activeElement))?.[0]);
-  const next = Math.min(order.length - 1, Math.max(0, at < 0 ? 0 : at + step));
+  focusAt(Math.min(order.length - 1, Math.max(0, at < 0 ? 0 : at + step)));
+}
+
+// False where the list has no such row.
+export function focusRow(caller, dependency) {
+  arrange();
+  const at = order.indexOf(keyOf(caller, dependency));
+  if (at >= 0) focusAt(at);
+  return at >= 0;
+}
+
+function focusAt(index) {
   look();
+  place();
   const body = $("edges-body").getBoundingClientRect().top;
   const header = document.querySelector("header").offsetHeight + 2 * height;
-  const y = body + next * height;
+  const y = body + index * height;
   if (y < header) scrollBy(0, y - header);
   if (y + height > innerHeight) scrollBy(0, y + height - innerHeight);
   look();
   place();
-  shown.get(order[next])?.querySelector("a").focus({ preventScroll: true });
+  shown.get(order[index])?.querySelector("a").focus({ preventScroll: true });
 }
 
 export function focusedRow() {

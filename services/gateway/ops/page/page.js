@@ -1,5 +1,5 @@
 // The page: views by their address, the keyboard, language and theme; everything else is in the views.
-import { $, mark } from "/ops/assets/elements.js";
+import { $, isSeen, mark } from "/ops/assets/elements.js";
 import { onChange, redraw, start } from "/ops/assets/feed.js";
 import { go, href, onMove, where } from "/ops/assets/route.js";
 import { language, other, speak, text } from "/ops/assets/words.js";
@@ -7,7 +7,7 @@ import { openOverride } from "/ops/assets/actions.js";
 import { hideDetail, paintDetail, showDetail } from "/ops/assets/detail.js";
 import { paintGraph, showGraph } from "/ops/assets/graph.js";
 import { paintIncidents } from "/ops/assets/incidents.js";
-import { focusedRow, paintList, setFilter, walk } from "/ops/assets/list.js";
+import { focusedRow, focusRow, paintList, setFilter, walk } from "/ops/assets/list.js";
 import { startPlaybooks } from "/ops/assets/playbooks.js";
 import { showRunbook } from "/ops/assets/runbook.js";
 import { paintTimeline, showTimeline } from "/ops/assets/timeline.js";
@@ -17,9 +17,13 @@ import { hideWaiting, paintWaiting, showWaiting } from "/ops/assets/waiting.js";
 const VIEWS = ["edges", "graph", "timeline", "waiting"];
 const PLACES = [...VIEWS, "edge", "runbook"];
 const THEMES = ["auto", "dark", "light"];
+let left = null; // the edge that was looked at last
+
+const viewOf = (place) => (PLACES.includes(place.view) ? place.view : "edges");
 
 function show(place) {
-  const view = PLACES.includes(place.view) ? place.view : "edges";
+  const view = viewOf(place);
+  const held = document.activeElement; // until something is hidden
   for (const each of PLACES) $(`view-${each}`).hidden = each !== view;
   for (const link of document.querySelectorAll("header nav a")) {
     const own = link.dataset.view === view || (view === "edge" && link.dataset.view === "edges");
@@ -37,6 +41,14 @@ function show(place) {
   if (view === "waiting") showWaiting();
   if (view === "runbook") showRunbook(place);
   redraw("rows", "all", "second");
+  if (held !== document.body) settle(view, held);
+  if (view === "edge") left = place;
+}
+
+// The keyboard goes on where one reads on, not nowhere, when what it was on is hidden: in the row that was left, or in the view.
+function settle(view, held = document.activeElement) {
+  if (held !== document.body && isSeen(held)) return;
+  if (view !== "edges" || !left || !focusRow(left.caller, left.dependency)) $(`view-${view}`).focus({ preventScroll: true });
 }
 
 function dress() {
@@ -50,7 +62,7 @@ function dress() {
 
 function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const typing = event.target.matches("input, textarea, select");
+  const typing = event.target.matches("input, textarea, select") && isSeen(event.target);
   if (event.key === "Escape") {
     if (typing) event.target.blur();
     else if (where().view) go({});
@@ -115,6 +127,7 @@ $("leave").addEventListener("click", async () => {
   location.assign("/ops");
 });
 addEventListener("keydown", press);
+for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", () => settle(viewOf(where())));
 
 onChange(draw);
 speak();
