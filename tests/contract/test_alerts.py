@@ -12,10 +12,13 @@ import yaml
 from breakwater.resilience import Outcome
 from breakwater.slo import dashboards, generated
 from breakwater.slo.objectives import WrongObjectivesError, load
+from tests.runbooks.pages import Runbook
+from tests.runbooks.register import EXCEPTIONS, REHEARSALS
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
 RUNBOOKS = ROOT / "docs/runbooks"
+REHEARSALS_DOC = ROOT / "docs/rehearsals.md"
 SOURCES = "".join(path.read_text() for room in ("libs/breakwater", "services") for path in (ROOT / room).rglob("*.py"))
 RULES = [
     rule
@@ -174,6 +177,24 @@ def test_a_runbook_is_of_an_alert_and_its_links_lead_somewhere(page):
         assert part in text
     broken = [link for link in re.findall(r"\]\(([^)#]+)", text) if not (page.parent / link).exists()]
     assert broken == []
+
+
+def test_every_runbook_is_executed_once_or_says_why_not():
+    """None is forgotten, in the register or in what people read of it."""
+    executed = [name for each in REHEARSALS for name in each.runbooks]
+    assert sorted([*executed, *EXCEPTIONS]) == sorted(set(NAMES))
+    told = dict(re.findall(r"^\| \[(\w+)\]\(runbooks/\1\.md\) \| (.+) \|$", REHEARSALS_DOC.read_text(), re.MULTILINE))
+    where = {True: "by CI and by `make proof-runbooks`", False: "by `make proof-runbooks`"}
+    known = {name: f"`{each.name}`, {where[each.sampled]}" for each in REHEARSALS for name in each.runbooks}
+    assert told == known | {name: f"not: {reason}" for name, reason in EXCEPTIONS.items()}
+
+
+@pytest.mark.parametrize("name", [name for each in REHEARSALS for name in each.runbooks])
+def test_a_runbook_that_is_executed_tells_what_to_break_and_what_to_press(name):
+    """A rehearsal without a fault, or a cure of words, would prove nothing."""
+    page = Runbook.read(name)
+    assert page.fault
+    assert re.search(r"breakwater (service|override clear|playbook run)|^mv ", page.press, re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)

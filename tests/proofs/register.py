@@ -68,6 +68,7 @@ POLICY_FILES: Final = (
     "libs/breakwater/chassis/policies.yaml",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "services").rglob("policies.yaml"))),
 )
+RUNBOOKS: Final = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs/runbooks").glob("*.md")))
 
 PROOFS: Final = (
     Proof(
@@ -152,6 +153,19 @@ PROOFS: Final = (
             "tests/proofs/rootcause.py",
         ),
         module="tests.proofs.rootcause",
+    ),
+    Proof(
+        name="runbooks",
+        says="Each runbook that can be rehearsed, pasted as it stands: a fault fires its alert, what it tells to press cures it.",
+        covers=(
+            *RUNBOOKS,
+            "deploy/prometheus/rules",
+            "libs/breakwater/cli/commands",
+            "tests/runbooks",
+            "tests/support/watchers.py",
+            "tests/proofs/runbooks.py",
+        ),
+        module="tests.proofs.runbooks",
     ),
     Proof(
         name="rotation",

@@ -19,16 +19,19 @@ from tests.support.platform import ROOT, Platform, eventually
 
 QUICKER = 5
 """Every window and wait of the rules is so many times shorter: a test must not take the minutes that people have."""
+LONGEST_S = 120
+"""And none is longer: what was burnt in a day is forgotten after two minutes, so that an end can be seen."""
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def quickened(text: str) -> str:
-    """A configuration or a rule file with every duration shortened."""
+    """A configuration or a rule file with every duration shortened, those that are compared with as well."""
 
     def shorter(found: "re.Match[str]") -> str:
-        milliseconds = int(found[2]) * _SECONDS[found[3]] * 1_000 // QUICKER
+        milliseconds = min(int(found[2]) * _SECONDS[found[3]] * 1_000 // QUICKER, LONGEST_S * 1_000)
         return f"{found[1]}{milliseconds}ms"
 
+    text = re.sub(r"(_age_seconds\) > )(\d+)", lambda found: f"{found[1]}{int(found[2]) // QUICKER}", text)
     return re.sub(r"(\[|(?:for|interval|timeout|wait): )(\d+)([smhd])\b", shorter, text)
 
 
@@ -72,6 +75,7 @@ class Watchers:
 
     prometheus: httpx2.Client
     pager: Pager
+    place: Path
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """What Prometheus answers now. Raises `AssertionError` with its words when it cannot evaluate it."""
@@ -87,6 +91,17 @@ class Watchers:
         """Every rule with its health."""
         groups = self.prometheus.get("/api/v1/rules").json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
+
+    @contextmanager
+    def scraping(self, service: str, target: str) -> Iterator[None]:
+        """One more process of a service is scraped for the time of a block."""
+        file = self.place / "prometheus/targets/more.yaml"
+        file.write_text(json.dumps([{"labels": {"service": service}, "targets": [target]}]))
+        try:
+            eventually(f"{target} to be scraped", lambda: self.query(f'up{{instance="{target}"}} == 1'))
+            yield
+        finally:
+            file.unlink()
 
 
 @contextmanager
@@ -120,7 +135,7 @@ def watching(platform: Platform, place: Path) -> Iterator[Watchers]:
             )
         )
         client = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{prometheus}", timeout=10))
-        watchers = Watchers(client, pager)
+        watchers = Watchers(client, pager, place)
         eventually("Prometheus to be ready", lambda: client.get("/-/ready").is_success)
         eventually(
             "Prometheus to scrape every process", lambda: len(watchers.query("up == 1")) == len(_targets(platform))

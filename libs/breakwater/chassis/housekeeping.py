@@ -68,12 +68,18 @@ class Housekeeping:
 
     async def refresh(self) -> None:
         """Sets the figures; `breakwater_outbox_pending` counts to 100,000. Raises `UnavailableError`."""
+        try:
+            self._dead_letters.set((await deadletters.counts(self._bus)).get(self._bus.service, 0))
+        finally:
+            # Neither waits for the other: events are given up while the database is ill, and pile up while NATS is out.
+            await self._look_at_outbox()
+
+    async def _look_at_outbox(self) -> None:
         async with self._db.read() as reader:
             figures = await reader.fetchrow(_FIGURES, _PENDING_MAX)
         if figures is not None:
             self._pending.set(figures["pending"])
             self._oldest_age_s.set(figures["oldest_age_s"] or 0.0)
-        self._dead_letters.set((await deadletters.counts(self._bus)).get(self._bus.service, 0))
 
     async def prune(self) -> None:
         """Removes what is past its time. Raises `UnavailableError`."""

@@ -135,14 +135,14 @@ class Console:
     def alarm_told(self, alarm: Alarm, way: str, because: str) -> None:
         """On the record."""
         why = f", for {because}" if because else ""
-        text = f"incident {alarm.incident_id}: on-call was told by {way} that it was {alarm.occasion}{why}"
+        text = f"{_about(alarm)} was told to on-call by {way}{why}"
         self._timeline.add(Kind.ALARM_TOLD, text[:TEXT_CHARS_MAX], alarm.dependency)
         metrics.ALARMS.labels(way, "told").inc()
 
     def alarm_untold(self, alarm: Alarm, problem: str, *, final: bool) -> None:
         """On the record."""
         state = "was told to nobody and is given up" if final else "is told to nobody yet"
-        text = f"incident {alarm.incident_id}: that it was {alarm.occasion} {state} ({problem})"
+        text = f"{_about(alarm)} {state} ({problem})"
         self._timeline.add(Kind.ALARM_UNTOLD, text[:TEXT_CHARS_MAX], alarm.dependency)
         metrics.ALARMS.labels("", "given_up" if final else "delayed").inc()
 
@@ -285,3 +285,9 @@ class Console:
 
 def _edge_of(what: OverrideOrder) -> str:
     return f"{what.caller or 'every caller'} → {what.dependency}"
+
+
+def _about(alarm: Alarm) -> str:
+    if alarm.occasion is Occasion.NOTED:
+        return f"a note of run {alarm.run_id}, of {alarm.incident_id},"
+    return f"incident {alarm.incident_id}: that it was {alarm.occasion}"

@@ -78,15 +78,15 @@ async def serve() -> None:
         service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
         service.background("incidents", partial(console.remember_incidents, PostgresIncidents(database)))
-        service.background("alarms", _alarms(service, console).run)
+        alarms = _alarms(service, console)
+        service.background("alarms", alarms.run)
         alerts = Alerts(console, console, clock)
         service.background("alerts", alerts.run)
         letters, library = DeadLetters(bus), reading.read(settings.playbooks_dir)
         for file, problem in library.refused.items():
             get_logger(__name__).error("playbook_refused", file=file, problem=problem)
-        playbooks = Playbooks(
-            library.playbooks, OpsWorld(console, overrides, letters, _command_line(settings)), console, clock
-        )
+        world = OpsWorld(console, overrides, letters, alarms, clock, _command_line(settings))
+        playbooks = Playbooks(library.playbooks, world, console, clock)
         service.background("playbooks", playbooks.run)
         shown = Shown(console, overrides, peers, history, backlogs, letters, alerts, library, playbooks)
         service.add_front(await _http(service, shown))

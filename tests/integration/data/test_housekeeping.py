@@ -1,10 +1,13 @@
 """What is past its time goes, what is not stays, against real servers."""
 
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from breakwater.chassis import deadletters, housekeeping, metrics, outbox
 from breakwater.chassis.bus import Bus
 from breakwater.chassis.database import Database
+from breakwater.chassis.errors import UnavailableError
 from breakwater.chassis.housekeeping import Housekeeping
 from breakwater.chassis.outbox import OutboxEvent
 
@@ -63,6 +66,21 @@ async def test_figures_show_what_is_pending_and_for_how_long(schema: Any, db: Da
     await housekeeper.refresh()
     assert figure("breakwater_outbox_pending") == 0
     assert figure("breakwater_outbox_oldest_age_seconds") == 0
+
+
+async def test_dead_letters_are_counted_while_the_database_is_out(bus: Bus) -> None:
+    """That is when events are given up: their number must not wait for it."""
+    metrics.DEAD_LETTERS.labels("leads").set(7)
+    with pytest.raises(UnavailableError):
+        await Housekeeping(cast("Database", OutOfReach()), bus).refresh()
+    assert figure("breakwater_dead_letters") == 0
+
+
+class OutOfReach:
+    """A database that nobody reaches."""
+
+    def read(self) -> None:
+        raise UnavailableError("The database cannot be reached.", dependency="postgres")
 
 
 def figure(name: str) -> float:

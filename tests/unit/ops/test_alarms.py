@@ -7,7 +7,7 @@ import pytest
 
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import UnavailableError
-from services.gateway.ops.alarms.domain import TITLE_CHARS_MAX, Occasion, alarm_of
+from services.gateway.ops.alarms.domain import TITLE_CHARS_MAX, Occasion, alarm_of, note_of
 from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms
 from services.gateway.ops.incidents.domain import Cause, Fault, Incident, Locus
 
@@ -147,7 +147,10 @@ async def test_the_end_of_an_incident_is_told_too_and_calls_nobody(oncall):
     ]
     await oncall.passes(5)
     assert oncall.inboxes.told == keys
-    assert [alarm_of(INCIDENT, occasion, NOW, "").urgent for occasion in Occasion] == [True, False]
+    assert [alarm_of(INCIDENT, occasion, NOW, "").urgent for occasion in (Occasion.OPENED, Occasion.RESOLVED)] == [
+        True,
+        False,
+    ]
 
 
 def test_an_alarm_says_what_broke_whom_it_hurts_and_what_to_do():
@@ -160,3 +163,18 @@ def test_an_alarm_says_what_broke_whom_it_hurts_and_what_to_do():
     assert alarm.text.endswith("https://ops.example/ops")
     long = replace(CAUSE, dependency="x" * 500)
     assert len(alarm_of(replace(INCIDENT, cause=long), Occasion.OPENED, NOW, "").title) == TITLE_CHARS_MAX
+
+
+async def test_what_a_playbook_notes_goes_the_way_of_alarms_each_note_once(oncall):
+    """Two notes of a run are two messages, of the same incident as its alarm, and wake nobody."""
+    key = oncall.announce()
+    notes = [note_of("files-down", "run-1", INCIDENT.id, number, "the pin is deployed", NOW) for number in (1, 2, 2)]
+    for note in notes:
+        oncall.alarms.announce(note)
+    await oncall.alarms.settle()
+    assert oncall.inboxes.told == [key, *(each.key for each in notes[:2])]
+    assert (notes[0].urgent, "the pin is deployed" in notes[0].text, INCIDENT.id in notes[0].text) == (
+        False,
+        True,
+        True,
+    )

@@ -73,6 +73,9 @@ class World:
         sent, self.letters = self.letters, 0
         return sent
 
+    def notify(self, run, number, text):
+        self.done.append(f"tell {run.playbook} {number}: {text}")
+
     async def command(self, step):
         self.done.append(f"{step.what} {step.service}")
         return "it runs"
@@ -197,6 +200,49 @@ async def test_a_run_is_refused_where_a_precondition_does_not_hold(playbooks, wo
     assert (world.done, record.lines[0][2]) == ([], "refused")
 
 
+async def test_what_a_run_laid_for_the_time_of_its_steps_it_takes_back(playbooks, world, clock):
+    """The fallback is there while the service is restarted, on-call is told, and it is gone before the end is verified."""
+    steps = [
+        {"fallback": {"dependency": "files", "caller": "gateway", "ttl_s": 60}},
+        {"restart": {"service": "files"}},
+        {"roll_back": {}},
+        {"notify": {"text": "files was restarted"}},
+    ]
+    verify = {"within_s": 5, "conditions": [{"circuit": {"caller": "gateway", "dependency": "files", "state": "open"}}]}
+    playbooks.playbooks["restart"] = changed("restart", automatic=None, steps=steps, verify=verify)
+    run = await ended(playbooks, await playbooks.start(ANNA, "restart", "it hangs"), clock)
+    assert (run.outcome, world.override) == (Outcome.DONE, None)
+    assert world.done == [
+        "lay files fallback by anna",
+        "restart files",
+        "lift files",
+        "tell restart 3: files was restarted",
+    ]
+
+
+async def test_a_run_that_cannot_take_back_what_it_laid_has_failed(playbooks, world, clock):
+    """What comes after is not done: the override is still there."""
+    steps = [
+        {"fallback": {"dependency": "files", "caller": "gateway", "ttl_s": 60}},
+        {
+            "verify": {
+                "within_s": 5,
+                "conditions": [{"circuit": {"caller": "gateway", "dependency": "files", "state": "closed"}}],
+            }
+        },
+        {"roll_back": {}},
+        {"notify": {"text": "it is over"}},
+    ]
+    playbooks.playbooks["other"] = changed(automatic=None, steps=steps)
+    started = await playbooks.start(ANNA, "other", "it hangs")
+    await clock.advance(0)
+    world.circuit, world.out = Circuit.CLOSED, True
+    run = await ended(playbooks, started, clock)
+    assert run.outcome is Outcome.FAILED
+    assert world.done == ["lay files fallback by anna"]
+    assert run.lines[-1].startswith("not undone")
+
+
 async def test_a_playbook_runs_once_at_a_time(playbooks, world, clock):
     """The second press of the button is refused until the first run is over."""
     world.shows = False
@@ -284,6 +330,9 @@ WRONG = {
     "a verification of nothing": ({"verify": {"within_s": 1, "conditions": []}}, "verify.conditions: at least one"),
     "a step there is not": ({"steps": [{"pray": {}}]}, "steps[0]: pray is no step"),
     "no step": ({"steps": []}, "steps: 1 to"),
+    "a note of nothing": ({"steps": [{"notify": {"text": " "}}]}, "steps[0].notify.text: a text"),
+    "a novel": ({"steps": [{"notify": {"text": "x" * 501}}]}, "steps[0].notify.text: at most 500"),
+    "nothing to take back": ({"steps": [{"roll_back": {}}]}, "steps[0].roll_back: nothing is laid"),
     "an override for ever": (
         {"steps": [{"fallback": {"dependency": "files", "ttl_s": 10**9}}]}, "steps[0].fallback.ttl_s: above 0",
     ),

@@ -16,9 +16,11 @@ class Occasion(StrEnum):
 
     OPENED = "opened"
     RESOLVED = "resolved"
+    NOTED = "noted"
+    """A playbook has something to say."""
 
 
-_HEADS = {Occasion.OPENED: "告警 Alarm", Occasion.RESOLVED: "恢复 Resolved"}
+_HEADS = {Occasion.OPENED: "告警 Alarm", Occasion.RESOLVED: "恢复 Resolved", Occasion.NOTED: "预案 Playbook"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,12 @@ class Alarm:
     title: str
     text: str
     at: datetime
+    run_id: str = ""
+    """Of the playbook that notes it."""
 
     @property
     def key(self) -> str:
-        return f"{self.incident_id}:{self.occasion}:{self.number}"
+        return f"{self.incident_id}:{self.occasion}:{self.run_id}{self.number}"
 
     @property
     def urgent(self) -> bool:
@@ -62,3 +66,10 @@ def alarm_of(incident: Incident, occasion: Occasion, now: datetime, console_url:
         lines.append(console_url)
     title = f"【{_HEADS[occasion]}】{incident.title}"[:TITLE_CHARS_MAX]
     return Alarm(incident.id, incident.cause.dependency, occasion, incident.pages, title, "\n".join(lines), now)
+
+
+def note_of(playbook: str, run_id: str, incident_id: str, number: int, text: str, now: datetime) -> Alarm:
+    """What a run tells on-call; `number` tells its notes apart. It is of the incident that the playbook is for, or of none."""
+    title = f"【{_HEADS[Occasion.NOTED]}】{playbook}"[:TITLE_CHARS_MAX]
+    of = f"\n编号 Incident: {incident_id}" if incident_id else ""
+    return Alarm(incident_id or playbook, "", Occasion.NOTED, number, title, f"{text}{of}", now, run_id)

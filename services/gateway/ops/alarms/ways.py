@@ -19,7 +19,11 @@ INBOX_S_MAX = 2.0
 """For all recipients together: then the second way has its turn."""
 ROBOT_S_MAX = 5.0
 _SELF = Actor("ops", Role.SERVICE, Scope.ALL)
-_SEVERITIES = {Occasion.OPENED: pb.SEVERITY_CRITICAL, Occasion.RESOLVED: pb.SEVERITY_INFO}
+_SEVERITIES = {
+    Occasion.OPENED: pb.SEVERITY_CRITICAL,
+    Occasion.RESOLVED: pb.SEVERITY_INFO,
+    Occasion.NOTED: pb.SEVERITY_INFO,
+}
 
 
 class Inboxes:

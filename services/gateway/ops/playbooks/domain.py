@@ -152,6 +152,24 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """Tells on-call, by the ways that alarms go. On its way is done: who took it stands on the timeline."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"tell on-call: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Takes back what the run has laid until here, as a run that fails does by itself."""
+
+    def __str__(self) -> str:
+        return "take back what this run has laid"
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What needs the tree or the supervisor: `deploy-pin`, `gate` or `restart` of a service."""
 
@@ -176,7 +194,7 @@ class Verify:
         return f"see within {self.within_s:g} s that {', '.join(str(each) for each in self.conditions)}{lasting}"
 
 
-Step = Lay | Lift | Replay | Command | Verify
+Step = Lay | Lift | Replay | Notify | RollBack | Command | Verify
 
 
 @dataclass(frozen=True, slots=True)

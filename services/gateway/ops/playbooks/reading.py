@@ -16,10 +16,12 @@ from services.gateway.ops.playbooks.domain import (
     IncidentOpen,
     Lay,
     Lift,
+    Notify,
     NotOverridden,
     Overridden,
     Playbook,
     Replay,
+    RollBack,
     Step,
     Verify,
 )
@@ -28,6 +30,7 @@ PLAYBOOKS_MAX = 100
 STEPS_MAX = 20
 WAIT_S_MAX = 600.0
 LETTERS_MAX = 1_000
+NOTE_CHARS_MAX = 500
 _STATES = ("closed", "half-open", "open", "not-closed")
 _MODES = tuple(mode for mode in MODES if mode != CHAOS)
 _ROLES = ("oncall", "sre")
@@ -91,6 +94,9 @@ def _check(playbook: Playbook) -> None:
         raise WrongPlaybookError("automatic: needs a trigger")
     if playbook.automatic and commands:
         raise WrongPlaybookError(f"automatic: {commands[0]} cannot be undone, somebody has to press it")
+    for index, step in enumerate(playbook.steps):
+        if isinstance(step, RollBack) and not any(isinstance(before, Lay) for before in playbook.steps[:index]):
+            raise WrongPlaybookError(f"steps[{index}].roll_back: nothing is laid before it")
     if any(step.what in {"deploy-pin", "gate"} for step in commands) and playbook.role != "sre":
         raise WrongPlaybookError("role: deploying and the gate are for sre")
 
@@ -152,17 +158,15 @@ def _step(place: str, value: Any) -> Step:
     made: Step
     match kind:
         case "override" | "fallback":
-            mode = "fallback" if kind == "fallback" else given.take("mode", _one_of(_MODES))
-            ttl_s = given.take("ttl_s", _seconds)
-            if not 0 < ttl_s <= TTL_S_MAX:
-                raise WrongPlaybookError(f"{place}.{kind}.ttl_s: above 0, at most {TTL_S_MAX}")
-            made = Lay(given.take("dependency", _text), given.take("caller", _text, ""), mode, ttl_s)
+            made = _lay(f"{place}.{kind}", kind, given)
         case "lift":
             made = Lift(given.take("dependency", _text), given.take("caller", _text, ""))
         case "replay_dead_letters":
-            made = Replay(given.take("max", _whole))
-            if not 0 < made.letters_max <= LETTERS_MAX:
-                raise WrongPlaybookError(f"{place}.{kind}.max: 1 to {LETTERS_MAX}")
+            made = Replay(given.take("max", _at_most(LETTERS_MAX)))
+        case "notify":
+            made = Notify(given.take("text", _note))
+        case "roll_back":
+            made = RollBack()
         case "deploy_pin" | "run_gate" | "restart":
             what = {"deploy_pin": "deploy-pin", "run_gate": "gate", "restart": "restart"}[kind]
             made = Command(what, given.take("service", _text))
@@ -174,6 +178,14 @@ def _step(place: str, value: Any) -> Step:
             raise WrongPlaybookError(f"{place}: {kind} is no step")
     given.end()
     return made
+
+
+def _lay(place: str, kind: str, given: "_Fields") -> Lay:
+    mode = "fallback" if kind == "fallback" else given.take("mode", _one_of(_MODES))
+    ttl_s = given.take("ttl_s", _seconds)
+    if not 0 < ttl_s <= TTL_S_MAX:
+        raise WrongPlaybookError(f"{place}.ttl_s: above 0, at most {TTL_S_MAX}")
+    return Lay(given.take("dependency", _text), given.take("caller", _text, ""), mode, ttl_s)
 
 
 def _verify(place: str, value: Any) -> Verify:
@@ -215,6 +227,13 @@ def _text(place: str, value: Any) -> str:
     return value.strip()
 
 
+def _note(place: str, value: Any) -> str:
+    text = _text(place, value)
+    if len(text) > NOTE_CHARS_MAX:
+        raise WrongPlaybookError(f"{place}: at most {NOTE_CHARS_MAX} characters")
+    return text
+
+
 def _flag(place: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise WrongPlaybookError(f"{place}: true or false")
@@ -231,3 +250,13 @@ def _whole(place: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise WrongPlaybookError(f"{place}: a whole number, 0 or more")
     return value
+
+
+def _at_most(most: int) -> Callable[[str, Any], int]:
+    def number(place: str, value: Any) -> int:
+        whole = _whole(place, value)
+        if not 0 < whole <= most:
+            raise WrongPlaybookError(f"{place}: 1 to {most}")
+        return whole
+
+    return number

@@ -21,10 +21,12 @@ from services.gateway.ops.playbooks.domain import (
     Command,
     Lay,
     Lift,
+    Notify,
     Outcome,
     Playbook,
     Preview,
     Replay,
+    RollBack,
     Run,
     Situation,
     Step,
@@ -57,6 +59,10 @@ class World(Protocol):
 
     async def replay(self, actor: Actor, letters_max: int) -> int:
         """How many dead letters were sent again."""
+        ...
+
+    def notify(self, run: Run, number: int, text: str) -> None:
+        """On its way to on-call; `number` tells the notes of a run apart."""
         ...
 
     async def command(self, step: Command) -> str:
@@ -165,6 +171,12 @@ class Playbooks:
         laid: list[Lay] = []
         try:
             for step in (*playbook.steps, playbook.verify):
+                if isinstance(step, RollBack):
+                    run, whole = await self._take_back(actor, laid, run)
+                    if not whole:
+                        raise ConflictError("not all of it could be taken back")
+                    laid.clear()
+                    continue
                 said = await self._do(actor, step, run)
                 if isinstance(step, Lay):
                     laid.append(step)
@@ -172,7 +184,8 @@ class Playbooks:
             outcome = Outcome.DONE
         except BreakwaterError as error:
             run = self._keep(replace(run, lines=(*run.lines, f"failed: {error.detail}")))
-            run, outcome = await self._undo(actor, laid, run)
+            run, whole = await self._take_back(actor, laid, run)
+            outcome = Outcome.ROLLED_BACK if laid and whole else Outcome.FAILED
         finally:
             del self._active[playbook.name]
         self.record.playbook_run(playbook, self._keep(replace(run, outcome=outcome, ended_at=self.clock.now())))
@@ -183,6 +196,8 @@ class Playbooks:
                 await self.world.lay(actor, step, _reason(run))
             case Lift():
                 await self.world.lift(actor, step.dependency, step.caller)
+            case Notify():
+                self.world.notify(run, len(run.lines), step.text)
             case Replay():
                 return f": {await self.world.replay(actor, step.letters_max)} sent"
             case Command():
@@ -204,8 +219,9 @@ class Playbooks:
                 raise ConflictError(f"not so within {step.within_s:g} s: {', '.join(missing) or 'for long enough'}")
             await self.clock.sleep(VERIFY_EVERY_S)
 
-    async def _undo(self, actor: Actor, laid: list[Lay], run: Run) -> tuple[Run, Outcome]:
-        outcome = Outcome.ROLLED_BACK if laid else Outcome.FAILED
+    async def _take_back(self, actor: Actor, laid: list[Lay], run: Run) -> tuple[Run, bool]:
+        """Lifts what was laid, the last first; False where one of them could not be lifted."""
+        whole = True
         for step in reversed(laid):
             try:
                 edges = (await self.world.situation(letters=False)).edges_to(step.dependency, step.caller)
@@ -216,9 +232,9 @@ class Playbooks:
                     await self.world.lift(actor, step.dependency, step.caller)
                     said = "undone"
             except BreakwaterError as error:
-                said, outcome = f"not undone ({error.detail})", Outcome.FAILED
+                said, whole = f"not undone ({error.detail})", False
             run = self._keep(replace(run, lines=(*run.lines, f"{said}: {step}")))
-        return run, outcome
+        return run, whole
 
     def _keep(self, run: Run) -> Run:
         self._runs[run.id] = run

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from breakwater.chassis.clock import Clock
 from breakwater.chassis.deadletters import DeadLetter
 from breakwater.chassis.errors import BreakwaterError, UnavailableError
 from breakwater.chassis.identity import Actor
+from services.gateway.ops.alarms.domain import Alarm, note_of
 from services.gateway.ops.edges.domain import Edge
 from services.gateway.ops.incidents.domain import Incident
 from services.gateway.ops.overrides.usecases import Overrides
-from services.gateway.ops.playbooks.domain import Command, Lay, OpenIncident, Situation
+from services.gateway.ops.playbooks.domain import Command, Lay, OpenIncident, Run, Situation
 
 LETTERS_COUNTED_MAX = 1_000
 COMMAND_S_MAX = 900.0
@@ -40,6 +42,12 @@ class Letters(Protocol):
     async def read(self, limit: int, *, after_seq: int) -> list[DeadLetter]: ...
 
     async def replay(self, seq: int) -> DeadLetter: ...
+
+
+class Alarms(Protocol):
+    """The ways to on-call."""
+
+    def announce(self, alarm: Alarm) -> None: ...
 
 
 class CommandLine:
@@ -82,10 +90,20 @@ class CommandLine:
 class OpsWorld:
     """The port of the use cases."""
 
-    def __init__(self, sight: Sight, overrides: Overrides, letters: Letters, command_line: CommandLine) -> None:
+    def __init__(
+        self,
+        sight: Sight,
+        overrides: Overrides,
+        letters: Letters,
+        alarms: Alarms,
+        clock: Clock,
+        command_line: CommandLine,
+    ) -> None:
         self._sight = sight
         self._overrides = overrides
         self._letters = letters
+        self._alarms = alarms
+        self._clock = clock
         self._command_line = command_line
 
     async def situation(self, *, letters: bool) -> Situation:
@@ -119,6 +137,9 @@ class OpsWorld:
             sent = await self._letters.replay(letter.seq)
             self._sight.replayed(actor, sent.seq, f"{sent.type} {sent.subject_id}", sent.service)
         return len(letters)
+
+    def notify(self, run: Run, number: int, text: str) -> None:
+        self._alarms.announce(note_of(run.playbook, run.id, run.incident_id, number, text, self._clock.now()))
 
     async def command(self, step: Command) -> str:
         return await self._command_line.run(step)
