@@ -18,6 +18,8 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+TALL_PX = 2_600
+"""Rows far from the window are not in the document: below many incidents every edge of a platform is still near."""
 FIRST_ROW_WITHIN_MS = 15_000
 NO_ANSWER = "Failed to load resource"
 """What Chromium writes to its console for an answer that is no success: the page says it in its own words."""
@@ -39,7 +41,7 @@ def signed_in(platform: Platform, role: str = "sre", place: str = "", **options:
     """The page at `place` (`?view=graph`) for somebody who signed in; no script error and nothing from outside is allowed."""
     with browser() as chromium:
         page = chromium.new_context(
-            **({"viewport": {"width": 1366, "height": 900}, "reduced_motion": "reduce"} | options)
+            **({"viewport": {"width": 1366, "height": TALL_PX}, "reduced_motion": "reduce"} | options)
         ).new_page()
         errors: list[str] = []
         outside: list[str] = []

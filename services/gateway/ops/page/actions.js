@@ -28,6 +28,29 @@ export function lift(row) {
 
 export const acknowledge = (incident) => trying(() => ask(`/v1/incidents/${encodeURIComponent(incident.id)}/ack`, { method: "POST" }));
 
+export function openHandOver(incident) {
+  const dialog = $("hand-over");
+  const form = dialog.querySelector("form");
+  $("hand-over-incident").textContent = `${incident.id}: ${incident.title}`;
+  $("hand-over-error").textContent = "";
+  form.reset();
+  dialog.showModal();
+  form.elements.to.focus();
+  form.onsubmit = async (event) => {
+    if (event.submitter?.value !== "set") return;
+    event.preventDefault();
+    const body = { to: form.elements.to.value, note: form.elements.note.value };
+    try {
+      await ask(`/v1/incidents/${encodeURIComponent(incident.id)}/hand-over`, { method: "POST", body });
+      dialog.close();
+      say(`${incident.id}: ${text("handedOverTo")} ${body.to}`);
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error;
+      $("hand-over-error").textContent = error.message;
+    }
+  };
+}
+
 function faultOf({ kind, percent, p50, code }) {
   const fault = { kind: kind.value, share: Number(percent.value) / 100 };
   if (["latency", "slow-body"].includes(kind.value)) fault.latency_p50_s = Number(p50.value);

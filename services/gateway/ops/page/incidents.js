@@ -4,7 +4,7 @@ import { known } from "/ops/assets/feed.js";
 import { count, shortClock, since } from "/ops/assets/figures.js";
 import { href } from "/ops/assets/route.js";
 import { language, text } from "/ops/assets/words.js";
-import { acknowledge, openOverride } from "/ops/assets/actions.js";
+import { acknowledge, openHandOver, openOverride } from "/ops/assets/actions.js";
 import { fitting, openPlaybook } from "/ops/assets/playbooks.js";
 
 const LISTED = 3;
@@ -50,7 +50,9 @@ function card(incident) {
       : el("button", { type: "button", class: "primary", onclick: () => acknowledge(incident) }, text("acknowledge")),
     ...fitting(incident).map((playbook) => el("button", { type: "button", onclick: () => openPlaybook(playbook, incident) }, `▶ ${playbook.title}`)),
     el("button", { type: "button", onclick: () => openOverride(root, { mode: "fallback", reason: incident.id }) }, text("fallback")),
+    el("button", { type: "button", onclick: () => openHandOver(incident) }, text("handOver")),
     el("a", { class: "button", href: href({ view: "runbook", name: incident.alert }) }, text("runbook")),
+    el("a", { class: "button", href: href({ view: "report", name: incident.id }) }, text("report")),
   ];
   return el(
     "li",

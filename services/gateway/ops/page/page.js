@@ -5,17 +5,17 @@ import { go, href, onMove, where } from "/ops/assets/route.js";
 import { language, other, speak, text } from "/ops/assets/words.js";
 import { openOverride } from "/ops/assets/actions.js";
 import { hideDetail, paintDetail, showDetail } from "/ops/assets/detail.js";
+import { showReport, showRunbook } from "/ops/assets/documents.js";
 import { paintGraph, showGraph } from "/ops/assets/graph.js";
 import { paintIncidents } from "/ops/assets/incidents.js";
 import { focusedRow, focusRow, paintList, setFilter, walk } from "/ops/assets/list.js";
 import { startPlaybooks } from "/ops/assets/playbooks.js";
-import { showRunbook } from "/ops/assets/runbook.js";
 import { paintTimeline, showTimeline } from "/ops/assets/timeline.js";
 import { paintVerdict } from "/ops/assets/verdict.js";
 import { hideWaiting, paintWaiting, showWaiting } from "/ops/assets/waiting.js";
 
 const VIEWS = ["edges", "graph", "timeline", "waiting"];
-const PLACES = [...VIEWS, "edge", "runbook"];
+const PLACES = [...VIEWS, "edge", "runbook", "report"];
 const THEMES = ["auto", "dark", "light"];
 let left = null; // the edge that was looked at last
 
@@ -40,6 +40,7 @@ function show(place) {
   if (view === "timeline") showTimeline();
   if (view === "waiting") showWaiting();
   if (view === "runbook") showRunbook(place);
+  if (view === "report") showReport(place);
   redraw("rows", "all", "second");
   if (held !== document.body) settle(view, held);
   if (view === "edge") left = place;

@@ -43,9 +43,15 @@ function hour(every) {
   return node;
 }
 
+// What is told of an incident leads to its report, also when it is over.
+function told(entry) {
+  const [, before, id, after] = entry.text.match(/^(.*?\bincident )([\w.-]+)(.*)$/s) ?? [];
+  return id ? [before, el("a", { href: href({ view: "report", name: id }) }, id), after] : [entry.text];
+}
+
 export function itemOf(entry) {
   const lane = laneOf(entry.kind);
-  return el("li", { class: lane }, el("time", { datetime: entry.at }, date(entry.at)), el("span", { class: "kind" }, el("span", { "aria-hidden": "true" }, MARKS[lane]), ` ${text(lane)}`), el("span", { class: "text" }, entry.text));
+  return el("li", { class: lane }, el("time", { datetime: entry.at }, date(entry.at)), el("span", { class: "kind" }, el("span", { "aria-hidden": "true" }, MARKS[lane]), ` ${text(lane)}`), el("span", { class: "text" }, told(entry)));
 }
 
 export function paintTimeline(changed) {

@@ -34,7 +34,7 @@ const words = {
     lagShort: "stream lag", latest: "latest", "journey-intake": "lead intake", "journey-assignment": "assignment", "journey-export": "exports", "journey-notification": "notifications", "journey-scoring": "scoring", preview: "What it does", run: "Run it", noRunbook: "There is no such runbook here.",
     "outcome-running": "Running …", "outcome-done": "✓ Done and verified", "outcome-rolled_back": "✕ Not verified: rolled back", "outcome-failed": "✕ Failed",
     "fault-down": "down", "fault-slow": "slow", "fault-gray": "gray", "fault-flapping": "flapping", "fault-credential": "credential refused", "fault-overload": "overloaded",
-    "fault-replica": "one replica", "fault-shared": "shared", now: "now", most: "most", of: "of", handOver: "Hand over", handOverTo: "Hand over to", note: "Note", report: "Report", until: "until",
+    "fault-replica": "one replica", "fault-shared": "shared", now: "now", most: "most", of: "of", handOver: "Hand over", handOverTo: "Hand over to", handedOverTo: "handed over to", note: "What they must know", report: "Report", save: "Save as Markdown", until: "until",
     failedRequests: "requests failed", degradedRequests: "degraded", failing: "is failing", journeysHurt: "journeys", by: "by", dependencyWord: "Dependency",
   },
   zh: {
@@ -71,7 +71,7 @@ const words = {
     lagShort: "消息延迟", latest: "最新", "journey-intake": "线索录入", "journey-assignment": "线索分配", "journey-export": "导出", "journey-notification": "通知", "journey-scoring": "评分", preview: "执行步骤", run: "执行", noRunbook: "此处没有该手册。",
     "outcome-running": "执行中……", "outcome-done": "✓ 完成并已验证", "outcome-rolled_back": "✕ 验证失败，已回滚", "outcome-failed": "✕ 失败",
     "fault-down": "不可用", "fault-slow": "变慢", "fault-gray": "间歇性失败", "fault-flapping": "反复抖动", "fault-credential": "凭证被拒", "fault-overload": "过载",
-    "fault-replica": "单副本异常", "fault-shared": "共享依赖故障", now: "立即", most: "最多", of: "之", handOver: "移交", handOverTo: "移交给", note: "备注", report: "报告", until: "至",
+    "fault-replica": "单副本异常", "fault-shared": "共享依赖故障", now: "立即", most: "最多", of: "之", handOver: "移交", handOverTo: "移交给", handedOverTo: "已移交给", note: "须知事项", report: "报告", save: "下载 Markdown", until: "至",
     failedRequests: "次请求失败", degradedRequests: "次降级", failing: "故障", journeysHurt: "业务流程", by: "操作人", dependencyWord: "依赖",
   },
 };

@@ -1,9 +1,9 @@
-// A runbook beside the incident it is for. The Markdown that runbooks use: headings, lists, code, tables as text, links.
-import { $, el } from "/ops/assets/elements.js";
-import { text } from "/ops/assets/words.js";
+// The Markdown that runbooks and reports use: headings, lists, code, tables, links, and what is escaped.
+import { el } from "/ops/assets/elements.js";
 
 function inline(words) {
-  return words.split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]+\))/).filter(Boolean).map((part) => {
+  return words.split(/(\\[\\`*_[\]<>|#~]|`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]+\))/).filter(Boolean).map((part) => {
+    if (part.startsWith("\\")) return part.slice(1);
     if (part.startsWith("`")) return el("code", {}, part.slice(1, -1));
     if (part.startsWith("**")) return el("b", {}, part.slice(2, -2));
     const [, label, target] = part.match(/^\[([^\]]+)\]\(([^)]+)\)$/) ?? [];
@@ -14,7 +14,7 @@ function inline(words) {
   });
 }
 
-function blocks(markdown) {
+export function blocks(markdown) {
   return markdown.split(/(^```[\s\S]*?^```)/m).flatMap((part) => {
     if (part.startsWith("```")) return [el("pre", {}, el("code", {}, part.split("\n").slice(1, -1).join("\n")))];
     return part.split(/\n\s*\n/).filter((each) => each.trim()).flatMap((each) => block(each.trim().split("\n")));
@@ -41,13 +41,10 @@ function listOf(lines) {
 }
 
 function tableOf(lines) {
-  const cells = (line) => line.split("|").slice(1, -1).map((cell) => inline(cell.trim()));
+  const cells = (line) => line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => inline(cell.trim()));
   const [head, , ...rest] = lines;
-  return el("table", {}, el("thead", {}, el("tr", {}, cells(head).map((cell) => el("th", { scope: "col" }, cell)))), el("tbody", {}, rest.map((line) => el("tr", {}, cells(line).map((cell) => el("td", {}, cell))))));
-}
-
-export async function showRunbook({ name = "" }) {
-  const answer = await fetch(`/ops/runbooks/${encodeURIComponent(name)}`).catch(() => null);
-  const content = answer?.ok ? blocks(await answer.text()) : [el("h2", {}, name), el("p", { class: "quiet" }, text(answer ? "noRunbook" : "noAnswer"))];
-  $("runbook").replaceChildren(...content);
+  const heads = cells(head);
+  const named = heads.some((cell) => cell.length);
+  const row = (line) => cells(line).map((cell, index) => (named || index ? el("td", {}, cell) : el("th", { scope: "row" }, cell)));
+  return el("table", {}, named ? el("thead", {}, el("tr", {}, heads.map((cell) => el("th", { scope: "col" }, cell)))) : null, el("tbody", {}, rest.map((line) => el("tr", {}, row(line)))));
 }
