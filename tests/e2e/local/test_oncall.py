@@ -67,16 +67,21 @@ def test_an_incident_is_taken_handed_over_and_reported(breakable):
     ops, api = breakable.ops(), breakable.api()
     assert ops.put("/v1/dependencies/health/override", json=order).status_code == 200
     try:
+        seen = {}
 
         def opened():
-            for _ in range(10):
-                api.get(f"/v1/customers/{uuid.uuid4()}/health")
+            answers = [api.get(f"/v1/customers/{uuid.uuid4()}/health").status_code for _ in range(10)]
             every = ops.get("/v1/incidents").json()["items"]
+            edges = ops.get("/v1/dependencies?dependency=health").json()["edges"]
+            seen.update(answers=answers, incidents=every, edges=edges)
             # A test before may have left one that is over, and with it a name.
             found = [each for each in every if each["dependency"] == "health" and each["resolved_at"] is None]
             return found[0] if found else None
 
-        incident = eventually("an incident", opened, within_s=60)
+        try:
+            incident = eventually("an incident", opened, within_s=60)
+        except AssertionError:
+            pytest.fail(f"no incident of health within 60 s; seen: {seen}")
         assert incident["root"] == {"caller": "gateway", "dependency": "health"}
         assert ("scoring" in incident["journeys"], incident["symptoms"]) == (True, [])
         assert any("chaos" in change for change in incident["changes"])
