@@ -27,7 +27,11 @@ class LeadsRows:
     async def chunks(self, actor: Actor, spec: Spec) -> AsyncGenerator[bytes, None]:
         """One consistent snapshot within the actor's scope. Raises the channel's errors."""
         request = StreamDatasetRequest(
-            actor=wire.actor_to(actor), dataset=spec.dataset, fields=spec.fields, filter=LeadFilter(**spec.filter)
+            actor=wire.actor_to(actor),
+            dataset=spec.dataset,
+            fields=spec.fields,
+            filter=LeadFilter(**spec.filter),
+            packed=True,
         )
         async with aclosing(self._channel.stream(self._stream, request)) as messages:
             async for message in messages:

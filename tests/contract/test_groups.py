@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("leads", "notify", "files", "health", "gateway")
 
 # Imported by a package of ours only where another program is there anyway.
-OPTIONAL = {"isal"}
+OPTIONAL = {"isal", "polars"}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ with open("leads.xlsx", "wb") as file:
 from breakwater.sheets.columns import TEAM_ZONE, Column, ColumnType, Note, Sink, Summary
 from breakwater.sheets.csv_writer import CsvWriter
 from breakwater.sheets.deflate import STANDARD, Deflate, isal_deflate
+from breakwater.sheets.rows import PlainRows, RowEncoder, vector_rows
 from breakwater.sheets.xlsx_writer import XlsxWriter
 from breakwater.sheets.zip32 import FileFullError
 
@@ -23,8 +24,11 @@ __all__ = [
     "Deflate",
     "FileFullError",
     "Note",
+    "PlainRows",
+    "RowEncoder",
     "Sink",
     "Summary",
     "XlsxWriter",
     "isal_deflate",
+    "vector_rows",
 ]

@@ -19,8 +19,10 @@ STYLE_GENERAL, STYLE_HEADER, STYLE_TEXT, STYLE_INTEGER, STYLE_DECIMAL, STYLE_DAT
     range(8)
 )
 
-_DIGITS_EXACT_MAX = 15  # a spreadsheet's numbers are binary doubles: what is longer stays exact as text only
-_FORMAT_TEXT_CHARACTERS_MAX = 255  # Excel shows ##### for longer cells of the format @
+DIGITS_EXACT_MAX = 15
+"""A spreadsheet's numbers are binary doubles: what is longer stays exact as text only."""
+FORMAT_TEXT_CHARACTERS_MAX = 255
+"""Excel shows ##### for longer cells of the format @."""
 _DAYS_CACHED_MAX = 50_000
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -28,6 +30,16 @@ _NOT_XML = re.compile("[\ufffe\uffff]")
 _ESCAPE_LOOKALIKE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")  # ECMA-376 part 1, 22.9.2.19: _xHHHH_ in a string is an escape
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _BOOLEANS = {"": "", "true": "1", "false": "0"}
+
+KINDS = {
+    ColumnType.TEXT: f's="{STYLE_TEXT}" t="inlineStr"',
+    ColumnType.INTEGER: f's="{STYLE_INTEGER}"',
+    ColumnType.DECIMAL: f's="{STYLE_DECIMAL}"',
+    ColumnType.DATE: f's="{STYLE_DATE}"',
+    ColumnType.DATETIME: f's="{STYLE_DATETIME}"',
+    ColumnType.BOOLEAN: 't="b"',
+}
+"""How the element of a cell says what it holds."""
 
 Encoder = Callable[[str, list[str], Sequence[str]], list[str]]
 """A column's letters, the numbers of its rows and their canonical texts, to elements."""
@@ -56,8 +68,8 @@ class CellEncoder:
         """The encoder of a column of this type."""
         encoders: dict[ColumnType, Encoder] = {
             ColumnType.TEXT: self._texts,
-            ColumnType.INTEGER: partial(self._numbers, f's="{STYLE_INTEGER}"'),
-            ColumnType.DECIMAL: partial(self._numbers, f's="{STYLE_DECIMAL}"'),
+            ColumnType.INTEGER: partial(self._numbers, KINDS[ColumnType.INTEGER]),
+            ColumnType.DECIMAL: partial(self._numbers, KINDS[ColumnType.DECIMAL]),
             ColumnType.DATE: self._dates,
             ColumnType.DATETIME: self._datetimes,
             ColumnType.BOOLEAN: self._booleans,
@@ -69,7 +81,7 @@ class CellEncoder:
         text = clean_text(value)
         if not text:
             return ""
-        if len(text) > _FORMAT_TEXT_CHARACTERS_MAX:
+        if len(text) > FORMAT_TEXT_CHARACTERS_MAX:
             text = self._cut(text)
             style = STYLE_GENERAL if style == STYLE_TEXT else style
         content = f'<is><t xml:space="preserve">{_escape(text)}</t></is>'
@@ -85,7 +97,7 @@ class CellEncoder:
         return units[: 2 * CELL_UNITS_MAX].decode("utf-16-le", "ignore")
 
     def _texts(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
-        if _is_harmless('"'.join(values)) and max(map(len, values)) <= _FORMAT_TEXT_CHARACTERS_MAX:
+        if _is_harmless('"'.join(values)) and max(map(len, values)) <= FORMAT_TEXT_CHARACTERS_MAX:
             return [
                 f'<c r="{letters}{number}" s="{STYLE_TEXT}" t="inlineStr"><is><t>{value}</t></is></c>' if value else ""
                 for number, value in zip(numbers, values, strict=True)
@@ -97,16 +109,18 @@ class CellEncoder:
         return self._values(kind, letters, numbers, known, values)
 
     def _dates(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
-        return self._values(f's="{STYLE_DATE}"', letters, numbers, [self._day(value) for value in values], values)
+        return self._values(KINDS[ColumnType.DATE], letters, numbers, [self._day(value) for value in values], values)
 
     def _datetimes(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
         known = self._times.day_numbers(values)
         if None in known:
             values = _or_as_they_came(self._times.texts(values), values)
-        return self._values(f's="{STYLE_DATETIME}"', letters, numbers, known, values)
+        return self._values(KINDS[ColumnType.DATETIME], letters, numbers, known, values)
 
     def _booleans(self, letters: str, numbers: list[str], values: Sequence[str]) -> list[str]:
-        return self._values('t="b"', letters, numbers, [_BOOLEANS.get(value) for value in values], values)
+        return self._values(
+            KINDS[ColumnType.BOOLEAN], letters, numbers, [_BOOLEANS.get(value) for value in values], values
+        )
 
     def _values(
         self, kind: str, letters: str, numbers: list[str], known: Sequence[str | None], values: Sequence[str]
@@ -139,10 +153,13 @@ def is_number(value: str) -> bool:
 
 def are_numbers(values: Sequence[str]) -> bool:
     """Whether all are plain, non-negative and short enough to be exact, or empty: told fast, never wrongly true."""
-    joined = "".join(values)
-    if not joined:
-        return True
-    if not joined.isascii() or not joined.replace(".", "").isdecimal() or max(map(len, values)) > _DIGITS_EXACT_MAX:
+    joined = f",{','.join(values)},"
+    digits = joined.replace(",", "").replace(".", "")
+    if not digits:
+        return "." not in joined
+    if not digits.isdecimal() or not digits.isascii() or max(map(len, values)) > DIGITS_EXACT_MAX:
+        return False
+    if ",." in joined or ".," in joined:
         return False
     try:
         for value in filter(None, values):
@@ -157,7 +174,7 @@ def _or_as_they_came(texts: Sequence[str | None], values: Sequence[str]) -> list
 
 
 def _is_exact(value: str) -> bool:
-    return not value or (is_number(value) and len(Decimal(value).normalize().as_tuple().digits) <= _DIGITS_EXACT_MAX)
+    return not value or (is_number(value) and len(Decimal(value).normalize().as_tuple().digits) <= DIGITS_EXACT_MAX)
 
 
 def _is_harmless(joined: str) -> bool:

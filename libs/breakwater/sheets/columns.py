@@ -14,9 +14,6 @@ Sink = Callable[[bytes], object]
 TEAM_ZONE = ZoneInfo("Asia/Shanghai")
 """The zone people read times in unless their team says otherwise (domain.md, open points)."""
 
-BATCH_CELLS = 6_000
-"""Cells encoded at a time: enough to spread the cost of a batch, little enough to bound memory."""
-
 
 class ColumnType(StrEnum):
     """How a column's cells are read. Ids, phones and account numbers are text."""
@@ -61,12 +58,18 @@ class Summary:
     characters_replaced: int = 0
 
 
-def batches(rows: Iterable[Sequence[Cell]], columns: Sequence[Column]) -> Iterator[list[Sequence[str]]]:
-    """The rows, a bounded number at a time, turned into canonical texts for each column.
+BATCH_CELLS = 6_000
+"""Cells encoded at a time: enough to spread the cost of a batch, little enough to bound memory."""
+
+
+def batches(
+    rows: Iterable[Sequence[Cell]], columns: Sequence[Column], cells: int = BATCH_CELLS
+) -> Iterator[list[Sequence[str]]]:
+    """The rows, about so many cells at a time, turned into canonical texts for each column.
 
     Raises ValueError for a row whose length is not that of the columns, TypeError for a value of no known kind.
     """
-    size = max(1, BATCH_CELLS // len(columns))
+    size = max(1, cells // len(columns))
     source = iter(rows)
     while batch := list(itertools.islice(source, size)):
         by_column = list(zip(*batch, strict=True))

@@ -5,7 +5,7 @@ without and other readers cannot.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from unicodedata import east_asian_width
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from breakwater.sheets import xlsx_parts
 from breakwater.sheets.cells import STYLE_GENERAL, STYLE_HEADER, STYLE_HEADLINE, CellEncoder, clean_text
 from breakwater.sheets.columns import TEAM_ZONE, Cell, Column, ColumnType, Note, Sink, Summary, batches
 from breakwater.sheets.deflate import STANDARD, Deflate
+from breakwater.sheets.rows import PlainRows, RowEncoder
 from breakwater.sheets.times import ZoneTimes
 from breakwater.sheets.zip32 import ZipStream
 
@@ -44,6 +45,7 @@ class XlsxWriter:
         sheet_title: str = "Sheet1",
         note: Note | None = None,
         deflate: Deflate = STANDARD,
+        rows: Callable[[Sequence[Column], ZoneInfo], RowEncoder] = PlainRows,
         rows_max: int = ROWS_MAX,
         sheet_bytes_max: int = SHEET_BYTES_MAX,
     ) -> None:
@@ -59,7 +61,6 @@ class XlsxWriter:
         self._rows_max = rows_max
         self._sheet_bytes_max = sheet_bytes_max
         self._cells = CellEncoder(ZoneTimes(zone))
-        self._encoders = [self._cells.of(column.type) for column in columns]
         self._letters = [xlsx_parts.column_letters(index) for index in range(len(columns))]
         self._sheets: list[xlsx_parts.SheetEntry] = []
         self._open_title = ""
@@ -69,6 +70,7 @@ class XlsxWriter:
         # The relations come first: they are the same for every file, and readers tell the kind of file by them.
         self._zip.add("_rels/.rels", xlsx_parts.PACKAGE_RELATIONS)
         self._zip.add("xl/styles.xml", xlsx_parts.STYLES)
+        self._encoder = rows(self._columns, zone)
 
     def write_rows(self, rows: Iterable[Sequence[Cell]]) -> None:
         """Adds rows, with cells as canonical text or as Python values.
@@ -78,8 +80,17 @@ class XlsxWriter:
 
         Raises ValueError for a row of another length, TypeError for a value of no known kind, FileFullError past 4 GiB.
         """
-        for batch in batches(rows, self._columns):
+        for batch in batches(rows, self._columns, self._encoder.batch_cells):
             self._write_batch(batch)
+
+    def write_columns(self, columns: Sequence[Sequence[str]]) -> None:
+        """Adds rows that come by column, as canonical texts; `vector_rows` takes Series of polars as well.
+
+        Raises ValueError where a column is missing or shorter than the others, FileFullError past 4 GiB.
+        """
+        if len(columns) != len(self._columns) or len(set(map(len, columns))) != 1:
+            raise ValueError(f"{len(self._columns)} columns of one length are needed")
+        self._write_batch(columns)
 
     def close(self) -> Summary:
         """Writes what ends the file and tells what was written. Raises FileFullError."""
@@ -95,9 +106,10 @@ class XlsxWriter:
         self._zip.add("xl/_rels/workbook.xml.rels", xlsx_parts.workbook_relations(len(self._sheets)))
         self._zip.add("[Content_Types].xml", xlsx_parts.content_types(len(self._sheets)))
         self._zip.close()
-        return Summary(self._rows, data_sheets, self._zip.size_bytes, cells_cut=self._cells.cells_cut)
+        cells_cut = self._cells.cells_cut + self._encoder.cells_cut
+        return Summary(self._rows, data_sheets, self._zip.size_bytes, cells_cut=cells_cut)
 
-    def _write_batch(self, batch: list[Sequence[str]]) -> None:
+    def _write_batch(self, batch: Sequence[Sequence[str]]) -> None:
         total, done = len(batch[0]), 0
         while done < total:
             if self._sheet_rows >= self._rows_max or (
@@ -110,18 +122,12 @@ class XlsxWriter:
             self._write_part([values[done : done + taken] for values in batch] if taken < total else batch, taken)
             done += taken
 
-    def _write_part(self, batch: list[Sequence[str]], count: int) -> None:
-        numbers = list(map(str, range(self._sheet_rows + 1, self._sheet_rows + count + 1)))
-        cells = [
-            encode(letters, numbers, values)
-            for encode, letters, values in zip(self._encoders, self._letters, batch, strict=True)
-        ]
-        starts = [f'<row r="{number}">' for number in numbers]
-        self._zip.write("</row>".join(map("".join, zip(starts, *cells, strict=True))).encode() + b"</row>")
+    def _write_part(self, batch: Sequence[Sequence[str]], count: int) -> None:
+        self._zip.write(self._encoder.encode(self._sheet_rows + 1, batch))
         self._sheet_rows += count
         self._rows += count
 
-    def _begin_sheet(self, sample: list[Sequence[str]]) -> None:
+    def _begin_sheet(self, sample: Sequence[Sequence[str]]) -> None:
         self._open_title = sheet_title(self._sheet_title, {sheet.title for sheet in self._sheets})
         widths = [
             _width(column, shown, values)

@@ -8,16 +8,27 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO, Protocol
 from zoneinfo import ZoneInfo
 
 from breakwater.leads.v1 import leads_pb2
-from breakwater.sheets import Column, ColumnType, CsvWriter, FileFullError, Sink, Summary, XlsxWriter, isal_deflate
+from breakwater.sheets import (
+    Column,
+    ColumnType,
+    CsvWriter,
+    FileFullError,
+    Sink,
+    XlsxWriter,
+    isal_deflate,
+    vector_rows,
+)
 from services.files.exports.frames import PROGRESS, Kind, frame, read_frame
 
 CONTENT_BYTES_MIN = 256 * 1024
 """Content is sent on in pieces of at least this, but for the first, which lets a download begin, and the last."""
+COLUMNS_ROWS_MIN = 20_000
+"""With fewer rows the fast tier is not loaded: that alone takes as long as they do."""
 NICENESS = 10
 """Requests are answered before files are made."""
 
@@ -30,12 +41,61 @@ _TYPES = {
 }
 
 
-class Writer(Protocol):
-    """A file being written."""
+class Table(Protocol):
+    """Takes the rows of a file in chunks."""
 
-    def write_rows(self, rows: Iterator[list[str]], /) -> None: ...
+    def take(self, chunk: leads_pb2.StreamDatasetResponse, /) -> int:
+        """Adds a chunk; how many rows it had."""
+        ...
 
-    def close(self) -> Summary: ...
+    def close(self) -> None:
+        """Ends the file."""
+        ...
+
+
+class FewRows:
+    """Row by row, for CSV and for files of few rows."""
+
+    def __init__(self, writer: CsvWriter | XlsxWriter) -> None:
+        self._writer = writer
+
+    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> int:
+        rows = rows_of(chunk)
+        self._writer.write_rows(rows)
+        return len(rows)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class ManyRows:
+    """By column, more than twice as fast."""
+
+    def __init__(self, writer: XlsxWriter) -> None:
+        # Only now: see there.
+        from services.files.exports.columns import PackedTable  # noqa: PLC0415
+
+        self._writer = writer
+        self._packed = PackedTable(writer)
+
+    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> int:
+        if chunk.packed_rows:
+            return self._packed.take(chunk.packed_rows)
+        rows = rows_of(chunk)
+        self._writer.write_rows(rows)
+        return len(rows)
+
+    def close(self) -> None:
+        self._packed.flush()
+        self._writer.close()
+
+
+def rows_of(chunk: leads_pb2.StreamDatasetResponse) -> list[list[str]]:
+    """The rows of a chunk; a leads older than 0.3.0 does not pack them."""
+    packed = chunk.packed_rows.decode()
+    return (
+        [row.split("\x1f") for row in packed.split("\x1e")[:-1]] if packed else [list(row.cells) for row in chunk.rows]
+    )
 
 
 class ContentFrames:
@@ -69,21 +129,20 @@ def encode(source: BinaryIO, target: BinaryIO) -> None:
     order = json.loads(content)
     _limit_memory(order["memory_bytes_max"])
     sink = ContentFrames(target)
-    writer: Writer | None = None
+    table: Table | None = None
     rows_done = rows_total = 0
     try:
         while (frame_ := read_frame(source))[0] is Kind.CHUNK:
             chunk = leads_pb2.StreamDatasetResponse.FromString(frame_[1])
-            if writer is None:
+            if table is None:
                 rows_total = chunk.rows_total
-                writer = _writer(order, sink, [_column(column) for column in chunk.columns])
-            writer.write_rows(list(row.cells) for row in chunk.rows)
-            rows_done += len(chunk.rows)
+                table = _table(order, sink, [_column(column) for column in chunk.columns], rows_total)
+            rows_done += table.take(chunk)
             target.write(frame(Kind.PROGRESS, PROGRESS.pack(rows_done, rows_total)))
             target.flush()
-        if writer is None:
+        if table is None:
             raise ValueError("rows came without columns")
-        writer.close()
+        table.close()
     except FileFullError as error:
         target.write(frame(Kind.REFUSED, json.dumps({"code": "file_full", "detail": str(error)}).encode()))
     else:
@@ -92,11 +151,12 @@ def encode(source: BinaryIO, target: BinaryIO) -> None:
     target.flush()
 
 
-def _writer(order: dict[str, str], sink: Sink, columns: list[Column]) -> Writer:
+def _table(order: dict[str, str], sink: Sink, columns: list[Column], rows_total: int) -> Table:
     zone = ZoneInfo(order["zone"])
     if order["format"] == "csv":
-        return CsvWriter(sink, columns, zone=zone)
-    return XlsxWriter(sink, columns, zone=zone, sheet_title=order["title"], deflate=isal_deflate())
+        return FewRows(CsvWriter(sink, columns, zone=zone))
+    look = partial(XlsxWriter, sink, columns, zone=zone, sheet_title=order["title"], deflate=isal_deflate())
+    return FewRows(look()) if rows_total < COLUMNS_ROWS_MIN else ManyRows(look(rows=vector_rows()))
 
 
 def _column(column: leads_pb2.Column) -> Column:
@@ -104,7 +164,8 @@ def _column(column: leads_pb2.Column) -> Column:
 
 
 def _limit_memory(memory_bytes_max: int) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes_max, memory_bytes_max))
+    # What it may fill, not what it may reserve: the fast tier's allocator reserves addresses it never uses.
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes_max, memory_bytes_max))
 
 
 def main() -> None:

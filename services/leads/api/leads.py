@@ -21,7 +21,7 @@ from services.leads.api.messages import (
     lead_to,
 )
 from services.leads.datasets.domain import Column
-from services.leads.datasets.usecases import DatasetReader, Head, stream_dataset
+from services.leads.datasets.usecases import DatasetReader, Head, stream_dataset, unpacked
 from services.leads.followups.domain import FollowUp
 from services.leads.followups.usecases import BeginWork, add_follow_up, change_stage, claim_lead
 from services.leads.idempotence import Answer
@@ -154,8 +154,10 @@ class LeadsApi(LeadsServiceServicer):
                 if isinstance(part, Head):
                     columns = [_column(column) for column in part.columns]
                     yield pb.StreamDatasetResponse(columns=columns, rows_total=part.rows_total)
+                elif request.packed:
+                    yield pb.StreamDatasetResponse(packed_rows=part.encode())
                 else:
-                    yield pb.StreamDatasetResponse(rows=[pb.Row(cells=cells) for cells in part])
+                    yield pb.StreamDatasetResponse(rows=[pb.Row(cells=cells) for cells in unpacked(part)])
 
 
 def _created(request: CreateRequest, captured: Captured, now: datetime) -> bytes:

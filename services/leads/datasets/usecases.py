@@ -10,6 +10,9 @@ from breakwater.chassis.identity import Actor
 from services.leads.datasets.domain import Column, columns_of
 from services.leads.intake.usecases import LeadFilter, SnapshotReader, owners_of, permit
 
+CELL_END, ROW_END = "\x1f", "\x1e"
+"""Between the cells of a row, and after each row, of a chunk (leads.proto, StreamDatasetResponse.packed_rows)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -26,8 +29,8 @@ class DatasetReader(SnapshotReader, Protocol):
 
     async def count(self, query: Query) -> int: ...
 
-    def rows(self, query: Query) -> AsyncGenerator[list[Sequence[str]], None]:
-        """Chunks of rows; cells in the canonical text form of leads.proto, Row."""
+    def rows(self, query: Query) -> AsyncGenerator[str, None]:
+        """Chunks of rows, packed; cells in the canonical text form of leads.proto, Row."""
         ...
 
 
@@ -47,8 +50,8 @@ async def stream_dataset(
     criteria: LeadFilter,
     *,
     base_fields_only: bool,
-) -> AsyncGenerator[Head | list[Sequence[str]], None]:
-    """The head, then chunks of rows, all from one snapshot.
+) -> AsyncGenerator[Head | str, None]:
+    """The head, then chunks of rows, packed, all from one snapshot.
 
     Raises InvalidRequestError naming what is wrong with `dataset`, `fields` or `filter`, PermissionDeniedError.
     """
@@ -63,3 +66,8 @@ async def stream_dataset(
         async with aclosing(reader.rows(query)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+
+def unpacked(chunk: str) -> list[list[str]]:
+    """The rows of a chunk, cell by cell."""
+    return [row.split(CELL_END) for row in chunk.split(ROW_END)[:-1]]

@@ -41,16 +41,16 @@ COLUMNS = [
 CHUNK_ROWS = 500
 
 
-def chunks_of(count: int) -> list[leads_pb2.StreamDatasetResponse]:
-    """The messages of a dataset of `count` rows: columns first, then chunks."""
-    rows = [
-        leads_pb2.Row(cells=[f"王{number}", f"0138{number:08}", f"{number}.50", "2026-01-05T01:30:00.25Z"])
-        for number in range(count)
-    ]
+def chunks_of(count: int, *, packed: bool = True) -> list[leads_pb2.StreamDatasetResponse]:
+    """The messages of a dataset of `count` rows: columns first, then chunks, packed or as leads before 0.3.0 has them."""
+    rows = [[f"王{number}", f"0138{number:08}", f"{number}.50", "2026-01-05T01:30:00.25Z"] for number in range(count)]
+    chunks = [rows[start : start + CHUNK_ROWS] for start in range(0, count, CHUNK_ROWS)]
     head = leads_pb2.StreamDatasetResponse(columns=COLUMNS, rows_total=count)
-    return [head] + [
-        leads_pb2.StreamDatasetResponse(rows=rows[start : start + CHUNK_ROWS]) for start in range(0, count, CHUNK_ROWS)
-    ]
+    if not packed:
+        unpacked = [[leads_pb2.Row(cells=cells) for cells in chunk] for chunk in chunks]
+        return [head] + [leads_pb2.StreamDatasetResponse(rows=each) for each in unpacked]
+    texts = ["".join("\x1f".join(cells) + "\x1e" for cells in chunk) for chunk in chunks]
+    return [head] + [leads_pb2.StreamDatasetResponse(packed_rows=text.encode()) for text in texts]
 
 
 class FakeLeads:
@@ -69,7 +69,7 @@ class FakeLeads:
         self.requests.append(request)
         if self.failure is not None:
             raise self.failure
-        for number, message in enumerate(chunks_of(self.rows)):
+        for number, message in enumerate(chunks_of(self.rows, packed=request.packed)):
             if number == self.stop_after:
                 await self.gate.wait()
             yield message

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import aclosing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from python_calamine import CalamineWorkbook
 
 from breakwater.chassis.errors import UnavailableError
 from services.files.exports.domain import Progress, Spec
+from services.files.exports.encoder import COLUMNS_ROWS_MIN
 from services.files.exports.encoding import EncoderLostError, ProcessEncoder
 from services.files.exports.frames import Kind, frame
 from tests.integration.files.conftest import chunks_of
@@ -31,9 +33,9 @@ def encoder():
     return ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=512 * 1024**2)
 
 
-async def messages(count, failure=None):
+async def messages(count, failure=None, *, packed=True):
     """The chunks as they come from leads."""
-    for message in chunks_of(count):
+    for message in chunks_of(count, packed=packed):
         yield message.SerializeToString()
     if failure is not None:
         raise failure
@@ -64,6 +66,22 @@ async def test_rows_become_a_workbook(encoder):
     assert str(rows[1200][3]) == "2026-01-05 09:30:00.250000"
     assert (progress.rows_done, progress.rows_total) == (1_200, 1_200)
     assert children() == []
+
+
+@pytest.mark.parametrize("count", [700, COLUMNS_ROWS_MIN + 700])
+async def test_many_rows_and_few_packed_or_not_make_the_same_sheet(encoder, count):
+    """By row or by column, from leads of today or from the one before: the same cells, every row once."""
+
+    async def sheet(*, packed):
+        progress = Progress()
+        pieces = [piece async for piece in encoder.encode(XLSX, messages(count, packed=packed), progress)]
+        assert (progress.rows_done, progress.rows_total) == (count, count)
+        with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+            return archive.read("xl/worksheets/sheet1.xml")
+
+    packed = await sheet(packed=True)
+    assert packed == await sheet(packed=False)
+    assert packed.count(b"<row ") == count + 1
 
 
 async def test_rows_become_csv(encoder):

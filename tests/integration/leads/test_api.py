@@ -163,13 +163,16 @@ async def test_pages_follow_their_cursor(api) -> None:
 
 
 async def test_a_dataset_comes_head_first(api) -> None:
-    """Columns and the number of rows, then the rows."""
+    """Columns and the number of rows, then the rows, packed where that is asked for."""
     await api.CreateLead(pb.CreateLeadRequest(actor=ALL, **FANG), None)
     request = pb.StreamDatasetRequest(actor=ALL, dataset="leads", fields=["name", "budget"])
     head, rows = [part async for part in api.StreamDataset(request, None)]
     assert ([column.name for column in head.columns], head.rows_total) == (["name", "budget"], 1)
     assert head.columns[1].type == pb.COLUMN_TYPE_DECIMAL
     assert [list(row.cells) for row in rows.rows] == [["王芳", "800000.50"]]
+    request.packed = True
+    _, rows = [part async for part in api.StreamDataset(request, None)]
+    assert (rows.packed_rows.decode(), len(rows.rows)) == ("王芳\x1f800000.50\x1e", 0)
 
 
 async def test_rules_travel_as_json(leads) -> None:

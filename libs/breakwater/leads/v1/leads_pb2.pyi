@@ -803,10 +803,13 @@ class StreamDatasetRequest(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     BASE_FIELDS_ONLY_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """leads, customers or assignments."""
     base_fields_only: _builtins.bool
     """Only the columns a degraded export needs (37)."""
+    packed: _builtins.bool
+    """Rows as StreamDatasetResponse.packed_rows, several times as fast as `rows`."""
     @_builtins.property
     def actor(self) -> _identity_pb2.Actor: ...
     @_builtins.property
@@ -823,10 +826,11 @@ class StreamDatasetRequest(_message.Message):
         fields: _abc.Iterable[_builtins.str] | None = ...,
         filter: Global___LeadFilter | None = ...,
         base_fields_only: _builtins.bool = ...,
+        packed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "base_fields_only", b"base_fields_only", "dataset", b"dataset", "fields", b"fields", "filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "base_fields_only", b"base_fields_only", "dataset", b"dataset", "fields", b"fields", "filter", b"filter", "packed", b"packed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,8 +845,13 @@ class StreamDatasetResponse(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     ROWS_TOTAL_FIELD_NUMBER: _builtins.int
+    PACKED_ROWS_FIELD_NUMBER: _builtins.int
     rows_total: _builtins.int
     """Rows the snapshot holds; set in the first message."""
+    packed_rows: _builtins.bytes
+    """The chunk's rows as one text in UTF-8, where the request asked for it: cells as in Row, U+001F between them and U+001E after each
+    row. Neither is ever in a cell.
+    """
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
     @_builtins.property
@@ -853,10 +862,11 @@ class StreamDatasetResponse(_message.Message):
         columns: _abc.Iterable[Global___Column] | None = ...,
         rows: _abc.Iterable[Global___Row] | None = ...,
         rows_total: _builtins.int = ...,
+        packed_rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "rows", b"rows", "rows_total", b"rows_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "packed_rows", b"packed_rows", "rows", b"rows", "rows_total", b"rows_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,149 @@
+"""`make bench-exports`: files of twelve mixed columns from PostgreSQL, each engine in a process of its own, in one run.
+
+Rows a second from the first row asked for to the end of the file, peak memory, first byte, and whether the file shows what
+is in the table. The ratio of each figure is to asyncpg's cursor -> XlsxWriter in its mode of constant memory. One JSON line
+a figure; `--write` also writes docs/exports.md and its plot.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.exports import page, source
+from bench.exports.readback import wrong_columns
+from bench.exports.writers import ENGINES, Target
+from breakwater.local.postgres import PostgresServer
+from breakwater.local.secret_files import secret_text
+from breakwater.sheets import CsvWriter
+
+OURS = ("xlsx_fast", "xlsx_stdlib", "csv")
+PEER = "xlsxwriter"
+AIMS = {
+    "xlsx_fast": {"ratio": 15.0, "peak_mb": 250.0, "first_byte_ms": 150.0},
+    "xlsx_stdlib": {"ratio": 5.0, "peak_mb": 80.0},
+    "csv": {"first_byte_ms": 50.0},
+}
+"""Issue 6, What must be shown, 1 and 2."""
+CSV_ROWS_S_MIN = 150_000
+IN_MEMORY = frozenset({"pyexcelerate", "polars", "rustpy"})
+"""They hold the whole table, and are given a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one engine did."""
+
+    engine: str
+    rows: int
+    rows_s: float
+    cpu_rows_s: float
+    peak_mb: float
+    first_byte_ms: float
+    size_mb: float
+    wrong: tuple[str, ...]
+
+
+async def one(engine: str, dsn: str, rows: int, path: Path) -> Run:
+    """Writes one file in this process."""
+    began_s, cpu_s = time.perf_counter(), time.process_time()
+    target = Target(path)
+    await ENGINES[engine][1](dsn, rows, target)
+    target.close()
+    took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
+    size_bytes = target.size_bytes
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wrong = await wrong_columns(dsn, path)
+    first_ms = (target.first_byte_s or took_s) * 1000
+    return Run(engine, rows, rows / took_s, rows / cpu_s, peak_mb, first_ms, size_bytes / 2**20, tuple(wrong))
+
+
+def run(engine: str, dsn: str, rows: int, folder: Path) -> Run:
+    """Writes one file in a process of its own."""
+    path = folder / ("file.csv" if engine == "csv" else "file.xlsx")
+    command = [
+        sys.executable,
+        "-m",
+        "bench.exports",
+        "--one",
+        engine,
+        "--dsn",
+        dsn,
+        "--rows",
+        str(rows),
+        "--path",
+        str(path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    path.unlink(missing_ok=True)
+    if done.returncode:
+        raise SystemExit(f"{engine}: {done.stderr}")
+    found = json.loads(done.stdout)
+    return Run(**{**found, "wrong": tuple(found["wrong"])})
+
+
+def csv_writer(rows: int = 200_000) -> float:
+    """CPU rows a second of the CSV writer itself, over rows in memory: its guard, no database."""
+    texts = ["0197f3a0", "王小明", "上海测试科技有限公司", "013800138000", "a@example.com", "310000", "contacted"]
+    row = [*texts, "17", "1234.50", "2026-01-05", "2026-01-05T01:30:00.250000Z", "true"]
+    writer, began_s = CsvWriter(len, source.COLUMNS), time.process_time()
+    for _ in range(rows // 500):
+        writer.write_rows([row] * 500)
+    writer.close()
+    return rows / (time.process_time() - began_s)
+
+
+def report(figure: str, value: float, unit: str, *, aim: float | None = None, ratio: float | None = None) -> None:
+    """One line."""
+    peer = ENGINES[PEER][0] if ratio is not None else None
+    line = {"bench": "exports", "figure": figure, "value": round(value, 1), "unit": unit, "aim": aim, "peer": peer}
+    print(json.dumps(line | {"ratio": ratio and round(ratio, 2)}), flush=True)
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--write", action="store_true", help="docs/exports.md and docs/exports.svg as well")
+    parser.add_argument("--one", choices=ENGINES)
+    parser.add_argument("--dsn")
+    parser.add_argument("--path", type=Path)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(asdict(asyncio.run(one(options.one, options.dsn, options.rows, options.path)))))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = PostgresServer(folder / "server", password_file=folder / "password", log_file=folder / "log")
+        server.start()
+        try:
+            dsn = server.dsn(password=secret_text(folder / "password"))
+            asyncio.run(source.create(dsn, options.rows))
+            runs = {
+                engine: run(engine, dsn, options.rows // 10 if engine in IN_MEMORY else options.rows, folder)
+                for engine in ENGINES
+            }
+        finally:
+            server.close()
+    peer = runs[PEER]
+    for engine, seen in runs.items():
+        size = f"{seen.rows // 1_000_000}m" if seen.rows >= 1_000_000 else f"{seen.rows // 1_000}k"
+        aims = AIMS.get(engine, {})
+        ratio = None if engine in {PEER, "csv"} else seen.rows_s / peer.rows_s
+        report(f"{engine}_{size}", seen.rows_s, "rows/s", aim=aims.get("ratio"), ratio=ratio)
+        report(f"{engine}_{size}_peak", seen.peak_mb, "MB", aim=aims.get("peak_mb"))
+        report(f"{engine}_{size}_first_byte", seen.first_byte_ms, "ms", aim=aims.get("first_byte_ms"))
+        report(f"{engine}_{size}_wrong_columns", len(seen.wrong), "columns", aim=0 if engine in OURS else None)
+    report("csv_writer", csv_writer(), "CPU rows/s", aim=CSV_ROWS_S_MIN)
+    if options.write:
+        page.write(runs, PEER)
+
+
+if __name__ == "__main__":
+    main()
