@@ -33,23 +33,18 @@ AIMS = {
 }
 """Issue 5, What must be shown, 1: at most so much; smooth is 30 frames a second or more."""
 
-# The moment of the first frame that shows a row at its new level, by row and level.
-WATCH = """() => {
-    globalThis.seen = {};
-    const note = (node) => {
-        const name = node.querySelector(".edge").textContent;
-        const level = node.dataset.level;
-        requestAnimationFrame(() => requestAnimationFrame(() => {
-            globalThis.seen[`${name} ${level}`] ??= performance.timeOrigin + performance.now();
-        }));
-    };
-    new MutationObserver((records) => records.forEach((record) => record.target.dataset.level && note(record.target)))
-        .observe(document.getElementById("edges-body"), { subtree: true, attributes: true, attributeFilter: ["data-level"] });
+# The moment at which a frame was drawn that shows a row as open, or shows none of its name as open any more.
+SEEN = """([name, open]) => {
+    globalThis.seen = new Promise((tell) => {
+        const look = () => {
+            const rows = [...document.querySelectorAll("#edges-body [data-level=open]")];
+            const shown = rows.some((row) => row.querySelector(".edge").textContent === name);
+            if (shown === open) tell(performance.timeOrigin + performance.now());
+            else requestAnimationFrame(look);
+        };
+        requestAnimationFrame(look);
+    });
 }"""
-SEEN = """(name) => new Promise((tell) => {
-    const look = () => seen[name] ? tell(seen[name]) : requestAnimationFrame(look);
-    look();
-})"""
 SCROLL = """(ms) => new Promise((tell) => {
     const frames = [];
     const began = performance.now();
@@ -104,12 +99,11 @@ def turn(process: "subprocess.Popen[str]", what: str) -> float:
 def transitions(page: Any, process: "subprocess.Popen[str]", names: list[tuple[str, str]]) -> list[float]:
     """How long each took to a frame that shows it; `names`: what to tell the process, and the row's name."""
     took = []
-    page.evaluate(WATCH)
     for what, name in names:
         for state in ("open", "closed"):
-            page.evaluate("globalThis.seen = {}")
+            page.evaluate(SEEN, [name, state == "open"])
             at_ms = turn(process, f"{what} {state}")
-            took.append(page.evaluate(SEEN, f"{name} {state}") - at_ms)
+            took.append(page.evaluate("globalThis.seen") - at_ms)
     return took
 
 

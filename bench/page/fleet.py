@@ -22,6 +22,7 @@ from services.gateway.http.edge import Edge as HttpEdge
 from services.gateway.http.edge import EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.ops.budgets.domain import Spending
 from services.gateway.ops.console import Change
 from services.gateway.ops.edges.backlogs import BacklogBook
 from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge
@@ -61,6 +62,11 @@ class Fleet:
 
     def edges(self) -> tuple[Edge, ...]:
         return tuple(self._edges)
+
+    def spending(self, caller: str, dependency: str) -> Spending:
+        del caller, dependency
+        burn = self._rng.uniform(0, 2)
+        return Spending(0.999, {300: burn, 3_600: burn, 21_600: burn, 86_400: burn}, 0.02, int(time.time()) - 3_600, "")
 
     def incidents(self, *, open_only: bool) -> tuple[()]:
         del open_only
@@ -144,7 +150,7 @@ async def main() -> None:
     sessions = Sessions(everybody, clock, sessions_max=10, session_s_max=3600)
     api = Api(OpsRoute)
     page.add_routes(api, sessions)
-    rows = board.Board(fleet, BacklogBook(), clock, is_wide=lambda _dependency, _caller: False)
+    rows = board.Board(fleet, BacklogBook(), clock, is_wide=lambda _dependency, _caller: False, spending=fleet.spending)
     edge = HttpEdge(
         api.routes,
         verifier=everybody,

@@ -70,6 +70,13 @@ def test_a_breaker_is_seen_to_open_and_to_close(platform):
             page.keyboard.press("3")
             expect(page.locator("#timeline")).to_contain_text("gateway → files: closed → open")
             page.keyboard.press("1")
+            for _ in range(20):
+                platform.api().post("/v1/exports", json={"dataset": "leads", "format": "csv"})
+            expect(row(page, "gateway", "files").locator(".slo")).to_contain_text("×", timeout=OPEN_WITHIN_MS)
+            row(page, "gateway", "files").get_by_role("link").click()
+            expect(page.locator("#detail-tiles")).to_contain_text("SLO 99.5")
+            expect(page.locator("#detail-tiles")).to_contain_text("budget spent")
+            page.keyboard.press("1")
         finally:
             platform.cli("service", "start", "files")
         api = platform.api()

@@ -23,6 +23,7 @@ MODULES: Mapping[str, str] = {name: f"services.{name}" for name in (*SERVICES, "
 
 DATABASE = "breakwater"
 PLAYBOOKS = Path(__file__).parents[3] / "deploy" / "playbooks"
+OBJECTIVES = Path(__file__).parents[3] / "deploy" / "slo.yaml"
 RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
 """Of the tree that this runs from, as the playbooks."""
 
@@ -117,7 +118,7 @@ def process_program(name: str, state: State, ports: Ports, lock_fd: int) -> Prog
         # A release may be older than what it would be told, and refuses what it does not know.
         command = json.dumps([str(Path(sys.executable).with_name("breakwater"))])
         told |= {"PLAYBOOKS_DIR": str(PLAYBOOKS), "PLAYBOOK_COMMAND": command, "STATE": str(state.root)}
-        told["RUNBOOKS_DIR"] = str(RUNBOOKS)
+        told |= {"RUNBOOKS_DIR": str(RUNBOOKS), "OBJECTIVES_FILE": str(OBJECTIVES)}
     return Program(
         (sys.executable, "-P", "-m", MODULES[name]),
         environment(name, state, nats_url=f"nats://{HOST}:{ports.nats}", told=told, peers=peers)

@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A release that was switched to. `forced` is the reason where the gate had said no."""
+    """A release that was switched to. `forced` is the reason where the gate had said no; without it the gate said yes."""
 
     service: str
     version: str
@@ -185,9 +185,9 @@ class Console:
 
     def deployed(self, actor: Actor, what: Deployment) -> Entry:
         """On the record: from now on this release runs."""
-        forced = f", past a NO: {what.forced}" if what.forced else ""
+        gate = f"past a NO: {what.forced}" if what.forced else "the gate said YES"
         what_runs = f"{what.service} {what.version} ({what.digest[:DIGEST_SHOWN]})"
-        text = f"{what_runs} deployed to {what.environment} by {actor.sub}{forced}"
+        text = f"{what_runs} deployed to {what.environment} by {actor.sub}, {gate}"
         return self._timeline.add(Kind.DEPLOYED, text[:TEXT_CHARS_MAX], what.service, actor=actor.sub)
 
     def replayed(self, actor: Actor, seq: int, what: str, service: str) -> None:

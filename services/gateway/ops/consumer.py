@@ -10,6 +10,7 @@ from breakwater.chassis.bus import Bus
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.logging import get_logger
 from breakwater.edges.v1 import edges_pb2 as pb
+from services.gateway.ops.budgets.domain import Budgets
 from services.gateway.ops.clients import Peers
 from services.gateway.ops.console import Console
 from services.gateway.ops.edges.backlogs import BacklogBook
@@ -33,6 +34,7 @@ class Feed:
         self,
         console: Console,
         history: History,
+        budgets: Budgets,
         backlogs: BacklogBook,
         peers: Peers,
         clock: Clock,
@@ -42,6 +44,7 @@ class Feed:
         """`own` is what this process tells of itself: to be known without NATS too."""
         self._console = console
         self._history = history
+        self._budgets = budgets
         self._backlogs = backlogs
         self._peers = peers
         self._clock = clock
@@ -95,11 +98,15 @@ class Feed:
 
     def _hear(self, report: Report) -> None:
         self._console.take(report)
-        self._history.take(report, int(self._clock.now().timestamp()))
+        now_s = int(self._clock.now().timestamp())
+        self._history.take(report, now_s)
+        self._budgets.take(report, now_s)
         self._backlogs.take(report, self._clock.monotonic())
 
     def _note(self) -> None:
         now_s = int(self._clock.now().timestamp())
         if now_s != self._noted_s:
             self._noted_s = now_s
-            self._history.note(self._console.edges(), now_s)
+            edges = self._console.edges()
+            self._history.note(edges, now_s)
+            self._budgets.keep(edges)

@@ -13,6 +13,7 @@ from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, MisconfiguredError, load, read_secret
 from breakwater.resilience.shedding import Limiter
 from breakwater.robots import FORMS, Credential, Robot
+from breakwater.slo import objectives
 from services.gateway.http import platform
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
@@ -22,6 +23,7 @@ from services.gateway.ops.alarms.domain import alarm_of
 from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms
 from services.gateway.ops.alarms.ways import GroupRobot, Inboxes
 from services.gateway.ops.alerts.usecases import Alerts
+from services.gateway.ops.budgets.domain import Budgets, BurnRate, Promise, Promises
 from services.gateway.ops.clients import DeadLetters, OverrideCarrier, Peers
 from services.gateway.ops.console import Console
 from services.gateway.ops.consumer import Feed
@@ -71,7 +73,8 @@ async def serve() -> None:
         )
         span = Span(settings.history_fine_s, settings.history_coarse_s, edges_max=settings.history_edges_max)
         history, backlogs = History(span), BacklogBook()
-        feed = Feed(console, history, backlogs, peers, clock, own=service.edges)
+        budgets = Budgets(_promises(settings), settings.history_edges_max)
+        feed = Feed(console, history, budgets, backlogs, peers, clock, own=service.edges)
         await feed.subscribe(bus)
         service.background("edge-feed", feed.run)
         service.background("overrides-laid", overrides.run)
@@ -88,9 +91,27 @@ async def serve() -> None:
         world = OpsWorld(console, overrides, letters, alarms, clock, _command_line(settings))
         playbooks = Playbooks(library.playbooks, world, console, clock)
         service.background("playbooks", playbooks.run)
-        shown = Shown(console, overrides, peers, history, backlogs, letters, alerts, library, playbooks)
+        shown = Shown(console, overrides, peers, history, budgets, backlogs, letters, alerts, library, playbooks)
         service.add_front(await _http(service, shown))
         await service.run()
+
+
+def _promises(settings: OpsSettings) -> Promises:
+    """Raises `MisconfiguredError` for a file that is not understood."""
+    if settings.objectives_file is None:
+        return Promises()
+    try:
+        found = objectives.load(settings.objectives_file)
+    except (objectives.WrongObjectivesError, OSError) as error:
+        raise MisconfiguredError(f"BREAKWATER_OBJECTIVES_FILE: {error}") from error
+    seconds = objectives.seconds_of
+    return Promises(
+        {each.name: Promise(each.objective, each.requests_min) for each in found.of_kind("dependency")},
+        seconds(found.period),
+        tuple(
+            BurnRate(seconds(rate.long), seconds(rate.short), rate.factor, rate.severity) for rate in found.burn_rates
+        ),
+    )
 
 
 def _command_line(settings: OpsSettings) -> CommandLine:
@@ -156,6 +177,7 @@ class Shown:
     overrides: Overrides
     peers: Peers
     history: History
+    budgets: Budgets
     backlogs: BacklogBook
     letters: DeadLetters
     alerts: Alerts
@@ -180,7 +202,7 @@ async def _http(service: Service[OpsSettings], shown: Shown) -> OpsFront:
     service.background("caller-keys", keys.run)
     verifier = CallerVerifier(keys, settings.caller_issuer, clock=clock)
     sessions = Sessions(verifier, clock, sessions_max=settings.sessions_max, session_s_max=settings.session_s_max)
-    views = ops_api.Views(shown.overrides)
+    views = ops_api.Views(shown.overrides, shown.budgets, clock)
     api = Api(OpsRoute)
     shown.add_routes(api, views, clock)
     page.add_routes(api, sessions, settings.runbooks_dir)
@@ -202,7 +224,7 @@ async def _http(service: Service[OpsSettings], shown: Shown) -> OpsFront:
         clock=clock,
         on_refusal=refusals_to(console),
     )
-    rows = board.Board(console, shown.backlogs, clock, is_wide=shown.overrides.is_wide)
+    rows = board.Board(console, shown.backlogs, clock, is_wide=views.is_wide, spending=views.spending)
     service.background("board", rows.run)
     gate = stream.StreamGate(
         edge,

@@ -79,6 +79,8 @@ class OpsSettings(ServiceSettings):
     state: Path | None = None
     """The local platform's state, for that command."""
 
+    objectives_file: Path | None = None
+    """deploy/slo.yaml of a tree: what is promised of dependencies; without it no edge has an error budget."""
     runbooks_dir: Path | None = None
     """Markdown files named as alerts, which the page shows; without it its runbook links say that there are none."""
 

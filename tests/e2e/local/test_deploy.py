@@ -57,6 +57,7 @@ def test_a_release_runs_and_runs_again_after_a_restart_of_the_platform(root, tmp
         [entry] = [each for each in platform.ops().get("/v1/timeline").json()["items"] if each["kind"] == "deployed"]
         assert (entry["dependency"], entry["actor"]) == ("files", getpass.getuser())
         assert entry["text"].startswith(f"files {release.version} (sha256:{release.digest[:16]}) deployed to prod")
+        assert entry["text"].endswith(", the gate said YES")
         the_fronts_run_from_one_wheel_and_are_asked_over_http_too(platform, root, target)
         shutil.rmtree(root / "contracts/verified")
         leads = pinned(root, "leads").version

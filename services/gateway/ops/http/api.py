@@ -15,6 +15,7 @@ from services.gateway.http.answers import Answer, answer, rfc3339_of
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
 from services.gateway.http.routes import Identifier, Input, LongText, QueryInput
+from services.gateway.ops.budgets.domain import Budgets, Spending
 from services.gateway.ops.console import Console, Deployment
 from services.gateway.ops.edges.domain import Edge, Fault
 from services.gateway.ops.http.views import (
@@ -144,13 +145,24 @@ class VerificationView(TypedDict):
 
 
 class Views:
-    """Edges as JSON, with what only the overrides know of them."""
+    """Edges as JSON, with what only the overrides and the budgets know of them."""
 
-    def __init__(self, overrides: Overrides) -> None:
+    def __init__(self, overrides: Overrides, budgets: Budgets, clock: Clock) -> None:
         self._overrides = overrides
+        self._budgets = budgets
+        self._clock = clock
 
     def edge(self, edge: Edge) -> EdgeView:
-        return edge_view(edge, wide=self._overrides.is_wide(edge.dependency, edge.caller))
+        spending = self.spending(edge.caller, edge.dependency)
+        return edge_view(edge, wide=self.is_wide(edge.dependency, edge.caller), spending=spending)
+
+    def is_wide(self, dependency: str, caller: str) -> bool:
+        """Whether the override on an edge was laid for every caller."""
+        return self._overrides.is_wide(dependency, caller)
+
+    def spending(self, caller: str, dependency: str) -> Spending | None:
+        """What the caller's edge does to the error budget of the dependency."""
+        return self._budgets.spending(caller, dependency, int(self._clock.now().timestamp()))
 
 
 def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, clock: Clock) -> None:

@@ -13,12 +13,13 @@ from sse_starlette.event import ServerSentEvent
 
 from breakwater.chassis.clock import Clock
 from services.gateway.http.answers import rfc3339_of
+from services.gateway.ops.budgets.domain import Spending
 from services.gateway.ops.console import Change, Console
 from services.gateway.ops.edges.backlogs import BacklogBook
 from services.gateway.ops.edges.domain import Circuit
 from services.gateway.ops.edges.pairs import PairBook, Row
 from services.gateway.ops.http.stream import event_of
-from services.gateway.ops.http.views import entry_view, override_view
+from services.gateway.ops.http.views import entry_view, override_view, slo_view
 from services.gateway.ops.incidents.domain import Incident
 
 PATH = "/ops/stream"
@@ -33,13 +34,22 @@ class Board:
     """Watches the console and tells every page; `run` is its background work."""
 
     def __init__(
-        self, console: Console, backlogs: BacklogBook, clock: Clock, *, is_wide: Callable[[str, str], bool]
+        self,
+        console: Console,
+        backlogs: BacklogBook,
+        clock: Clock,
+        *,
+        is_wide: Callable[[str, str], bool],
+        spending: Callable[[str, str], Spending | None],
     ) -> None:
-        """`is_wide` tells whether the override on an edge was laid for every caller."""
+        """`is_wide` tells whether the override on a dependency's edge was laid for every caller, `spending` what a caller's
+        edge does to the error budget of its dependency.
+        """
         self._console = console
         self._backlogs = backlogs
         self._clock = clock
         self._is_wide = is_wide
+        self._spending = spending
         self._pairs = PairBook()
         self._told: dict[str, dict[str, Any]] = {}
         self._pages: set[asyncio.Queue[ServerSentEvent]] = set()
@@ -167,6 +177,7 @@ class Board:
             "queued": bulkhead.queued,
             "queue_max": bulkhead.queue_max,
             "next_probe_s": _rounded(row.next_probe_s, 1),
+            "slo": slo_view(self._spending(row.caller, row.dependency)),
             "heard_at": rfc3339_of(row.as_of) if row.state is None else None,
         }
 

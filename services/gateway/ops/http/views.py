@@ -1,10 +1,12 @@
 """Edges, incidents and entries as JSON (api.md, `GET /v1/dependencies`)."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from typing_extensions import TypedDict
 
 from services.gateway.http.answers import rfc3339_of
+from services.gateway.ops.budgets.domain import Spending
 from services.gateway.ops.edges.domain import Edge, Fault, Forced
 from services.gateway.ops.incidents.domain import Incident
 from services.gateway.ops.timeline.domain import Entry
@@ -72,6 +74,7 @@ class EdgeView(TypedDict):
     bulkhead: BulkheadView
     next_probe_s: float | None
     slo: dict[str, Any]
+    """`objective`, `burn_rates` by window, `budget_spent` of the period `since`, `severity`; empty without a promise."""
     as_of: str | None
 
 
@@ -144,7 +147,7 @@ class EntryView(TypedDict):
     actor: str | None
 
 
-def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
+def edge_view(edge: Edge, *, wide: bool, spending: Spending | None) -> EdgeView:
     """The edge; `wide` says that its override was laid for every caller."""
     return EdgeView(
         caller=edge.caller,
@@ -176,9 +179,31 @@ def edge_view(edge: Edge, *, wide: bool) -> EdgeView:
             queue_max=edge.bulkhead.queue_max,
         ),
         next_probe_s=edge.next_probe_s,
-        slo={},
+        slo=slo_view(spending),
         as_of=rfc3339_of(edge.as_of),
     )
+
+
+def slo_view(spending: Spending | None) -> dict[str, Any]:
+    """What the edge does to the error budget of its dependency; 1 burns it in just its period."""
+    if spending is None:
+        return {}
+    return {
+        "objective": spending.objective,
+        "burn_rates": {
+            _window(window_s): None if burn is None else round(burn, 2)
+            for window_s, burn in spending.burn_rates.items()
+        },
+        "budget_spent": round(spending.spent, 5),
+        "since": rfc3339_of(datetime.fromtimestamp(spending.since_s, UTC)),
+        "severity": spending.severity or None,
+    }
+
+
+def _window(window_s: int) -> str:
+    if window_s % 86_400 == 0:
+        return f"{window_s // 86_400}d"
+    return f"{window_s // 3_600}h" if window_s % 3_600 == 0 else f"{window_s // 60}m"
 
 
 def override_view(forced: Forced | None, caller: str | None) -> OverrideView | None:

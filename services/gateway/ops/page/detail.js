@@ -1,12 +1,12 @@
 // One edge: its figures, its past, its instances, and the policy that governs it with the place that names each setting.
 import { $, el, write } from "/ops/assets/elements.js";
 import { known } from "/ops/assets/feed.js";
-import { count, errorText, ms, NONE, percent, shortClock } from "/ops/assets/figures.js";
+import { count, date, errorText, ms, NONE, percent, shortClock } from "/ops/assets/figures.js";
 import { go, href, where } from "/ops/assets/route.js";
 import { text } from "/ops/assets/words.js";
 import { ask, ProblemError } from "/ops/assets/asks.js";
 import { callsChart, circuitChart, latencyChart } from "/ops/assets/charts.js";
-import { badgeOf, instancesOf, probeOf, rowOf } from "/ops/assets/list.js";
+import { badgeOf, burnOf, instancesOf, probeOf, rowOf } from "/ops/assets/list.js";
 import { lift, openOverride } from "/ops/assets/actions.js";
 
 export const SPANS = [[300, "min5"], [900, "min15"], [3600, "hour1"], [21600, "hour6"], [86400, "day1"]];
@@ -29,7 +29,15 @@ function tiles(row) {
     tile("bulkhead", `${row.in_use}/${row.limit}`, row.queued ? `${row.queued}/${row.queue_max} ${text("queued")}` : ""),
     tile("nextProbe", probeOf(row) || NONE),
     tile("fallbacks", count(row.fallbacks)),
+    row.slo?.burn_rates && sloTile(row),
   ];
+}
+
+function sloTile(row) {
+  const { burn_rates: burns, budget_spent: spent, objective, since } = row.slo;
+  const all = Object.entries(burns).map(([window, burn]) => `${window} ${burn === null ? NONE : `${burn}×`}`);
+  const [burning] = burnOf(row);
+  return el("div", { class: "tile wide" }, el("dt", {}, `${text("slo")} ${percent(objective)} · ${text("burnRates")}`), el("dd", {}, el("span", { class: burning }, `${burning ? "▲ " : ""}${all.join(" · ")}`), el("small", {}, `${text("budgetSpent")} ${percent(spent)} ${text("sinceMoment")} ${date(since)}`)));
 }
 
 function paintHead(row) {

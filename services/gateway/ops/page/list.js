@@ -1,7 +1,7 @@
 // The edges, worst first. Only the rows around the window are in the document, and only figures that changed are written.
 import { $, el, mark, svg, write } from "/ops/assets/elements.js";
 import { keyOf, known, levelOf, RANK, redraw } from "/ops/assets/feed.js";
-import { clock, count, duration, errorText, ms, NONE, percent } from "/ops/assets/figures.js";
+import { clock, count, date, duration, errorText, ms, NONE, percent } from "/ops/assets/figures.js";
 import { href } from "/ops/assets/route.js";
 import { text } from "/ops/assets/words.js";
 import { lift, openOverride } from "/ops/assets/actions.js";
@@ -47,11 +47,12 @@ function rowNode() {
   const cells = CELLS.map((name) => el("div", { role: "cell", class: name }));
   const node = el("div", { role: "row", class: "row" }, cells);
   node.cells = Object.fromEntries(CELLS.map((name, index) => [name, cells[index]]));
-  const { state, edge, trend, actions, errors } = node.cells;
+  const { state, edge, trend, actions, errors, slo } = node.cells;
   state.append(el("span", { class: "badge" }));
   edge.append(el("a", { class: "name" }, el("span", { class: "caller" }), el("span", { class: "arrow" }, " → "), el("span", { class: "callee" })));
   trend.append(svg("svg", { viewBox: "0 0 60 20", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path", { class: "rate-line" }), svg("path", { class: "error-area" })));
   errors.append(el("span", { class: "what" }));
+  slo.append(el("span", {}));
   actions.append(el("button", { type: "button", class: "small", onclick: () => act(node.key) }));
   return node;
 }
@@ -89,6 +90,16 @@ export function probeOf(row) {
   return row.next_probe_s < 0.05 ? text("now") : duration(row.next_probe_s);
 }
 
+// How fast the hour spends the budget, with its mark when somebody is told of it; then what went of the whole period's.
+export function burnOf(row) {
+  const { burn_rates: burns, severity, objective, budget_spent: spent, since: from } = row.slo ?? {};
+  if (!burns) return ["", NONE, ""];
+  const rate = burns["1h"] ?? burns["5m"] ?? null;
+  const all = Object.entries(burns).map(([window, burn]) => `${window} ${burn === null ? NONE : `${burn}×`}`);
+  const told = `${text("objective")} ${percent(objective)} · ${all.join(" · ")} · ${text("budgetSpent")} ${percent(spent)} ${text("sinceMoment")} ${date(from)}`;
+  return [severity ? `burning ${severity}` : "", rate === null ? NONE : `${severity ? "▲ " : ""}${rate < 10 ? rate.toFixed(1) : rate.toFixed(0)}×`, told];
+}
+
 function overrideNote(row) {
   if (!row.override) return "";
   const { mode, actor, reason, expires_at: until, fault } = row.override;
@@ -123,7 +134,10 @@ function paint(node, row) {
   write(cells.retries, `${count(row.retries)} · ${count(row.retry_budget_tokens)}`);
   write(cells.bulkhead, `${row.in_use}/${row.limit}${row.queued ? ` +${row.queued}` : ""}`);
   write(cells.probe, probeOf(row));
-  write(cells.slo, row.slo?.budget_left === undefined ? NONE : percent(row.slo.budget_left));
+  const [burning, burn, told] = burnOf(row);
+  mark(cells.slo.firstChild, "class", burning);
+  write(cells.slo.firstChild, burn);
+  mark(cells.slo.firstChild, "title", told);
   const button = cells.actions.firstChild;
   write(button, text(row.override ? "lift" : "override"));
   mark(button, "aria-label", `${button.textContent}: ${row.caller} → ${row.dependency}`);
