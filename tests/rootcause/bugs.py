@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from services.gateway.ops.incidents import causes, evidence, usecases
 from tests.rootcause import faults
-from tests.rootcause.trial import quiet, run
+from tests.rootcause.trial import aftermath, quiet, run
 
 SEED: Final = 1
 
@@ -53,6 +53,17 @@ def _credential_above_an_outage() -> str:
     return "" if verdict.at_once else f"{' and '.join(verdict.faults)}: only one was named before it was cured"
 
 
+def soon_after_an_outage() -> str:
+    """A brief outage of PostgreSQL, and then health, which it dragged along, fails by itself: that is paged within a minute."""
+    found = aftermath(SEED, partial(_outage, "postgres"), partial(_fault, "down", "gateway", "health"))
+    well = found.pages == ("postgres", "health") and found.noticed_s is not None
+    return "" if well else f"pages {list(found.pages)}, the second fault after {found.noticed_s} s"
+
+
+def _outage(dependency: str, *_: Any) -> faults.Trouble:
+    return faults.Trouble("shared", "", dependency, "refused")
+
+
 _NUMBERS: Final = itertools.count()
 PLANTED: Final[Mapping[str, Callable[[], str]]] = {
     "every failing edge is a cause": partial(
@@ -76,6 +87,15 @@ PLANTED: Final[Mapping[str, Callable[[], str]]] = {
         causes,
         {"explains": lambda deep, upper, presumed=(): deep.in_doubt or deep.pair in presumed},
         _credential_above_an_outage,
+    ),
+    "what was dragged along never fails by itself": partial(
+        _planted,
+        evidence.PairEvidence,
+        {"dragged_along": lambda each, _: each.own is not None},
+        soon_after_an_outage,
+    ),
+    "what another cause accounted for is paged again": partial(
+        _planted, evidence.PairEvidence, {"accounted_for": False}, soon_after_an_outage
     ),
     "no incident is ever resolved": partial(
         _planted, usecases, {"is_well": lambda _: False}, partial(_trial, "down", "health", "postgres")

@@ -46,6 +46,11 @@ def test_one_error_in_a_hundred_pages_nobody():
     assert (found["pages"], found["errors"] > 0) == ([], True)
 
 
+def test_a_fault_right_after_another_is_paged_within_a_minute():
+    """Though the other one dragged along the very edge: what failed then is told from what fails now."""
+    assert bugs.soon_after_an_outage() == ""
+
+
 def test_a_planted_bug_is_found():
     """The trials can fail: an engine that explains nothing pages for the symptoms too."""
     assert bugs.PLANTED["every failing edge is a cause"]()

@@ -163,6 +163,38 @@ def run(seed: int, make: Sequence[Make]) -> Verdict:
     return verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What a trial of two faults, one soon after the other, came to."""
+
+    pages: tuple[str, ...]
+    """Root dependencies, in the order of the pages."""
+    noticed_s: float | None
+    """Of the second fault."""
+
+
+def aftermath(seed: int, brief: Make, own: Make) -> Aftermath:
+    """A brief outage that opens no circuit, little traffic, and 20 s later an edge that it dragged along fails by itself."""
+    world, (ops, _) = world_with_ops(seed, error_share=0.0, report_s=1.0)
+    rng = random.Random(seed)
+    world.run(WARM_S)
+    outage, trouble = brief(world, rng), own(world, rng)
+    outage.begin(world)
+    world.run(4.0)
+    outage.end(world)
+    world.run(5.0)
+    world.rates_times = 0.1
+    world.run(15.0)
+    world.rates_times = 1.0
+    trouble.begin(world)
+    began_s, noticed_s = world.loop.now_s, None
+    while world.loop.now_s < began_s + FAULT_S:
+        world.run(1.0)
+        if noticed_s is None and _all_named(world, ops, [trouble]):
+            noticed_s = world.loop.now_s - began_s
+    return Aftermath(tuple(incident.cause.dependency for _, incident in ops.pages), noticed_s)
+
+
 def _all_named(world: World, ops: Ops, troubles: Sequence[Trouble]) -> bool:
     every = ops.incidents.all()
     return all(any(_is_right(incident, each, world) for incident in every) for each in troubles)

@@ -43,28 +43,42 @@ class Platform:
         self.pages = []
 
     async def run(
-        self, seconds, bad=(), *, outcome="failed", share=1.0, open_circuit=True, only=None, silent=(), per_s=20
+        self,
+        seconds,
+        bad=(),
+        *,
+        outcome="failed",
+        share=1.0,
+        open_circuit=True,
+        only=None,
+        silent=(),
+        per_s=20,
+        asked=GRAPH,
     ):
-        """Time passes; calls of the pairs in `bad` come to `outcome`, of the instance `only` where it is given."""
+        """Time passes; calls of the pairs in `bad` come to `outcome`, of the instance `only` where it is given.
+
+        What is not `asked` for is not called.
+        """
         for _ in range(seconds):
             await self.clock.advance(1)
             for process, instances in self.names.items():
                 if process not in silent:
                     for instance in instances:
                         affected = {pair for pair in bad if only in {None, instance}}
-                        self.report(process, instance, affected, outcome, share, open_circuit, per_s)
+                        self.report(process, instance, affected, outcome, share, open_circuit, per_s, asked)
             for process in silent:
                 stale = [edge for (i, _), edge in self.state.items() if i in self.names[process]]
                 self.incidents.follow(Changes(edges=tuple(stale_of(edge) for edge in stale)))
             self.pages += [each.id for each in self.incidents.judge() if each.resolved_at is None]
 
-    def report(self, process, instance, bad, outcome, share, open_circuit, per_s):
+    def report(self, process, instance, bad, outcome, share, open_circuit, per_s, asked):
         edges = []
         for pair in (pair for pair in GRAPH if pair[0] == process):
             counts = self.totals.setdefault((instance, pair), {})
-            failed = round(per_s * share) if pair in bad else 0
+            calls = per_s if pair in asked else 0
+            failed = round(calls * share) if pair in bad else 0
             counts[outcome] = counts.get(outcome, 0) + failed
-            counts["success"] = counts.get("success", 0) + per_s - failed
+            counts["success"] = counts.get("success", 0) + calls - failed
             is_open = pair in bad and open_circuit
             edges.append(
                 edge_of(pair, instance, dict(counts), Circuit.OPEN if is_open else Circuit.CLOSED, self.clock.now())

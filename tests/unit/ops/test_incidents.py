@@ -9,7 +9,8 @@ from breakwater.chassis.errors import InvalidRequestError, NotFoundError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.gateway.ops.edges.domain import Circuit, Report
 from services.gateway.ops.incidents.domain import Fault, Locus
-from services.gateway.ops.incidents.usecases import LINGER_S, SETTLE_S, Incidents
+from services.gateway.ops.incidents.evidence import IN_FLIGHT_S, LINGER_S
+from services.gateway.ops.incidents.usecases import SETTLE_S, Incidents
 from tests.support.reporters import GRAPH, Notes, Platform, edge_of
 
 pytestmark = pytest.mark.capability(38)
@@ -136,10 +137,48 @@ async def test_what_comes_back_after_it_was_resolved_pages_again(platform):
 async def test_what_a_cause_dragged_along_has_time_to_recover(platform):
     """An upper circuit is open for a while after the cause is cured: no new page; a minute on it is a fault of its own."""
     await platform.run(10, [("leads", "postgres"), ("gateway", "leads")])
-    await platform.run(50, [("gateway", "leads")])
+    await platform.run(50, [("gateway", "leads")], outcome="short_circuited")
     assert len(platform.opened) == 1
-    await platform.run(int(LINGER_S), [("gateway", "leads")])
+    await platform.run(int(LINGER_S), [("gateway", "leads")], outcome="short_circuited")
     assert len(platform.opened) == 2
+
+
+async def test_what_fails_anew_is_not_taken_for_what_lingers(platform):
+    """leads was dragged along by PostgreSQL, and fails by itself while PostgreSQL is still in doubt: paged within 20 s."""
+    blip = [("leads", "postgres"), ("gateway", "leads")]
+    await platform.run(4, blip, open_circuit=False)
+    await platform.run(15, per_s=1)
+    assert platform.only().cause.dependency == "postgres"
+    await platform.run(int(IN_FLIGHT_S) + 10, [("gateway", "leads")])
+    assert {each.cause.dependency for each in platform.incidents.open()} == {"postgres", "leads"}
+
+
+async def test_what_was_dragged_along_and_is_asked_for_no_more_pages_nobody(platform):
+    """Nothing has been called since: what is known of it was the fault of PostgreSQL."""
+    await platform.run(3, [("leads", "postgres"), ("gateway", "leads")], open_circuit=False)
+    await platform.run(int(2 * LINGER_S), per_s=2, asked=[("leads", "postgres")])
+    assert [each.cause.dependency for each in platform.incidents.all()] == ["postgres"]
+
+
+async def test_a_doubt_that_nothing_confirms_explains_nothing_and_ends(platform):
+    """leads → nats is not used since NATS came back: leads is paged, and of NATS those have the word who use it."""
+    both = [("leads", "nats"), ("notify", "nats")]
+    await platform.run(4, both, open_circuit=False)
+    asked = [pair for pair in GRAPH if pair != ("leads", "nats")]
+    await platform.run(30, per_s=2, asked=asked)
+    assert platform.only().cause.dependency == "nats"
+    await platform.run(10, [("gateway", "leads"), ("files", "leads")], asked=asked)
+    assert {each.cause.dependency for each in platform.incidents.open()} == {"nats", "leads"}
+    await platform.run(60, asked=asked)
+    assert platform.incidents.open() == ()
+
+
+async def test_what_nobody_asks_for_any_more_makes_no_other_fault_local(platform):
+    """gateway's edge to files failed some minutes ago and was not called since; leads fails now: two faults, two pages."""
+    await platform.run(4, [("gateway", "files")], open_circuit=False)
+    await platform.run(120, asked=())
+    await platform.run(10, [("gateway", "leads")], asked=[("gateway", "leads"), ("files", "leads")])
+    assert {each.cause.dependency for each in platform.incidents.open()} == {"files", "leads"}
 
 
 async def test_a_credential_refused_right_after_is_not_taken_for_what_lingers(platform):

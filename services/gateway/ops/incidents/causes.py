@@ -29,13 +29,18 @@ def find_causes(evidence: Evidence) -> list[Cause]:
     roots: dict[Pair, PairEvidence] = {}
     above: dict[Pair, set[Pair]] = {}
     presumed = _presumed(evidence)
-    for pair in [each for each in evidence.pairs.values() if each.certain]:
+    for pair in [each for each in evidence.pairs.values() if each.certain and _is_news(each)]:
         chain: set[Pair] = set()
         for deepest in _deepest(evidence, pair, chain, presumed):
             roots[deepest.pair] = deepest
             above.setdefault(deepest.pair, set()).update(chain - {deepest.pair})
     causes = [_cause(evidence, group, above) for group in _grouped(evidence, roots)]
     return [replace(each, symptoms=_symptoms(evidence, each, presumed)) for each in causes]
+
+
+def _is_news(pair: PairEvidence) -> bool:
+    """Whether it fails now, and not only as what another cause did to it."""
+    return pair.open or (pair.current and not pair.accounted_for)
 
 
 def explains(deep: PairEvidence, upper: PairEvidence, presumed: Collection[Pair] = ()) -> bool:
@@ -45,7 +50,7 @@ def explains(deep: PairEvidence, upper: PairEvidence, presumed: Collection[Pair]
         return False
     if deep.pair in presumed:
         return True
-    return deep.in_doubt and upper.share <= CALLS_PER_REQUEST * deep.share + SHARE_SLACK
+    return deep.in_doubt and deep.current and upper.share <= CALLS_PER_REQUEST * deep.share + SHARE_SLACK
 
 
 def _presumed(evidence: Evidence) -> frozenset[Pair]:
@@ -260,6 +265,6 @@ def is_well(pair: PairEvidence) -> bool | None:
     if not pair.known:
         return None
     if pair.in_doubt:
-        return False
+        return False if pair.current else None
     closed = all(each.edge.state is Circuit.CLOSED for each in pair.instances.values() if each.known)
     return True if closed and pair.answered_s is not None else None

@@ -5,7 +5,7 @@ cumulative sum (E. S. Page, 1954): each bad result adds the logarithm of how muc
 `TOLERATED`, each good one subtracts it, never below zero. So it takes as many calls as it takes, whatever their rate.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import exp, log
@@ -29,6 +29,12 @@ RECENT_S = 15.0
 """Shares are of about so long ago until now: older results weigh e times less each."""
 SLOWED_TIMES, SLOWED_MS_MIN = 4.0, 50.0
 """Half of the calls take so many times what they usually take: it may be why the callers' callers are slow."""
+IN_FLIGHT_S = 10.0
+"""What a cause dragged along may fail for so long after it: calls that were waiting when it was cured."""
+LINGER_S = 60.0
+"""The circuit above a cause may be open for so long after it; then it is a fault of its own."""
+FADED_S = 20.0
+"""A doubt about what nobody has asked for so long is of another time: longer than an open circuit waits for its probes."""
 USUAL_S = 600.0
 """What is usual is the mean of so long; what is slower than usual becomes it ten times more slowly."""
 
@@ -146,6 +152,11 @@ class PairEvidence:
     since_s: float | None = None
     answered_s: float | None = None
     """When a call was last answered by a closed circuit."""
+    own: Suspicion | None = None
+    """What went wrong since another cause last accounted for it; None where none does."""
+    _accounted_s: float = 0.0
+    _asked_s: float = float("-inf")
+    _now_s: float = 0.0
 
     def take(self, edge: Edge, now_s: float) -> None:
         """A newer word of one instance."""
@@ -158,8 +169,10 @@ class PairEvidence:
             self._count(known, edge, now_s)
             known.edge, known.heard_s, known.silent = edge, now_s, False
             if was_open and not any(each.edge.state is not Circuit.CLOSED for each in self.instances.values()):
-                for suspicion in self._suspicions():
+                for suspicion in (*self._suspicions(), *((self.own,) if self.own else ())):
                     suspicion.calm()
+        if not self.in_doubt:
+            self.own = None
         if not self.certain:
             self.since = self.since_s = None
         elif self.since is None:
@@ -172,6 +185,7 @@ class PairEvidence:
         known.recent.age(now_s)
         if before.outcomes == after.outcomes:
             return
+        self._asked_s = now_s
         new = {name: count - before.outcomes.get(name, 0) for name, count in after.outcomes.items()}
         reached = max(0, sum(new.get(name, 0) for name in _REACHED))
         failed = max(0, sum(new.get(name, 0) for name in _FAILED))
@@ -183,6 +197,9 @@ class PairEvidence:
         self.slow.take(slow, reached - slow)
         self.pushed_back.take(overload, reached - overload)
         self.crowded.take(rejected, reached)
+        if self.own is not None and now_s - self._accounted_s > IN_FLIGHT_S:
+            bad = min(reached, max(failed + overload, slow))
+            self.own.take(bad, reached - bad)
         if was_calm and self.in_doubt:
             # What was before it began says nothing of what it is.
             self.recent, known.recent = Recent(), Recent()
@@ -225,6 +242,33 @@ class PairEvidence:
     @property
     def in_doubt(self) -> bool:
         return self.known and (self.open or self.slowed or any(each.value >= IN_DOUBT for each in self._suspicions()))
+
+    @property
+    def current(self) -> bool:
+        """Whether what is known of it is of now: somebody asks, or an open circuit refuses."""
+        return self.open or self._now_s - self._asked_s < FADED_S
+
+    def age(self, now_s: float) -> None:
+        """Lets time pass over what is asked for rarely."""
+        self._now_s = now_s
+        self.recent.age(now_s)
+
+    def account_for(self, now_s: float) -> None:
+        """Another cause explains what went wrong until now."""
+        self.own, self._accounted_s = Suspicion(), now_s
+
+    @property
+    def accounted_for(self) -> bool:
+        """What makes it certain was another's fault: since then too little went wrong. A refused credential never is.
+
+        Of an open circuit there are only probes: a few that fail are enough.
+        """
+        enough = IN_DOUBT if self.open else CERTAIN
+        return self.own is not None and self.own.value < enough and not self.refused
+
+    def dragged_along(self, now_s: float) -> bool:
+        """Whether its circuit may still be open because of what was another's fault."""
+        return self.accounted_for and now_s - self._accounted_s < LINGER_S
 
     @property
     def slowed(self) -> bool:
@@ -279,7 +323,12 @@ class Evidence:
     def age(self, now_s: float) -> None:
         """Lets time pass over what is asked for rarely."""
         for pair in self.pairs.values():
-            pair.recent.age(now_s)
+            pair.age(now_s)
+
+    def account_for(self, symptoms: Iterable[Pair], now_s: float) -> None:
+        """Somebody is called for what made them fail."""
+        for pair in symptoms:
+            self.pairs[pair].account_for(now_s)
 
     def out_of(self, process: str) -> Iterator[PairEvidence]:
         return (each for pair, each in self.pairs.items() if pair[0] == process)

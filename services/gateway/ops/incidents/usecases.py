@@ -27,14 +27,12 @@ from services.gateway.ops.incidents.domain import (
     hold_s,
     id_of,
 )
-from services.gateway.ops.incidents.evidence import Evidence, Pair, unanswered_per_s
+from services.gateway.ops.incidents.evidence import Evidence, unanswered_per_s
 
 SETTLE_S = 3.0
 """A cause must last so long before it pages: what is deeper has time to show."""
 DEEPER_WITHIN_S = 60.0
 """A deeper cause found so soon after an incident opened is the same incident, known better."""
-LINGER_S = 60.0
-"""What a cause dragged along has so long to recover after it; then it is a fault of its own."""
 RELAPSE_S = 5.0
 UNKNOWN_S_MAX = 3_600.0
 """An incident of which nobody has told anything for so long is given up."""
@@ -78,8 +76,6 @@ class Incidents:
     """By the key of the cause."""
     _watches: dict[str, Watch] = field(default_factory=dict)
     _resolved: list[Incident] = field(default_factory=list)
-    _lingering: dict[Pair, float] = field(default_factory=dict)
-    """Until when each symptom is still put down to its cause."""
     _first_seen_s: dict[str, float] = field(default_factory=dict)
     _recalled: bool = False
     _judged_s: float | None = None
@@ -102,7 +98,6 @@ class Incidents:
         """Opens, widens and resolves; answers those of which something worth telling has changed."""
         now, now_s = self.clock.now(), self.clock.monotonic()
         self.evidence.age(now_s)
-        self._lingering = {pair: until_s for pair, until_s in self._lingering.items() if until_s > now_s}
         told: list[Incident | None] = []
         failing: set[str] = set()
         causes = sorted(find_causes(self.evidence), key=lambda each: (each.since or now, each.key))
@@ -114,6 +109,8 @@ class Incidents:
             else:
                 failing.add(key)
                 told.append(self._go_on(self._open[key], cause, now_s))
+            if (key or cause.key) in self._open:
+                self.evidence.account_for(cause.symptoms, now_s)
         self._first_seen_s = {
             cause.key: self._first_seen_s[cause.key] for cause in causes if cause.key in self._first_seen_s
         }
@@ -174,9 +171,8 @@ class Incidents:
 
     def _begin(self, cause: Cause, now: datetime, now_s: float) -> Incident | None:
         first_s = self._first_seen_s.setdefault(cause.key, now_s)
-        # Only what would be opened is held back: by time, and by another cause that accounts for it, which none does for
-        # a refused credential.
-        dragged_along = cause.fault is not Fault.CREDENTIAL and self._lingering.keys() >= set(cause.roots)
+        # Only what would be opened is held back: by time, and by another cause that accounts for it.
+        dragged_along = all(self.evidence.pairs[pair].dragged_along(now_s) for pair in cause.roots)
         if now_s - first_s < SETTLE_S or dragged_along:
             return None
         since = cause.since or now
@@ -193,7 +189,7 @@ class Incidents:
                 owner=self.owners.get(cause.dependency, ""),
             )
         self._watches[cause.key] = Watch(failing_s=now_s, opened_s=now_s)
-        self._put(incident, now_s)
+        self._put(incident)
         self.record.incident_changed(incident, "opened" if incident.pages == 1 else "opened again")
         return incident
 
@@ -245,7 +241,7 @@ class Incidents:
             fault=Fault.FLAPPING if relapses >= FLAPPING_RELAPSES else shape.fault,
         )
         after = replace(incident, cause=now_known, relapses=relapses, journeys=journeys.hurt(now_known.pairs))
-        self._put(after, now_s)
+        self._put(after)
         if (now_known.key, now_known.fault) != (before.key, before.fault):
             self.record.incident_changed(after, "is now")
         same = (now_known.key, now_known.fault, now_known.pairs, relapses) == (
@@ -283,10 +279,9 @@ class Incidents:
         self.record.incident_changed(resolved, "resolved")
         return resolved
 
-    def _put(self, incident: Incident, now_s: float) -> None:
+    def _put(self, incident: Incident) -> None:
         self._open[incident.cause.key] = incident
         self._unsaved[incident.id] = incident
-        self._lingering.update(dict.fromkeys(incident.cause.symptoms, now_s + LINGER_S))
 
     def _count(self, now_s: float) -> None:
         """What the present second costs users, at the outermost edges: gateway's, where any of them is hurt."""
