@@ -220,6 +220,13 @@ async def test_what_a_run_laid_for_the_time_of_its_steps_it_takes_back(playbooks
     ]
 
 
+async def test_chaos_is_a_fault_and_no_decision_that_stands_in_the_way(playbooks, world, clock):
+    """What a drill injects on the edge is mitigated as a real fault is."""
+    world.override = Forced("chaos", "sven", "a drill", AT)
+    run = await ended(playbooks, await playbooks.start(ANNA, "files-down", "exports wait"), clock)
+    assert (run.outcome, world.override.mode) == (Outcome.DONE, "fallback")
+
+
 async def test_a_run_that_cannot_take_back_what_it_laid_has_failed(playbooks, world, clock):
     """What comes after is not done: the override is still there."""
     steps = [

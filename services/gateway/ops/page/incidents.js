@@ -44,14 +44,18 @@ function titleOf(incident) {
 
 function card(incident) {
   const root = { caller: incident.caller, dependency: incident.dependency };
+  // What mitigates it stands first: a playbook that fits, else what the runbook says.
+  const ready = fitting(incident);
+  const runbook = el("a", { class: ready.length ? "button" : "button primary", href: href({ view: "runbook", name: incident.alert }) }, text("runbook"));
   const buttons = [
+    ...ready.map((playbook, index) => el("button", { type: "button", class: index ? null : "primary", onclick: () => openPlaybook(playbook, incident) }, `▶ ${playbook.title}`)),
+    ...(ready.length ? [] : [runbook]),
     incident.acknowledged_by
       ? el("span", { class: "in-hand" }, `✓ ${text("acknowledgedBy")} ${incident.acknowledged_by}`)
-      : el("button", { type: "button", class: "primary", onclick: () => acknowledge(incident) }, text("acknowledge")),
-    ...fitting(incident).map((playbook) => el("button", { type: "button", onclick: () => openPlaybook(playbook, incident) }, `▶ ${playbook.title}`)),
+      : el("button", { type: "button", onclick: () => acknowledge(incident) }, text("acknowledge")),
     el("button", { type: "button", onclick: () => openOverride(root, { mode: "fallback", reason: incident.id }) }, text("fallback")),
     el("button", { type: "button", onclick: () => openHandOver(incident) }, text("handOver")),
-    el("a", { class: "button", href: href({ view: "runbook", name: incident.alert }) }, text("runbook")),
+    ...(ready.length ? [runbook] : []),
     el("a", { class: "button", href: href({ view: "report", name: incident.id }) }, text("report")),
   ];
   return el(
