@@ -18,8 +18,6 @@ from tests.support.platform import Platform, eventually, running
 MITIGATED_S_MAX: Final = 180.0
 AUTOMATIC_S_MAX: Final = 15.0
 CLICKS_MAX: Final = 3
-_READERS: Final = 20
-"""Of customers, each once a second when it is answered at once: one alone would hardly ask what is slow."""
 _SEEN_MS: Final = 150_000
 _REHEARSAL: Final = ("--reason", "a drill of three clicks", "--ttl", "10m")
 
@@ -44,6 +42,8 @@ class Drill:
     first: str
     helps: Callable[[Platform], bool]
     within_s: float = MITIGATED_S_MAX
+    readers: int = 4
+    """Of customers, each once a second when it is answered at once: few would hardly ask what is slow."""
     by_hand: bool = False
     """What stood first was a page to read: what it tells to do ends the fault."""
 
@@ -54,10 +54,10 @@ class Drill:
         take_in, read, look = business(platform)
         with ExitStack() as stack:
             stack.enter_context(calling(take_in, look, exports, every_s=0.3))
-            for _ in range(_READERS):
+            for _ in range(self.readers):
                 stack.enter_context(calling(read, every_s=1.0))
             page = stack.enter_context(signed_in(platform))
-            eventually("a calm page", lambda: _calm(platform), within_s=90)
+            eventually("a calm page", lambda: _calm(platform), within_s=180)
             with ExitStack() as fault:
                 fault.enter_context(self.inject(platform))
                 began_s = time.monotonic()
@@ -164,6 +164,7 @@ DRILLS: Final = (
         lambda p: _chaos(p, "health", "--fault", "latency", "--p50", "0.7"),
         "",
         _forced("health", "forced-open"),
+        readers=20,
     ),
     Drill("flapping", lambda p: _falling(p, "health"), "▶ health falls again", _forced("health", "forced-open")),
     Drill(
