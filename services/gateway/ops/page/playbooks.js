@@ -1,6 +1,6 @@
 // Playbooks that fit an open incident: a preview first, then the run, followed to its end.
 import { $, el, write } from "/ops/assets/elements.js";
-import { known, redraw } from "/ops/assets/feed.js";
+import { known, onChange, redraw } from "/ops/assets/feed.js";
 import { text } from "/ops/assets/words.js";
 import { ask, ProblemError } from "/ops/assets/asks.js";
 
@@ -72,5 +72,12 @@ export async function openPlaybook(playbook, incident) {
 
 export function startPlaybooks() {
   timer = setInterval(look, AGAIN_MS);
-  look();
+  // At once where an incident is new: what mitigates it stands first, and must not come to stand there under somebody's finger.
+  let looked = "";
+  onChange(() => {
+    const open = known.incidents.map((incident) => incident.id).join();
+    if (open === looked) return;
+    looked = open;
+    look();
+  });
 }
