@@ -8,11 +8,10 @@ from typing import Any
 import polars as pl
 
 from breakwater.sheets import XlsxWriter
+from services.files.exports.frames import CELL_END, ROW_END
 
 GATHERED_ROWS = 5_000
 """The fast tier works on so many at a time; they come by hundreds."""
-
-_CELL_END, _ROW_END = "\x1f", "\x1e"
 
 
 class PackedTable:
@@ -25,7 +24,7 @@ class PackedTable:
 
     def take(self, chunk: bytes) -> int:
         """Adds the rows of a chunk; how many there were."""
-        rows = chunk.count(_ROW_END.encode())
+        rows = chunk.count(ROW_END.encode())
         self._chunks.append(chunk)
         self._rows += rows
         if self._rows >= GATHERED_ROWS:
@@ -45,6 +44,6 @@ def columns_of(packed: bytes) -> list[Any]:
     Not by a reader of CSV, which is twice as fast and takes a carriage return at the end of a row, or a byte order mark at
     the beginning, for its own.
     """
-    rows = pl.Series([packed.removesuffix(_ROW_END.encode()).decode()]).str.split(_ROW_END).explode()
-    last = rows[0].count(_CELL_END)
-    return rows.str.split_exact(_CELL_END, last).struct.unnest().get_columns()
+    rows = pl.Series([packed.removesuffix(ROW_END.encode()).decode()]).str.split(ROW_END).explode()
+    last = rows[0].count(CELL_END)
+    return rows.str.split_exact(CELL_END, last).struct.unnest().get_columns()

@@ -23,7 +23,7 @@ from breakwater.sheets import (
     isal_deflate,
     vector_rows,
 )
-from services.files.exports.frames import PROGRESS, Kind, frame, read_frame
+from services.files.exports.frames import CELL_END, PROGRESS, ROW_END, Kind, frame, read_frame
 
 CONTENT_BYTES_MIN = 256 * 1024
 """Content is sent on in pieces of at least this, but for the first, which lets a download begin, and the last."""
@@ -94,7 +94,9 @@ def rows_of(chunk: leads_pb2.StreamDatasetResponse) -> list[list[str]]:
     """The rows of a chunk; a leads older than 0.3.0 does not pack them."""
     packed = chunk.packed_rows.decode()
     return (
-        [row.split("\x1f") for row in packed.split("\x1e")[:-1]] if packed else [list(row.cells) for row in chunk.rows]
+        [row.split(CELL_END) for row in packed.split(ROW_END)[:-1]]
+        if packed
+        else [list(row.cells) for row in chunk.rows]
     )
 
 

@@ -7,6 +7,9 @@ import struct
 from enum import IntEnum
 from typing import BinaryIO, Final
 
+CELL_END: Final = "\x1f"
+ROW_END: Final = "\x1e"
+"""Between the cells of a packed row, and after each row (leads.proto, StreamDatasetResponse.packed_rows)."""
 HEADER: Final = struct.Struct("<BI")
 PROGRESS: Final = struct.Struct("<QQ")
 """Rows written, rows in all (0 until known)."""

@@ -4,10 +4,21 @@ import subprocess
 
 import openpyxl
 import pytest
+from hypothesis import strategies as st
 from openpyxl.utils.escape import unescape
 from python_calamine import CalamineWorkbook
 
 from breakwater.sheets import Column, ColumnType, XlsxWriter
+
+HOSTILE = st.text(
+    st.one_of(
+        st.characters(),
+        st.characters(codec=None, categories=["Cs", "Cc", "Zs"]),
+        st.sampled_from("=+-@＝＋<>&\"' \t\r\n\0_x0041_\ufffe\u3000客户😀"),
+    ),
+    max_size=40,
+)
+"""Text that some reader or writer takes for something else."""
 
 LIBREOFFICE_AS_CSV = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
 

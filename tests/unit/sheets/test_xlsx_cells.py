@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 
 from breakwater.sheets import Column, ColumnType
 from breakwater.sheets.cells import CELL_UNITS_MAX, clean_text
+from tests.unit.sheets.conftest import HOSTILE
 
 pytestmark = pytest.mark.capability(36, 37)
 
-HOSTILE = st.text(
-    st.one_of(
-        st.characters(),
-        st.characters(codec=None, categories=["Cs", "Cc", "Zs"]),
-        st.sampled_from("=+-@＝＋<>&\"' \t\r\n\0_x0041_\ufffe\u3000客户😀"),
-    ),
-    max_size=40,
-)
 TEXT = [Column("a", "甲"), Column("b", "乙")]
 slow_is_fine = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
