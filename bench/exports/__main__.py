@@ -8,17 +8,15 @@ a figure; `--write` also writes docs/exports.md and its plot.
 import argparse
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.exports import page, source, whole
-from bench.exports.readback import wrong_columns
-from bench.exports.writers import ENGINES, Target
+from bench.exports.alone import Run
+from bench.exports.writers import ENGINES
 from breakwater.local.postgres import PostgresServer
 from breakwater.local.secret_files import secret_text
 from breakwater.sheets import CsvWriter
@@ -37,50 +35,10 @@ IN_MEMORY = frozenset({"pyexcelerate", "polars", "rustpy"})
 """They hold the whole table, and are given a tenth of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one engine did."""
-
-    engine: str
-    rows: int
-    rows_s: float
-    cpu_rows_s: float
-    peak_mb: float
-    first_byte_ms: float
-    size_mb: float
-    wrong: tuple[str, ...]
-
-
-async def one(engine: str, dsn: str, rows: int, path: Path) -> Run:
-    """Writes one file in this process."""
-    began_s, cpu_s = time.perf_counter(), time.process_time()
-    target = Target(path)
-    await ENGINES[engine][1](dsn, rows, target)
-    target.close()
-    took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
-    size_bytes = target.size_bytes
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    wrong = await wrong_columns(dsn, path)
-    first_ms = (target.first_byte_s or took_s) * 1000
-    return Run(engine, rows, rows / took_s, rows / cpu_s, peak_mb, first_ms, size_bytes / 2**20, tuple(wrong))
-
-
 def run(engine: str, dsn: str, rows: int, folder: Path) -> Run:
     """Writes one file in a process of its own."""
     path = folder / ("file.csv" if engine == "csv" else "file.xlsx")
-    command = [
-        sys.executable,
-        "-m",
-        "bench.exports",
-        "--one",
-        engine,
-        "--dsn",
-        dsn,
-        "--rows",
-        str(rows),
-        "--path",
-        str(path),
-    ]
+    command = [sys.executable, "-m", "bench.exports.alone", engine, dsn, str(rows), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     path.unlink(missing_ok=True)
     if done.returncode:
@@ -116,13 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--write", action="store_true", help="docs/exports.md and docs/exports.svg as well")
-    parser.add_argument("--one", choices=ENGINES)
-    parser.add_argument("--dsn")
-    parser.add_argument("--path", type=Path)
     options = parser.parse_args()
-    if options.one:
-        print(json.dumps(asdict(asyncio.run(one(options.one, options.dsn, options.rows, options.path)))))
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = PostgresServer(folder / "server", password_file=folder / "password", log_file=folder / "log")

@@ -1,5 +1,6 @@
 """A table of twelve mixed columns in PostgreSQL, and what of it every file must show."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from decimal import Decimal
@@ -63,7 +64,7 @@ async def create(dsn: str, rows: int) -> None:
 
 
 async def native(dsn: str, rows: int) -> AsyncIterator[list[Any]]:
-    """The rows by a server-side cursor, as Python values, chunk by chunk: what every peer is given."""
+    """The rows by a server-side cursor, as Python values, chunk by chunk, one ahead: what every peer is given."""
     async for chunk in _chunks(dsn, _NATIVE, rows, FETCH_ROWS):
         yield chunk
 
@@ -79,7 +80,10 @@ async def _chunks(dsn: str, sql: str, rows: int, size: int) -> AsyncIterator[lis
     try:
         async with connection.transaction():
             cursor = await connection.cursor(f"{sql} LIMIT {rows:d}")
-            while chunk := await cursor.fetch(size):
+            ahead = asyncio.create_task(cursor.fetch(size))
+            while chunk := await ahead:
+                ahead = asyncio.create_task(cursor.fetch(size))
+                await asyncio.sleep(0)  # it is asked now: PostgreSQL works while this chunk is written
                 yield chunk
     finally:
         await connection.close()
