@@ -190,6 +190,11 @@ class Console:
         text = f"{what_runs} deployed to {what.environment} by {actor.sub}, {gate}"
         return self._timeline.add(Kind.DEPLOYED, text[:TEXT_CHARS_MAX], what.service, actor=actor.sub)
 
+    def gate_said(self, actor: Actor, service: str, environment: str, line: str) -> Entry:
+        """On the record: what the compatibility gate said of a candidate that is not deployed yet."""
+        text = f"the gate, asked by {actor.sub} for {environment}: {line}"
+        return self._timeline.add(Kind.GATE_SAID, text[:TEXT_CHARS_MAX], service, actor=actor.sub)
+
     def replayed(self, actor: Actor, seq: int, what: str, service: str) -> None:
         """On the record: a dead letter was sent again."""
         text = f"dead letter {seq} of {service} ({what}) replayed by {actor.sub}"[:TEXT_CHARS_MAX]

@@ -37,6 +37,20 @@ def pinned(root, service):
     return artifacts.deployed(root / "contracts", root / "deploy/lock.yaml", "prod", service)[0]
 
 
+def the_gate_is_asked_and_ops_is_told(platform, root):
+    """A verdict stands on the timeline as it was printed; without an ops to tell it is the same, and says so."""
+    asked = "gate", "--candidate", "notify", "--root", str(root), "--tell"
+    done = platform.cli(*asked, check=False)
+    assert (done.returncode, done.stdout[:3]) == (2, "NO:")
+    [entry] = [each for each in platform.ops().get("/v1/timeline").json()["items"] if each["kind"] == "gate_said"]
+    said = " ".join(done.stdout.split())
+    assert (entry["dependency"], entry["actor"]) == ("notify", getpass.getuser())
+    assert entry["text"] == f"the gate, asked by {getpass.getuser()} for prod: {said}"[:1000]
+    alone = platform.cli(*asked, "--state", str(root / "nowhere"), check=False)
+    assert (alone.returncode, alone.stdout) == (done.returncode, done.stdout)
+    assert "Not on the timeline" in alone.stderr
+
+
 def test_a_release_runs_and_runs_again_after_a_restart_of_the_platform(root, tmp_path):
     """`deploy` switches files to its wheel alone, an unverified release is refused, and the next `up` keeps what runs."""
     state = tmp_path / "state"
@@ -58,6 +72,7 @@ def test_a_release_runs_and_runs_again_after_a_restart_of_the_platform(root, tmp
         assert (entry["dependency"], entry["actor"]) == ("files", getpass.getuser())
         assert entry["text"].startswith(f"files {release.version} (sha256:{release.digest[:16]}) deployed to prod")
         assert entry["text"].endswith(", the gate said YES")
+        the_gate_is_asked_and_ops_is_told(platform, root)
         the_fronts_run_from_one_wheel_and_are_asked_over_http_too(platform, root, target)
         shutil.rmtree(root / "contracts/verified")
         leads = pinned(root, "leads").version

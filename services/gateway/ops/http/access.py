@@ -15,6 +15,8 @@ _VIEW = Access(VIEWERS, priority=Priority.OPS)
 _OPERATE = Access(OPERATORS, priority=Priority.OPS)
 _TELL = Access(frozenset({Role.SERVICE, Role.SRE, Role.ADMIN}), priority=Priority.OPS)
 """Machines tell, Alertmanager as a service; people who set it up try it."""
+_JUDGE = Access(OPERATORS | {Role.SERVICE}, priority=Priority.OPS)
+"""CI runs the gate as a service, people by hand."""
 
 MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/dependencies"): _VIEW,
@@ -33,6 +35,7 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/dead-letters"): _VIEW,
     ("POST", "/v1/dead-letters/{seq}/replay"): _OPERATE,
     ("PUT", "/v1/deployments/{service}"): _OPERATE,
+    ("POST", "/v1/gate-verdicts/{service}"): _JUDGE,
     ("GET", "/v1/playbooks"): _VIEW,
     ("POST", "/v1/playbooks/{name}/runs"): _OPERATE,
     ("GET", "/v1/playbooks/runs/{run_id}"): _VIEW,

@@ -97,6 +97,14 @@ class DeploymentInput(Input):
     """Why it was deployed although the gate said no."""
 
 
+class GateVerdictInput(Input):
+    """What `breakwater gate` said of a candidate."""
+
+    environment: Identifier
+    line: LongText
+    """Its first line: YES or NO, the worst finding, and the cure."""
+
+
 class EdgesView(TypedDict):
     """Every edge, worst first."""
 
@@ -226,6 +234,11 @@ def add_routes(api: Api, console: Console, overrides: Overrides, views: Views, c
         """Puts a deployment on the timeline, beside what it may have caused; answers the entry."""
         what = Deployment(service, body.version, body.digest, body.environment, body.forced or "")
         return answer(entry_view(console.deployed(call.actor, what)))
+
+    @api.route("POST", "/v1/gate-verdicts/{service}", EntryView, status=201, tag="incidents")
+    async def record_verdict(service: str, call: Call, body: GateVerdictInput) -> Answer:
+        """Puts what the gate said of a candidate on the timeline; answers the entry."""
+        return answer(entry_view(console.gate_said(call.actor, service, body.environment, body.line)), status=201)
 
     @api.route("GET", "/v1/timeline", TimelineView, tag="incidents")
     async def list_timeline(query: Annotated[TimelineQuery, Query()]) -> Answer:

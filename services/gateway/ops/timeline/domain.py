@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ALARM_TOLD = "alarm_told"
     ALARM_UNTOLD = "alarm_untold"
     DEPLOYED = "deployed"
+    GATE_SAID = "gate_said"
     DEAD_LETTER_REPLAYED = "dead_letter_replayed"
     ALERT_FIRED = "alert_fired"
     ALERT_RESOLVED = "alert_resolved"
