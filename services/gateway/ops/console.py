@@ -86,6 +86,10 @@ class Console:
     def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
         return self._incidents.open() if open_only else self._incidents.all()
 
+    def failing(self) -> frozenset[str]:
+        """The ids of the open incidents that fail at this moment."""
+        return self._incidents.failing()
+
     def timeline(self, count_max: int) -> tuple[Entry, ...]:
         """The newest entries, newest first."""
         return self._timeline.entries(count_max)

@@ -51,6 +51,9 @@ class World:
         self.out = False
         self.done = []
 
+    def open_incidents(self):
+        return tuple(self.incidents)
+
     async def situation(self, *, letters):
         shown = self.override if self.shows else None
         files = edge("gateway", "files", state=self.circuit, override=shown)
@@ -304,6 +307,16 @@ async def test_an_automatic_playbook_starts_once_its_trigger_has_lasted(playbook
     await clock.advance(50)
     await playbooks.look()
     assert len(record.lines) == 3
+
+
+async def test_an_automatic_playbook_does_not_start_for_what_is_open_and_fails_no_more(playbooks, world, clock, record):
+    """An incident stays open until its edges have been well for a while: what a run laid is not laid again for that."""
+    world.incidents = [OpenIncident("files-1", "BreakwaterDependencyDown", "files", failing=False)]
+    for _ in range(20):
+        await playbooks.look()
+        await clock.advance(1)
+    assert record.lines == []
+    assert playbooks.fitting() == {"files-down"}
 
 
 async def test_dead_letters_that_die_again_are_not_called_done(playbooks, world, clock):

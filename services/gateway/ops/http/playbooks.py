@@ -81,7 +81,7 @@ def add_routes(api: Api, library: Library, playbooks: Playbooks) -> None:
     @api.route("GET", "/v1/playbooks", PlaybooksView, tag="playbooks")
     async def list_playbooks() -> Answer:
         """Every playbook, those that fit the open incidents first."""
-        fitting = await playbooks.fitting()
+        fitting = playbooks.fitting()
         views = [_playbook(each, playbooks, fits=name in fitting) for name, each in library.playbooks.items()]
         views.sort(key=lambda view: (not view["fits"], view["name"]))
         return answer(PlaybooksView(items=views, refused=dict(library.refused), next_cursor=None))

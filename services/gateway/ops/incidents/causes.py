@@ -224,10 +224,14 @@ def _fault(evidence: Evidence, group: _Group, worst: PairEvidence) -> Fault:
 
 
 def _slow(pair: PairEvidence) -> bool:
-    """Calls are answered, too late; where it is only some of them, it is gray."""
+    """Calls are answered, too late; where it is only some of them, it is gray.
+
+    A circuit opens before half of a whole window is slow: if more of it was slow than failed, that is what it opened for.
+    """
     recent = pair.recent
     answered = recent.reached - recent.failed
-    return answered > 0.2 * recent.reached and (pair.slowed or recent.slow > 0.5 * recent.reached)
+    opened_for_it = pair.open and recent.slow > recent.failed + recent.overload
+    return answered > 0.2 * recent.reached and (pair.slowed or recent.slow > 0.5 * recent.reached or opened_for_it)
 
 
 def _one_of_its_replicas(evidence: Evidence, pairs: Iterable[PairEvidence], process: str) -> bool:

@@ -122,6 +122,12 @@ class Incidents:
         """Those that go on, the worst first: most journeys hurt, most requests lost, oldest."""
         return tuple(sorted(self._open.values(), key=lambda each: (-len(each.journeys), -each.failed, each.opened_at)))
 
+    def failing(self) -> frozenset[str]:
+        """The ids of those that failed when they were judged last; the others wait to be called well, or nobody tells of them."""
+        return frozenset(
+            incident.id for key, incident in self._open.items() if self._watches[key].failing_s == self._judged_s
+        )
+
     def all(self) -> tuple[Incident, ...]:
         """Those that go on, then the resolved ones, newest first."""
         return (*self.open(), *self._resolved)

@@ -1,6 +1,6 @@
 """Playbooks 预案: what was agreed upon in calm, to be done in an outage. What holds, what a run did, in words. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,8 @@ class OpenIncident:
     id: str
     alert: str
     dependency: str
+    failing: bool = True
+    """At this moment; not while it waits to be called well, or nobody tells of its edges, as while they are held open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class IncidentOpen:
         return f"an incident {self.alert} of {self.dependency} is open"
 
     def holds(self, situation: Situation) -> bool:
-        return any((each.alert, each.dependency) == (self.alert, self.dependency) for each in situation.incidents)
+        return any(self.means(each) for each in situation.incidents)
+
+    def means(self, incident: OpenIncident) -> bool:
+        return (incident.alert, incident.dependency) == (self.alert, self.dependency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,7 @@ class Playbook:
     """What it is for: offered then, and where it is automatic started."""
     automatic: bool
     for_s: float
-    """How long the trigger must have held before it starts by itself."""
+    """How long the trigger's incident must have failed before it starts by itself."""
     pause_s: float
     """How long it does not start by itself after a run."""
     role: str
@@ -292,16 +297,20 @@ def _told(step: Step, situation: Situation) -> str:
 
 @dataclass(slots=True)
 class Watch:
-    """Since when each automatic playbook's trigger has held, and when it last ran. Seconds of a monotonic clock."""
+    """Since when what each automatic playbook is for has failed, and when it last ran. Seconds of a monotonic clock."""
 
     _since_s: dict[str, float] = field(default_factory=dict)
     _ran_s: dict[str, float] = field(default_factory=dict)
 
-    def due(self, playbooks: Mapping[str, Playbook], situation: Situation, now_s: float) -> list[Playbook]:
-        """The automatic playbooks whose trigger has held long enough, and that have not run for a while."""
+    def due(
+        self, playbooks: Mapping[str, Playbook], incidents: Collection[OpenIncident], now_s: float
+    ) -> list[Playbook]:
+        """The automatic playbooks whose trigger has failed long enough, and that have not run for a while."""
+        failing = [each for each in incidents if each.failing]
         found = []
         for name, playbook in playbooks.items():
-            if not playbook.automatic or playbook.trigger is None or not playbook.trigger.holds(situation):
+            trigger = playbook.trigger
+            if not playbook.automatic or trigger is None or not any(trigger.means(each) for each in failing):
                 self._since_s.pop(name, None)
                 continue
             since_s = self._since_s.setdefault(name, now_s)
@@ -318,9 +327,4 @@ class Watch:
 def incident_of(playbook: Playbook, situation: Situation) -> str:
     """The id of the open incident that the playbook is for; empty where there is none."""
     trigger = playbook.trigger
-    if trigger is None:
-        return ""
-    fitting = [
-        each.id for each in situation.incidents if (each.alert, each.dependency) == (trigger.alert, trigger.dependency)
-    ]
-    return fitting[0] if fitting else ""
+    return next((each.id for each in situation.incidents if trigger is not None and trigger.means(each)), "")

@@ -22,6 +22,7 @@ from services.gateway.ops.playbooks.domain import (
     Lay,
     Lift,
     Notify,
+    OpenIncident,
     Outcome,
     Playbook,
     Preview,
@@ -36,7 +37,7 @@ from services.gateway.ops.playbooks.domain import (
     preview,
 )
 
-LOOK_S = 1.0
+LOOK_S = 0.25
 """How often triggers are looked at."""
 VERIFY_EVERY_S = 0.5
 REASON_CHARS_MIN = 3
@@ -48,6 +49,10 @@ BY_ITSELF = Actor("playbook", Role.SRE, Scope.ALL)
 
 class World(Protocol):
     """What is known, and what can be done. The methods raise `BreakwaterError`."""
+
+    def open_incidents(self) -> tuple[OpenIncident, ...]:
+        """What triggers look at, several times a second."""
+        ...
 
     async def situation(self, *, letters: bool) -> Situation:
         """What is known now; with the number of dead letters only when it is asked for: it is asked of NATS."""
@@ -111,11 +116,11 @@ class Playbooks:
         """The newest run of a playbook."""
         return next((run for run in reversed(self._runs.values()) if run.playbook == name), None)
 
-    async def fitting(self) -> frozenset[str]:
+    def fitting(self) -> frozenset[str]:
         """The playbooks whose trigger holds now."""
-        situation = await self.world.situation(letters=False)
+        open_ = self.world.open_incidents()
         triggers = {name: playbook.trigger for name, playbook in self.playbooks.items()}
-        return frozenset(name for name, trigger in triggers.items() if trigger and trigger.holds(situation))
+        return frozenset(name for name, trigger in triggers.items() if trigger and any(map(trigger.means, open_)))
 
     async def preview(self, name: str) -> Preview:
         """What a run would do now, and why it would be refused. Raises `NotFoundError`."""
@@ -160,7 +165,7 @@ class Playbooks:
     async def look(self) -> None:
         """One look at the triggers."""
         now_s = self.clock.monotonic()
-        for playbook in self._watch.due(self.playbooks, await self.world.situation(letters=False), now_s):
+        for playbook in self._watch.due(self.playbooks, self.world.open_incidents(), now_s):
             self._watch.ran(playbook.name, now_s)
             try:
                 await self.start(BY_ITSELF, playbook.name, f"by itself: {playbook.trigger}")

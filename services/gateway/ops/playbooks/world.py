@@ -33,6 +33,8 @@ class Sight(Protocol):
 
     def incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]: ...
 
+    def failing(self) -> frozenset[str]: ...
+
     def replayed(self, actor: Actor, seq: int, what: str, service: str) -> None: ...
 
 
@@ -106,6 +108,10 @@ class OpsWorld:
         self._clock = clock
         self._command_line = command_line
 
+    def open_incidents(self) -> tuple[OpenIncident, ...]:
+        failing, open_ = self._sight.failing(), self._sight.incidents(open_only=True)
+        return tuple(OpenIncident(each.id, each.alert, each.cause.dependency, each.id in failing) for each in open_)
+
     async def situation(self, *, letters: bool) -> Situation:
         waiting: int | None = None
         if letters:
@@ -113,9 +119,7 @@ class OpsWorld:
                 waiting = len(await self._letters.read(LETTERS_COUNTED_MAX, after_seq=0))
             except BreakwaterError:
                 waiting = None
-        open_ = self._sight.incidents(open_only=True)
-        incidents = tuple(OpenIncident(each.id, each.alert, each.cause.dependency) for each in open_)
-        return Situation(self._sight.edges(), incidents, waiting)
+        return Situation(self._sight.edges(), self.open_incidents(), waiting)
 
     async def lay(self, actor: Actor, step: Lay, reason: str) -> None:
         await self._overrides.lay(
