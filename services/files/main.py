@@ -59,7 +59,12 @@ async def serve() -> None:
             clock,
             name=f"files-{uuid7()}",
             limits=limits,
-            pace=Pace(concurrency_max=settings.exports_concurrency_max),
+            pace=Pace(
+                concurrency_max=settings.exports_concurrency_max,
+                quick_concurrency_max=settings.exports_quick_concurrency_max,
+                quick_rows_max=settings.exports_quick_rows_max,
+                stalled_s=settings.export_stalled_s,
+            ),
         )
         database.listen(CLAIMED, workers.wake)
         exports = Exports(jobs, store, clock)

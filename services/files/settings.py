@@ -24,6 +24,12 @@ class FilesSettings(ServiceSettings):
     """The time zone times in files are read in; their headers name it."""
     exports_concurrency_max: int = Field(default=2, ge=1, le=64)
     """Files made at a time by one process, each with an encoder process of its own."""
+    exports_quick_concurrency_max: int = Field(default=2, ge=0, le=64)
+    """Files of few rows made beside those: a small export does not wait for large ones."""
+    exports_quick_rows_max: int = Field(default=20_000, ge=1)
+    """So many rows are few."""
+    export_stalled_s: float = Field(default=30.0, gt=1)
+    """A file that no row is added to for so long is given up and tried again."""
     exports_queued_max: int = Field(default=10_000, ge=1)
     """Exports waiting; one more is answered RESOURCE_EXHAUSTED."""
     export_rows_max: int = Field(default=5_000_000, ge=1)

@@ -12,6 +12,7 @@ def spec_from_wire(message: pb.ExportSpec) -> Spec:
 def job_to_wire(job: Job) -> pb.ExportJob:
     """The job as the proto has it."""
     message = pb.ExportJob(export_id=job.id, state=job.state, rows_done=job.rows_done, rows_total=job.rows_total)
+    message.queue_moves = job.queue_moves
     if job.artifact is not None:
         message.size_bytes, message.sha256 = job.artifact.size_bytes, job.artifact.sha256
     if job.failure is not None:

@@ -206,7 +206,7 @@ def _job(job: files_pb2.ExportJob) -> Job:
             "files answered what we do not understand", code="contract", dependency="files"
         ) from None
     file = File(job.rows_done, job.size_bytes, job.sha256) if state is JobState.COMPLETED else None
-    return Job(state, job.rows_done, job.rows_total, file, job.failure)
+    return Job(state, job.rows_done, job.rows_total, file, job.failure, job.queue_moves)
 
 
 def _column(column: leads_pb2.Column) -> Column:

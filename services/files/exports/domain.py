@@ -83,6 +83,8 @@ class Job:
     """Attempts in a row that failed because something was out."""
     defects: int = 0
     """Attempts that failed by our own fault."""
+    queue_moves: bool = False
+    """While it is queued: others are being made, so that its turn will come."""
 
 
 @dataclass(slots=True)

@@ -34,11 +34,16 @@ _QUEUED = "SELECT count(*) FROM (SELECT FROM export_job WHERE state = 'queued' L
 _TAKE = """
 UPDATE export_job SET state = 'running', holder = $1, due_at = $3, takes = takes + 1, rows_done = 0
 WHERE id = (
-    SELECT id FROM export_job WHERE state IN ('queued', 'running') AND due_at <= $2
-    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT job.id FROM export_job AS job
+    LEFT JOIN (
+        SELECT actor_sub, count(*) AS files FROM export_job WHERE state = 'running' AND due_at > $2 GROUP BY actor_sub
+    ) AS busy ON busy.actor_sub = job.actor_sub
+    WHERE job.state IN ('queued', 'running') AND job.due_at <= $2 AND ($4::bigint IS NULL OR job.rows_total <= $4)
+    ORDER BY coalesce(busy.files, 0), job.due_at LIMIT 1 FOR UPDATE OF job SKIP LOCKED
 )
 RETURNING *
 """
+_WORKING = "SELECT EXISTS (SELECT FROM export_job WHERE state = 'running' AND due_at > $1)"
 _HELD = "WHERE id = $1 AND holder = $2 AND state = 'running'"
 _EXTEND = f"UPDATE export_job SET due_at = $3, rows_done = $4, rows_total = $5 {_HELD}"  # noqa: S608
 _COMPLETE = f"""
@@ -138,11 +143,20 @@ class JobStore:
             row = await reader.fetchrow("SELECT * FROM export_job WHERE id = $1", id_)
         return _job(row) if row else None
 
-    async def take(self, holder: str, now: datetime, until: datetime) -> Job | None:
-        """The job due longest, now held until `until`; None when none is due."""
+    async def take(self, holder: str, now: datetime, until: datetime, rows_max: int | None = None) -> Job | None:
+        """A job, now held until `until`; None when none is due.
+
+        Of those of the requester with the fewest files in hand it is the one due longest. With `rows_max` none that is known
+        to have more rows.
+        """
         async with self._database.transaction() as tx:
-            row = await tx.fetchrow(_TAKE, holder, now, until)
+            row = await tx.fetchrow(_TAKE, holder, now, until, rows_max)
         return _job(row) if row else None
+
+    async def working(self, now: datetime) -> bool:
+        """Whether some worker has a job in hand."""
+        async with self._database.read() as reader:
+            return bool(await reader.fetchval(_WORKING, now))
 
     async def extend(self, job: Job, progress: Progress, until: datetime) -> bool:
         """Keeps the lease and notes the progress; False when it is lost."""

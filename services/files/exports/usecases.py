@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -24,12 +24,14 @@ from breakwater.chassis.errors import (
     InvalidRequestError,
     NotFoundError,
     PayloadTooLargeError,
+    UnavailableError,
 )
 from breakwater.chassis.identity import Actor
 from services.files.exports.domain import (
     Artifact,
     Failure,
     Job,
+    JobState,
     Limits,
     Progress,
     Spec,
@@ -57,7 +59,9 @@ class Jobs(Claims, Protocol):
 
     async def get(self, job_id: str) -> Job | None: ...
 
-    async def take(self, holder: str, now: datetime, until: datetime) -> Job | None: ...
+    async def take(self, holder: str, now: datetime, until: datetime, rows_max: int | None = None) -> Job | None: ...
+
+    async def working(self, now: datetime) -> bool: ...
 
     async def extend(self, job: Job, progress: Progress, until: datetime) -> bool: ...
 
@@ -130,6 +134,8 @@ class Exports:
         job = await self._jobs.get(job_id)
         if job is None:
             raise NotFoundError("There is no such export here.")
+        if job.state is JobState.QUEUED:
+            return replace(job, queue_moves=await self._jobs.working(self._clock.now()))
         return job
 
     async def read(self, job_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
@@ -159,6 +165,11 @@ class Pace:
     """How a worker spends its time."""
 
     concurrency_max: int = 2
+    quick_concurrency_max: int = 2
+    """Beside those, slots that only make files of few rows: a small export does not wait for large ones."""
+    quick_rows_max: int = 20_000
+    stalled_s: float = 30.0
+    """A file that no row is added to for so long is given up and tried again: others wait behind it."""
     lease_s: float = 3.0
     heartbeat_s: float = 1.0
     poll_s: float = 1.0
@@ -201,7 +212,9 @@ class Workers:
         """Works until cancelled; what is in hand then is put back for the next."""
         async with asyncio.TaskGroup() as slots:
             for number in range(self._pace.concurrency_max):
-                slots.create_task(self._work(f"{self._name}-{number}"))
+                slots.create_task(self._work(f"{self._name}-{number}", None))
+            for number in range(self._pace.quick_concurrency_max):
+                slots.create_task(self._work(f"{self._name}-quick-{number}", self._pace.quick_rows_max))
 
     async def sweep(self) -> None:
         """Removes files past their retention, until cancelled."""
@@ -213,23 +226,27 @@ class Workers:
                 _log.warning("sweep put off: %s", error.detail)
             await self._clock.sleep(self._pace.sweep_s)
 
-    async def make_next(self, holder: str) -> bool:
-        """Takes the job that has been due longest and makes its file; False when none is due."""
+    async def make_next(self, holder: str, rows_max: int | None = None) -> bool:
+        """Takes the next job and makes its file; False when none is due.
+
+        Next is, of those due longest, one of the requester who has the fewest files made at the moment. With `rows_max` a
+        job of more rows is left to others.
+        """
         now = self._clock.now()
-        job = await self._jobs.take(holder, now, self._lease_end())
+        job = await self._jobs.take(holder, now, self._lease_end(), rows_max)
         if job is None:
             return False
         failure = lost_too_often(job, self._limits)
         if failure is not None:
             await self._jobs.fail(job, failure, now, self._remove_at())
             return True
-        await self._make(job)
+        await self._make(job, rows_max)
         return True
 
-    async def _work(self, holder: str) -> None:
+    async def _work(self, holder: str, rows_max: int | None) -> None:
         while True:
             try:
-                busy = await self.make_next(holder)
+                busy = await self.make_next(holder, rows_max)
             except BreakwaterError as error:
                 # The job's row is out of reach: its lease ends by itself and somebody takes it again.
                 _log.warning("job left to its lease: %s", error.detail)
@@ -242,14 +259,20 @@ class Workers:
                     woken.cancel()
                 self._woken.clear()
 
-    async def _make(self, job: Job) -> None:
+    async def _make(self, job: Job, rows_max: int | None) -> None:
+        progress = Progress()
         try:
-            artifact = await self._under_lease(job)
+            artifact = await self._under_lease(job, progress, rows_max)
             if not await self._jobs.complete(job, artifact, self._clock.now(), self._remove_at()):
                 await self._objects.delete(artifact.key)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(job))
             raise
+        except _TooManyRowsError:
+            # Nobody knew before. Now its row does, and it keeps its place.
+            await self._jobs.extend(job, progress, self._lease_end())
+            await self._jobs.put_back(job, job.requested_at, failures=job.failures, defects=job.defects)
+            self.wake()
         except _LeaseLostError:
             _log.warning("export %s: another worker has it", job.id)
         except BreakwaterError as error:
@@ -274,9 +297,9 @@ class Workers:
         except BreakwaterError as error:
             _log.warning("export %s left to its lease: %s", job.id, error.detail)
 
-    async def _under_lease(self, job: Job) -> Artifact:
-        progress = Progress()
-        work = asyncio.create_task(self._produce(job, progress))
+    async def _under_lease(self, job: Job, progress: Progress, rows_max: int | None) -> Artifact:
+        rows_done, since = 0, self._clock.now()
+        work = asyncio.create_task(self._produce(job, progress, rows_max))
         try:
             while True:
                 await self._first_of(work, within_s=self._pace.heartbeat_s)
@@ -284,6 +307,11 @@ class Workers:
                     return work.result()
                 if not await self._extend(job, progress):
                     raise _LeaseLostError
+                now = self._clock.now()
+                if progress.rows_done > rows_done:
+                    rows_done, since = progress.rows_done, now
+                elif now - since >= timedelta(seconds=self._pace.stalled_s):
+                    raise UnavailableError(f"no row was written for {self._pace.stalled_s:.0f} s")
         finally:
             work.cancel()
             await asyncio.wait({work})
@@ -295,7 +323,7 @@ class Workers:
             # Unknown whether the lease still holds: the end of the job will tell, and is guarded by it.
             return True
 
-    async def _produce(self, job: Job, progress: Progress) -> Artifact:
+    async def _produce(self, job: Job, progress: Progress, rows_max: int | None) -> Artifact:
         # An earlier worker may have died over it: what it left belongs to nobody.
         await self._objects.clear(_folder(job.id))
         key = f"{_folder(job.id)}/{job.holder}.{job.spec.format}"
@@ -306,6 +334,8 @@ class Workers:
             aclosing(self._encoder.encode(job.spec, chunks, progress)) as pieces,
         ):
             async for piece in pieces:
+                if rows_max is not None and progress.rows_total > rows_max:
+                    raise _TooManyRowsError
                 size_bytes += len(piece)
                 self._check_size(progress, size_bytes)
                 digest.update(piece)
@@ -346,3 +376,7 @@ def _folder(job_id: str) -> str:
 
 class _LeaseLostError(Exception):
     """The lease ended while the work went on: the work belongs to somebody else."""
+
+
+class _TooManyRowsError(Exception):
+    """The file is none for a quick slot."""

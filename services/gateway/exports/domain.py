@@ -110,6 +110,8 @@ class Job:
     rows_total: int = 0
     file: File | None = None
     failure: str = ""
+    queue_moves: bool = False
+    """While it is queued: files makes others, so that its turn will come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,8 @@ def after_seeing(export: Export, job: Job, now: datetime, patience: Patience) ->
             return Complete(job.file)
         case JobState.FAILED:
             return Fail("export_failed", job.failure or "files could not make it")
+        case JobState.QUEUED if job.queue_moves:
+            return LookAgain(now + _pace(export, patience), job)
         case _:
             pass
     still_s = (now - (export.progressed_at or export.created_at)).total_seconds()

@@ -52,7 +52,7 @@ WHERE exports.id = held.id AND exports.turn = held.turn AND due_at IS NOT NULL
 _LOOK_AGAIN = """
 UPDATE exports SET
     due_at = $3, state = CASE WHEN $4 THEN 'running' ELSE state END,
-    progressed_at = CASE WHEN $5 > rows_done THEN $7 ELSE progressed_at END,
+    progressed_at = CASE WHEN $8 OR $5 > rows_done THEN $7 ELSE progressed_at END,
     rows_done = greatest(rows_done, $5), rows_total = greatest(rows_total, $6)
 WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL
 """
@@ -155,6 +155,7 @@ class ExportStore:
                 job.rows_done if job else 0,
                 job.rows_total if job else 0,
                 now,
+                job is not None and job.queue_moves,
             )
 
     async def complete(self, export: Export, file: File, now: datetime) -> None:

@@ -79,7 +79,7 @@ async def test_a_kill_loses_and_doubles_nothing(new_process, leads, as_admin, tm
     """kill -9 in the middle of a file: the next process makes it whole, once, and no half of one is ever there."""
     servicer, _ = leads
     servicer.rows, servicer.stop_after = 30_000, 40
-    files, export_id = new_process(), uuid7()
+    files, export_id = new_process(EXPORTS_QUICK_CONCURRENCY_MAX="0"), uuid7()
     await files.begin(export_id)
     await until("rows are under way", lambda: servicer.requests, 60)
     with pytest.raises(ConflictError):
@@ -87,7 +87,7 @@ async def test_a_kill_loses_and_doubles_nothing(new_process, leads, as_admin, tm
     files.kill()
     assert [path for path in left(tmp_path) if "#" not in path.name] == []
     servicer.gate.set()
-    other = new_process()
+    other = new_process(EXPORTS_QUICK_CONCURRENCY_MAX="0")
     job = await other.ended(export_id)
     content = b"".join(await other.content(export_id))
     assert (job.state, job.rows_done) == ("completed", 30_000)

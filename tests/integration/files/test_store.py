@@ -58,6 +58,29 @@ async def test_each_due_job_is_taken_by_one_worker(jobs):
     assert {job.state for job in held} == {JobState.RUNNING}
 
 
+async def test_who_has_few_files_in_hand_comes_before_who_has_many(jobs):
+    """Ten exports asked for at once by one person do not keep another's waiting."""
+    other = Actor("1002", Role.SALES, Scope.TEAM)
+    first, second, third = [(await add(jobs, NOW + timedelta(seconds=number))).id for number in range(3)]
+    late = (await jobs.add(uuid7(), other, SPEC, NOW + timedelta(seconds=9), None)).id
+    at = NOW + timedelta(minutes=1)
+    assert not await jobs.working(at)
+    taken = [await jobs.take(f"w{number}", at, at + LEASE) for number in range(4)]
+    assert [job.id for job in taken] == [first, late, second, third]
+    assert await jobs.working(at)
+    assert not await jobs.working(at + LEASE)
+
+
+async def test_a_slot_for_few_rows_takes_none_that_is_known_to_have_many(jobs):
+    """What nobody has counted yet may be small."""
+    job = await add(jobs)
+    held = await jobs.take("quick", NOW, NOW + LEASE, 100)
+    assert await jobs.extend(held, Progress(1, 101), NOW + LEASE)
+    assert await jobs.put_back(held, NOW, failures=0, defects=0)
+    assert await jobs.take("quick", NOW, NOW + LEASE, 100) is None
+    assert (await jobs.take("slow", NOW, NOW + LEASE)).id == job.id
+
+
 async def test_a_lease_that_ends_is_taken_over(jobs):
     """A renewed lease keeps others away; one that is not renewed lets them in and shuts the old holder out."""
     await add(jobs)

@@ -35,16 +35,24 @@ class FakeJobs:
         self._reach()
         return self.jobs.get(job_id)
 
-    async def take(self, holder, now, until):
+    async def take(self, holder, now, until, rows_max=None):
         self._reach()
         open_ = [
-            j for j in self.jobs.values() if j.state in {JobState.QUEUED, JobState.RUNNING} and self.due[j.id] <= now
+            j
+            for j in self.jobs.values()
+            if j.state in {JobState.QUEUED, JobState.RUNNING}
+            and self.due[j.id] <= now
+            and (rows_max is None or j.rows_total <= rows_max)
         ]
         if not open_:
             return None
         job = min(open_, key=lambda each: self.due[each.id])
         self.due[job.id] = until
         return self._set(job, state=JobState.RUNNING, holder=holder, takes=job.takes + 1)
+
+    async def working(self, now):
+        self._reach()
+        return any(j.state is JobState.RUNNING and self.due[j.id] > now for j in self.jobs.values())
 
     async def extend(self, job, progress, until):
         self._reach()

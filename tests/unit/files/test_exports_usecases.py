@@ -258,3 +258,62 @@ async def test_an_unknown_export_is_not_found(desk):
     """There is no job that nobody asked for."""
     with pytest.raises(errors.NotFoundError):
         await desk.exports.get("nothing")
+
+
+async def test_a_quick_slot_leaves_files_of_many_rows_to_others(desk):
+    """How many there are is known when the first come: the job goes back to its place, and no quick slot takes it again."""
+    job = await started(desk)
+    await desk.clock.advance(1)
+    assert await desk.workers().make_next("quick", rows_max=2)
+    job = await desk.exports.get("a")
+    assert (job.state, job.rows_total, job.failures, job.defects) == (JobState.QUEUED, 3, 0, 0)
+    assert (desk.due_in("a"), desk.objects.kept) == (timedelta(seconds=-1), {})
+    assert not await desk.workers().make_next("quick", rows_max=2)
+    assert await desk.workers().make_next("slow")
+    assert (await desk.exports.get("a")).state is JobState.COMPLETED
+
+
+async def test_a_small_export_does_not_wait_for_large_ones(desk):
+    """While every other slot has a file in hand that does not end, the quick one makes what comes."""
+    desk.rows.gate = asyncio.Event()
+    await started(desk)
+    workers = desk.workers(quick_concurrency_max=1, quick_rows_max=3)
+    large = asyncio.create_task(workers.make_next("slow"))
+    await desk.clock.advance(0.5)
+    desk.rows.gate = None
+    running = asyncio.create_task(workers.run())
+    await started(desk, "b")
+    workers.wake()
+    await desk.clock.advance(2)
+    assert (await desk.exports.get("b")).state is JobState.COMPLETED
+    assert (await desk.exports.get("a")).state is JobState.RUNNING
+    for task in (running, large):
+        task.cancel()
+    await asyncio.wait({running, large})
+
+
+async def test_a_file_that_stands_still_is_given_up_and_tried_again(desk):
+    """Others wait behind it: after half a minute without a row it goes back into the queue."""
+    desk.rows.gate = asyncio.Event()
+    await started(desk)
+    making = asyncio.create_task(desk.workers(stalled_s=30).make_next("w"))
+    for _ in range(29):
+        await desk.clock.advance(1)
+    assert (await desk.exports.get("a")).state is JobState.RUNNING
+    for _ in range(3):
+        await desk.clock.advance(1)
+    assert await making
+    job = await desk.exports.get("a")
+    assert (job.state, job.failures, desk.objects.kept) == (JobState.QUEUED, 1, {})
+
+
+async def test_whoever_waits_hears_whether_others_are_being_made(desk):
+    """A queue that moves is worth waiting for; one that nobody works on is not."""
+    await started(desk)
+    await started(desk, "b")
+    assert not (await desk.exports.get("b")).queue_moves
+    await desk.jobs.take("w", desk.clock.now(), desk.clock.now() + desk.lease)
+    assert (await desk.exports.get("b")).queue_moves
+    assert not (await desk.exports.get("a")).queue_moves
+    await desk.clock.advance(desk.lease.total_seconds())
+    assert not (await desk.exports.get("b")).queue_moves

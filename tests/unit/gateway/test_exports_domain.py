@@ -104,6 +104,13 @@ def test_a_job_that_stands_still_is_taken_over():
     assert isinstance(domain.after_seeing(running, job, later(30), Patience()), FallBack)
 
 
+def test_a_job_waits_in_a_queue_that_moves():
+    """Where files makes others, its turn comes; where it makes none, the local engine takes over."""
+    moving, still = (Job(JobState.QUEUED, queue_moves=moves) for moves in (True, False))
+    assert isinstance(domain.after_seeing(EXPORT, moving, later(9999), Patience()), LookAgain)
+    assert isinstance(domain.after_seeing(EXPORT, still, later(30), Patience()), FallBack)
+
+
 def test_a_slow_job_that_moves_is_left_alone():
     """However long it takes."""
     running = replace(EXPORT, rows_done=5, progressed_at=NOW)

@@ -185,6 +185,7 @@ class ExportJob(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    QUEUE_MOVES_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
     state: _builtins.str
     """queued, running, completed or failed."""
@@ -194,6 +195,8 @@ class ExportJob(_message.Message):
     sha256: _builtins.str
     """Lower-case hexadecimal SHA-256 of the content."""
     failure: _builtins.str
+    queue_moves: _builtins.bool
+    """Of a queued one: others are being made at the moment, so that its turn will come."""
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -207,10 +210,11 @@ class ExportJob(_message.Message):
         sha256: _builtins.str = ...,
         failure: _builtins.str = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        queue_moves: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_id", b"export_id", "failure", b"failure", "finished_at", b"finished_at", "rows_done", b"rows_done", "rows_total", b"rows_total", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_id", b"export_id", "failure", b"failure", "finished_at", b"finished_at", "queue_moves", b"queue_moves", "rows_done", b"rows_done", "rows_total", b"rows_total", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
