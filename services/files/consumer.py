@@ -4,7 +4,7 @@ from breakwater.chassis import wire
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.database import Transaction
 from breakwater.chassis.inbox import Handler, Received
-from breakwater.gateway.v1.events_pb2 import ExportRequested
+from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportRequested
 from services.files.exports.store import JobStore
 from services.files.exports.usecases import claim
 from services.files.translation import spec_from_wire
@@ -18,10 +18,18 @@ class GatewayEvents:
         self._clock = clock
 
     def handlers(self) -> dict[str, Handler]:
-        return {"breakwater.gateway.v1.ExportRequested": self.export_requested}
+        return {
+            "breakwater.gateway.v1.ExportRequested": self.export_requested,
+            "breakwater.gateway.v1.ExportCancelled": self.export_cancelled,
+        }
 
     async def export_requested(self, tx: Transaction, event: Received) -> None:
         """A full queue means later: the event stays in the stream."""
         wanted = ExportRequested.FromString(event.data)
         actor, spec = wire.actor_from(wanted.actor), spec_from_wire(wanted.spec)
         await claim(self._jobs.within(tx), wanted.export_id, actor, spec, self._clock.now())
+
+    async def export_cancelled(self, tx: Transaction, event: Received) -> None:
+        """A job that is not claimed yet, because the queue was full, is made all the same: nobody asks for its file."""
+        cancelled = ExportCancelled.FromString(event.data)
+        await self._jobs.within(tx).cancel(cancelled.export_id, self._clock.now())

@@ -55,7 +55,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     leads_service = Leads.over(service.channel("leads"))
     files = FilesClient(service.channel("files"))
     scratch = _scratch(settings)
-    store = ExportStore(database)
+    store = ExportStore(database, open_max=settings.exports_open_max)
     use_cases = Exports(store, files, _engine(settings, leads_service, scratch), service.clock, _patience(settings))
     runner = Runner(
         use_cases,
@@ -71,7 +71,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     people.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notifications.add_routes(api, Notify.over(service.channel("notify")))
-    exports.add_routes(api, use_cases, scratch, files)
+    exports.add_routes(api, use_cases, scratch, files, service.clock, serving=lambda: server.accepting)
     imports.add_routes(api, leads_service, _upload_limits(settings))
     routing.add_routes(api, leads_service)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=settings.ops_url)

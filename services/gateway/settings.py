@@ -59,6 +59,8 @@ class GatewaySettings(ServiceSettings):
     rate_callers_max: int = Field(default=20_000, ge=1)
     """Callers whose rate is remembered."""
 
+    exports_open_max: int = Field(default=100, ge=1)
+    """Exports one requester has under way at a time; one more is answered 429."""
     export_active_max: int = Field(default=32, ge=1)
     """Exports one replica looks after at a time."""
     export_lease_s: float = Field(default=5.0, gt=0)

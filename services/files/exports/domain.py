@@ -26,12 +26,13 @@ class Format(StrEnum):
 
 
 class JobState(StrEnum):
-    """The last two are final."""
+    """The last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,13 +58,18 @@ UPDATE export_job SET state = 'failed', holder = NULL, due_at = $3, finished_at 
 _PUT_BACK = f"""
 UPDATE export_job SET state = 'queued', holder = NULL, due_at = $3, takes = 0, failures = $4, defects = $5 {_HELD}
 """  # noqa: S608
+_CANCEL = """
+UPDATE export_job SET state = 'cancelled', holder = NULL, due_at = $2, finished_at = $3
+WHERE id = $1 AND state IN ('queued', 'running')
+"""
 _TAKE_EXPIRED = """
 UPDATE export_job SET due_at = $2 WHERE id IN (
-    SELECT id FROM export_job WHERE state IN ('completed', 'failed') AND due_at <= $1
+    SELECT id FROM export_job WHERE state IN ('completed', 'failed', 'cancelled') AND due_at <= $1
     ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 RETURNING id
 """
+_REMOVE = "DELETE FROM export_job WHERE id = $1 AND state IN ('completed', 'failed', 'cancelled')"
 
 
 class TransactionClaims:
@@ -114,6 +119,13 @@ class TransactionClaims:
             await _publish(self._tx, job_id, _failed(job_id, failure), now)
         self._tx.announce(CLAIMED)
         return _job(row)
+
+    async def cancel(self, job_id: str, now: datetime) -> None:
+        """Ends a job without a file: whoever makes it loses the lease. One that has ended, or is unknown, stays so.
+
+        Raises InvalidRequestError for an id that is no UUID.
+        """
+        await self._tx.execute(_CANCEL, _uuid(job_id), now + self._retention, now)
 
 
 class JobStore:
@@ -191,7 +203,9 @@ class JobStore:
     async def remove(self, job_id: str) -> None:
         """Forgets a job."""
         async with self._database.transaction() as tx:
-            await tx.execute("DELETE FROM export_job WHERE id = $1 AND state IN ('completed', 'failed')", _uuid(job_id))
+            await tx.execute(
+                "DELETE FROM export_job WHERE id = $1 AND state IN ('completed', 'failed', 'cancelled')", _uuid(job_id)
+            )
 
     async def _end(
         self, statement: str, job: Job, *values: Any, event: Message | None = None, now: datetime | None = None

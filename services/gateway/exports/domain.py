@@ -14,12 +14,13 @@ from breakwater.chassis.identity import Actor, Scope
 
 
 class ExportState(StrEnum):
-    """As callers see it; the last two are final."""
+    """As callers see it; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Engine(StrEnum):
@@ -91,6 +92,10 @@ class Export:
     def is_follow_up(self) -> bool:
         return self.supersedes is not None
 
+    @property
+    def is_open(self) -> bool:
+        return self.state in {ExportState.QUEUED, ExportState.RUNNING}
+
 
 class JobState(StrEnum):
     """Of a job at files (files.v1.ExportJob.state)."""
@@ -99,6 +104,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +193,8 @@ def after_seeing(export: Export, job: Job, now: datetime, patience: Patience) ->
             return Complete(job.file)
         case JobState.FAILED:
             return Fail("export_failed", job.failure or "files could not make it")
+        case JobState.CANCELLED:
+            return Fail("cancelled", "it was cancelled")
         case JobState.QUEUED if job.queue_moves:
             return LookAgain(now + _pace(export, patience), job)
         case _:

@@ -12,12 +12,13 @@ from prometheus_client import Histogram
 
 from breakwater.chassis import idempotency, metrics, outbox, wire
 from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.errors import RateLimitedError
 from breakwater.chassis.idempotency import KeyedRequest
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.files.v1.files_pb2 import ExportSpec
-from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered, ExportRequested
+from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportDegraded, ExportDelivered, ExportRequested
 from services.gateway.exports.domain import (
     Degradation,
     Engine,
@@ -74,8 +75,16 @@ _FAIL = """
 UPDATE exports SET state = 'failed', failure_code = $2, failure = $3, finished_at = $4, due_at = NULL
 WHERE id = $1 AND due_at IS NOT NULL RETURNING created_at, supersedes
 """
+_CANCEL = """
+UPDATE exports SET state = 'cancelled', finished_at = $2, due_at = NULL, sequence = sequence + 1
+WHERE id = $1 AND due_at IS NOT NULL RETURNING job_id, sequence
+"""
+_OPEN_OF_REQUESTER = (
+    "SELECT count(*) FROM (SELECT FROM exports WHERE requester_sub = $1 AND due_at IS NOT NULL LIMIT $2) AS open"
+)
 _OPEN_OF_JOB = "SELECT * FROM exports WHERE job_id = $1 AND due_at IS NOT NULL FOR UPDATE"
 _FAILURE_LENGTH_MAX = 1_000
+_OPEN_RETRY_AFTER_S = 5.0
 
 DURATION = Histogram(
     "breakwater_export_duration_seconds",
@@ -93,11 +102,16 @@ _OURS = frozenset({"export_failed", "internal", "rate_limited", "unavailable", "
 class ExportStore:
     """The port of the use cases; `complete_job` and `fail_job` join the transaction of an event."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, open_max: int) -> None:
+        """`open_max`: exports that one requester has under way."""
         self._database = database
+        self._open_max = open_max
 
     async def create(self, requester: Actor, spec: Spec, key: Key, now: datetime) -> tuple[Export, bool]:
-        """Stores the request and announces its job. Raises as `idempotency.replay` does."""
+        """Stores the request and announces its job.
+
+        Raises as `idempotency.replay` does, and `RateLimitedError` where the requester has too many under way.
+        """
         keyed = KeyedRequest(requester.sub, ROUTE, key.key, key.body_hmac)
         async with self._database.transaction() as tx:
             replayed = await idempotency.replay(tx, keyed)
@@ -106,6 +120,12 @@ class ExportStore:
                 if row is None:
                     raise LookupError("an idempotency key names an export that is gone")
                 return _export(row), True
+            if await tx.fetchval(_OPEN_OF_REQUESTER, requester.sub, self._open_max) >= self._open_max:
+                raise RateLimitedError(
+                    f"{self._open_max} of your exports are under way already",
+                    code="exports_open",
+                    retry_after_s=_OPEN_RETRY_AFTER_S,
+                )
             export_id = uuid7()
             await _insert(tx, export_id, export_id, requester, spec, supersedes=None, now=now, due_at=now, sequence=1)
             requested = ExportRequested(
@@ -226,6 +246,14 @@ class ExportStore:
                 missing=degradation.missing,
             )
             await outbox.add(tx, [_event(degraded, export.id, row["sequence"], now)])
+
+    async def cancel(self, export: Export, now: datetime) -> None:
+        """Nobody wants it any more, and files is told; nothing happens where it ended before."""
+        async with self._database.transaction() as tx:
+            row = await tx.fetchrow(_CANCEL, export.id, now)
+            if row is not None:
+                cancelled = ExportCancelled(export_id=str(row["job_id"]))
+                await outbox.add(tx, [_event(cancelled, export.id, row["sequence"], now)])
 
     async def fail(self, export: Export, step: Fail, now: datetime) -> None:
         """It will not be made."""

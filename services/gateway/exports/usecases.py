@@ -69,6 +69,10 @@ class Store(Protocol):
         """As `degrade`, for an export that is completed already."""
         ...
 
+    async def cancel(self, export: Export, now: datetime) -> None:
+        """It is not wanted any more, unless it ended before."""
+        ...
+
     async def fail(self, export: Export, step: Fail, now: datetime) -> None:
         """It will not be made."""
         ...
@@ -121,8 +125,20 @@ class Exports:
         export = await self.read(actor, export_id)
         if export.state is ExportState.FAILED:
             raise ConflictError("this export failed", code=export.failure_code or "export_failed")
+        if export.state is ExportState.CANCELLED:
+            raise ConflictError("this export was cancelled", code="export_cancelled")
         if export.file is None:
             raise ConflictError("the file is still being made", code="export_not_ready", retry_after_s=1.0)
+        return export
+
+    async def cancel(self, actor: Actor, export_id: str) -> Export:
+        """The export, which nobody makes any more. Raises `NotFoundError`, `ConflictError` for one that has ended."""
+        export = await self.read(actor, export_id)
+        if export.is_open:
+            await self.store.cancel(export, self.clock.now())
+            export = await self.read(actor, export_id)
+        if export.state is not ExportState.CANCELLED:
+            raise ConflictError("this export has ended", code="export_ended")
         return export
 
     async def stand_in(self, export: Export, failure: BreakwaterError) -> Export:

@@ -38,11 +38,14 @@ class Answer:
 
 @dataclass(slots=True)
 class StreamAnswer:
-    """An answer sent piece by piece, each when the client has room for it. `size_bytes` is the length promised."""
+    """An answer sent piece by piece, each when the client has room for it.
+
+    `size_bytes` is the length promised; None where nobody knows it, as of events.
+    """
 
     status: int
     chunks: AsyncGenerator[bytes, None]
-    size_bytes: int
+    size_bytes: int | None
     media_type: bytes
     headers: list[Header] = field(default_factory=list)
 

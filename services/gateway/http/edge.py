@@ -210,7 +210,9 @@ class Edge:
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
             return
-        headers += ((b"content-type", reply.media_type), (b"content-length", str(reply.size_bytes).encode()))
+        headers.append((b"content-type", reply.media_type))
+        if reply.size_bytes is not None:
+            headers.append((b"content-length", str(reply.size_bytes).encode()))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         # The server says nothing to one who sends on to a client that left: only `receive` tells.
         leaving = asyncio.ensure_future(call.gone())

@@ -1,7 +1,7 @@
 """Exports and their content (36-39): `/v1/exports`."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Literal, NotRequired, Protocol
@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NotRequired, Protocol
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError, FieldError, InvalidRequestError, NotFoundError
 from services.gateway.exports.domain import Engine, Export, File, Spec
 from services.gateway.exports.scratch import Scratch
@@ -17,6 +18,7 @@ from services.gateway.http.answers import Answer, Header, StreamAnswer, answer, 
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api
 from services.gateway.http.problems import RangeNotSatisfiableError
+from services.gateway.http.progress import progress_events
 from services.gateway.http.routes import Identifier, Input, ShortText
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -106,8 +108,10 @@ class Content(Protocol):
         ...
 
 
-def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> None:
-    """Adds the routes of exports."""
+def add_routes(
+    api: Api, exports: Exports, scratch: Scratch, files: Content, clock: Clock, *, serving: Callable[[], bool]
+) -> None:
+    """Adds the routes of exports. While not `serving`, a progress ends: an open one must not hold a drain."""
     downloads = _Downloads(exports, scratch, files)
 
     @api.route("POST", "/v1/exports", ExportAccepted, status=202, tag="exports", extra=KEYED)
@@ -126,6 +130,30 @@ def add_routes(api: Api, exports: Exports, scratch: Scratch, files: Content) -> 
         """How far it is, who made it, and what it lacks."""
         export = await exports.read(call.actor, export_id)
         return answer(_export_view(export), degraded=export.degradation.dependency if export.degradation else None)
+
+    @api.route("DELETE", "/v1/exports/{export_id}", ExportView, tag="exports")
+    async def cancel_export(call: Call, export_id: str) -> Answer:
+        """Nobody makes it any more; one that was cancelled before answers the same."""
+        return answer(_export_view(await exports.cancel(call.actor, export_id)))
+
+    @api.route(
+        "GET",
+        "/v1/exports/{export_id}/progress",
+        None,
+        tag="exports",
+        responses={
+            200: {
+                "description": "Server-sent events `progress` until the export has ended: state, rows_done, rows_total,"
+                " percent, time_left_s.",
+                "content": {"text/event-stream": {}},
+            }
+        },
+    )
+    async def get_progress(call: Call, export_id: str) -> StreamAnswer:
+        """How far it is, told whenever that changes, until it has ended."""
+        first = await exports.read(call.actor, export_id)
+        progress = progress_events(first, lambda: exports.read(call.actor, export_id), clock, serving)
+        return StreamAnswer(200, progress, None, b"text/event-stream; charset=utf-8")
 
     @api.route(
         "GET",

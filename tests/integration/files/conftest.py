@@ -203,11 +203,11 @@ class FilesProcess:
         return answer and answer.job
 
     async def ended(self, export_id: str, within_s: float = 60) -> files_pb2.ExportJob:
-        """The job when it is completed or failed."""
+        """The job when it has ended."""
 
         async def look() -> files_pb2.ExportJob | None:
             job = await self.job(export_id)
-            return job if job and job.state in {"completed", "failed"} else None
+            return job if job and job.state in {"completed", "failed", "cancelled"} else None
 
         return await until("the export ends", look, within_s)
 

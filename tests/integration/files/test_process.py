@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFou
 from breakwater.chassis.ids import uuid7
 from breakwater.files.v1.events_pb2 import ExportCompleted, ExportFailed
 from breakwater.files.v1.files_pb2 import ExportSpec
-from breakwater.gateway.v1.events_pb2 import ExportRequested
+from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportRequested
 from breakwater.identity.v1.identity_pb2 import ROLE_SALES, SCOPE_OWN, Actor
 from tests.support.waiting import until
 
@@ -49,7 +49,7 @@ async def publish(bus, wanted):
         source="gateway",
         subject_id=wanted.export_id,
         sequence=1,
-        time=wanted.requested_at.ToDatetime(UTC),
+        time=datetime.now(UTC),
         traceparent=None,
     )
     await bus.publish_batch([BusMessage(kind, wanted.SerializeToString(), headers)])
@@ -167,6 +167,23 @@ async def test_an_event_claims_what_no_request_could(new_process, leads, gateway
     await until("the event is taken", lambda: as_admin("SELECT FROM inbox"))
     assert len(leads[0].requests) == 1
     assert len(await outcomes(as_admin)) == 1
+
+
+async def test_a_cancelled_export_is_given_up_in_the_middle(new_process, leads, gateway_bus, as_admin, tmp_path):
+    """The event takes the lease away: work stops, nothing of the file is left, nobody is told of an end."""
+    servicer, _ = leads
+    servicer.stop_after = 1
+    files, export_id = new_process(), uuid7()
+    await files.begin(export_id)
+    await until("rows are under way", lambda: servicer.requests, 60)
+    await publish(gateway_bus, ExportCancelled(export_id=export_id))
+    job = await files.ended(export_id)
+    assert job.state == "cancelled"
+    servicer.gate.set()
+    await until("the upload is gone", lambda: not left(tmp_path), 60)
+    assert await outcomes(as_admin) == []
+    with pytest.raises(ConflictError):
+        await files.content(export_id)
 
 
 async def test_what_files_does_not_have_is_not_found(new_process):

@@ -158,6 +158,25 @@ async def test_only_ended_jobs_past_their_time_are_removed(jobs):
     assert await jobs.get(ended.id) is None
 
 
+async def test_a_cancelled_job_is_nobodys_and_is_removed_in_time(jobs, database, as_admin):
+    """Whoever makes it loses the lease; one that has ended, or that nobody knows, stays as it is."""
+    queued, running, done = [await add(jobs) for _ in range(3)]
+    held = {job.id: job for job in [await jobs.take(f"w{number}", NOW, NOW + LEASE) for number in range(2)]}
+    await jobs.complete(held[running.id], FILE, NOW, NOW + DAY) if running.id in held else None
+    for job in (queued, running, done):
+        async with database.transaction() as tx:
+            await jobs.within(tx).cancel(job.id, NOW)
+            await jobs.within(tx).cancel(uuid7(), NOW)
+    states = {job.id: (await jobs.get(job.id)).state for job in (queued, running, done)}
+    assert states == {queued.id: JobState.CANCELLED, running.id: JobState.COMPLETED, done.id: JobState.CANCELLED}
+    assert not await jobs.extend(held[queued.id], Progress(), NOW + DAY)
+    assert not await jobs.complete(held[queued.id], FILE, NOW, NOW + DAY)
+    assert await jobs.take("w", NOW + DAY, NOW + 2 * DAY) is None
+    assert set(await jobs.take_expired(NOW + DAY, NOW + 2 * DAY, 10)) == {queued.id, running.id, done.id}
+    await jobs.remove(queued.id)
+    assert await jobs.get(queued.id) is None
+
+
 async def test_an_id_that_is_none_of_ours_is_refused_by_name(jobs):
     """An export id is a UUID; asking for anything else finds nothing."""
     with pytest.raises(InvalidRequestError) as caught:

@@ -10,7 +10,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered, ExportRequested
+from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportDegraded, ExportDelivered, ExportRequested
 
 pytestmark = pytest.mark.capability(36, 37, 39)
 FALLBACK_S_MAX = 2.0
@@ -232,3 +232,41 @@ async def test_a_replay_is_the_same_export(peers, start_gateway):
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     assert await gateway.admin.fetchval("SELECT count(*) FROM gateway.exports WHERE supersedes IS NULL") == 1
     assert len(await gateway.events("ExportRequested")) == 1
+
+
+async def test_a_cancelled_export_stays_cancelled(peers, start_gateway, eventually, say_completed):
+    """files is told under the name it knows; a file that is finished all the same changes nothing; watchers hear the end."""
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway()
+    export_id = await gateway.export()
+    await eventually(lambda: peers.files.claims)
+    watching = asyncio.create_task(gateway.client.get(f"/v1/exports/{export_id}/progress"))
+    reply = await gateway.client.delete(f"/v1/exports/{export_id}")
+    assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
+    assert '"state":"cancelled"' in (await watching).text
+    (cancelled,) = [ExportCancelled.FromString(each) for each in await gateway.events("ExportCancelled")]
+    assert cancelled.export_id == export_id
+    await say_completed(peers.files.finish(export_id, b"too late"))
+    await eventually(lambda: gateway.admin.fetchval("SELECT count(*) FROM gateway.inbox"))
+    assert (await gateway.read(export_id))["state"] == "cancelled"
+    assert await gateway.events("ExportDelivered") == []
+
+
+async def test_one_requester_has_so_many_exports_under_way(peers, start_gateway, callers):
+    """One more is refused and says what to do; others are not affected, nor is the same request asked again."""
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway(exports_open_max=2)
+    key = {"idempotency-key": "first"}
+    wanted = {"dataset": "leads", "format": "xlsx"}
+    first = await gateway.client.post("/v1/exports", json=wanted, headers=key)
+    second = await gateway.export()
+    refused = await gateway.client.post("/v1/exports", json=wanted)
+    assert (refused.status_code, refused.json()["code"]) == (429, "exports_open")
+    assert "retry-after" in refused.headers
+    assert (await gateway.client.post("/v1/exports", json=wanted, headers=key)).json()["id"] == first.json()["id"]
+    other = await gateway.client.post("/v1/exports", json=wanted, headers=callers.bearer(sub="1002"))
+    assert other.status_code == 202
+    await gateway.client.delete(f"/v1/exports/{second}")
+    assert await gateway.export()

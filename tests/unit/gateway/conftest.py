@@ -92,7 +92,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         customers.add_routes(api, leads_service, Health.over(behind_health))
         notifications.add_routes(api, Notify.over(behind_notify))
         scratch = Scratch(tmp_path / "scratch", fake_exports.keep, 10**9)
-        exports.add_routes(api, fake_exports.use_cases, scratch, fake_exports)
+        exports.add_routes(api, fake_exports.use_cases, scratch, fake_exports, clock, serving=lambda: gateway.ready)
         uploads = UploadLimits(size_bytes_max=UPLOAD_MAX, uploads_max=uploads_max, directory=tmp_path)
         imports.add_routes(api, leads_service, uploads)
         routing.add_routes(api, leads_service)

@@ -129,6 +129,9 @@ class FakeExports:
     ) -> None:
         await self.degrade(export, file, degradation, now, follow_up_at)
 
+    async def cancel(self, export: Export, now: datetime) -> None:
+        self.rows[export.id] = replace(export, state=ExportState.CANCELLED)
+
     async def fail(self, export: Export, step: Fail, now: datetime) -> None:
         self.rows[export.id] = replace(export, state=ExportState.FAILED, failure_code=step.code, failure=step.reason)
 

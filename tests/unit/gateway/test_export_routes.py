@@ -174,3 +174,31 @@ async def test_anothers_export_is_not_found(gateway, full):
     headers = gateway.bearer("sales", sub="1002", scope="own")
     for path in (full, f"{full}/content"):
         assert_problem(await gateway.ask("GET", path, headers=headers), 404, "not_found")
+
+
+async def test_an_export_that_nobody_wants_is_cancelled(gateway):
+    """Asked twice it is the same; there is no file, and the content says why."""
+    path = (await gateway.ask("POST", "/v1/exports", json=WANTED)).headers["location"]
+    for _ in range(2):
+        reply = await gateway.ask("DELETE", path)
+        assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
+    assert_problem(await gateway.ask("GET", f"{path}/content"), 409, "export_cancelled")
+
+
+async def test_what_has_ended_or_is_anothers_is_not_cancelled(gateway, full):
+    """The file that is there stays; whose it is not learns nothing."""
+    assert_problem(await gateway.ask("DELETE", full), 409, "export_ended")
+    stranger = gateway.bearer("sales", sub="1002", scope="own")
+    assert_problem(await gateway.client.delete(full, headers=stranger), 404, "not_found")
+    assert (await gateway.ask("GET", f"{full}/content")).content == BODY
+
+
+async def test_the_progress_of_an_export_that_has_ended_is_one_event(gateway, full):
+    """It says how it ended, and that is all."""
+    reply = await gateway.ask("GET", f"{full}/progress")
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert "content-length" not in reply.headers
+    assert reply.text.count("event: progress") == 1
+    assert '"state":"completed"' in reply.text
+    stranger = gateway.bearer("sales", sub="1002", scope="own")
+    assert_problem(await gateway.client.get(f"{full}/progress", headers=stranger), 404, "not_found")

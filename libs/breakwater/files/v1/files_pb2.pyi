@@ -188,7 +188,7 @@ class ExportJob(_message.Message):
     QUEUE_MOVES_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
     state: _builtins.str
-    """queued, running, completed or failed."""
+    """queued, running, completed, failed or cancelled."""
     rows_done: _builtins.int
     rows_total: _builtins.int
     size_bytes: _builtins.int

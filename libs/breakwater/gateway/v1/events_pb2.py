@@ -27,7 +27,7 @@ from breakwater.identity.v1 import identity_pb2 as breakwater_dot_identity_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"breakwater/gateway/v1/events.proto\x12\x15\x62reakwater.gateway.v1\x1a\x1f\x62reakwater/files/v1/files.proto\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x01\n\x0f\x45xportRequested\x12\x11\n\texport_id\x18\x01 \x01(\t\x12,\n\x05\x61\x63tor\x18\x02 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12-\n\x04spec\x18\x03 \x01(\x0b\x32\x1f.breakwater.files.v1.ExportSpec\x12\x30\n\x0crequested_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"l\n\x0f\x45xportDelivered\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x14\n\x0crequester_id\x18\x02 \x01(\t\x12\x12\n\nsupersedes\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\"^\n\x0e\x45xportDegraded\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x14\n\x0crequester_id\x18\x02 \x01(\t\x12\x12\n\ndependency\x18\x03 \x01(\t\x12\x0f\n\x07missing\x18\x04 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"breakwater/gateway/v1/events.proto\x12\x15\x62reakwater.gateway.v1\x1a\x1f\x62reakwater/files/v1/files.proto\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x01\n\x0f\x45xportRequested\x12\x11\n\texport_id\x18\x01 \x01(\t\x12,\n\x05\x61\x63tor\x18\x02 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12-\n\x04spec\x18\x03 \x01(\x0b\x32\x1f.breakwater.files.v1.ExportSpec\x12\x30\n\x0crequested_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"l\n\x0f\x45xportDelivered\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x14\n\x0crequester_id\x18\x02 \x01(\t\x12\x12\n\nsupersedes\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x03\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\"^\n\x0e\x45xportDegraded\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x14\n\x0crequester_id\x18\x02 \x01(\t\x12\x12\n\ndependency\x18\x03 \x01(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\"$\n\x0f\x45xportCancelled\x12\x11\n\texport_id\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,4 +40,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTDELIVERED']._serialized_end=456
   _globals['_EXPORTDEGRADED']._serialized_start=458
   _globals['_EXPORTDEGRADED']._serialized_end=552
+  _globals['_EXPORTCANCELLED']._serialized_start=554
+  _globals['_EXPORTCANCELLED']._serialized_end=590
 # @@protoc_insertion_point(module_scope)
