@@ -1,9 +1,12 @@
 """500 dependencies x 50 instances on the real page: an invented console behind the real board, server and files.
 
-`python -m bench.page.fleet` prints its address, then a line for each transition asked for on its input. Any token signs in.
+`python -m bench.page.fleet` prints its address, then a line for each transition asked for on its input; told `feed`, what
+the feed could not keep up with. Any token signs in.
 """
 
 import asyncio
+import itertools
+import json
 import random
 import sys
 import time
@@ -33,7 +36,9 @@ from services.gateway.ops.http.stream import StreamGate
 
 DEPENDENCIES, INSTANCES = 500, 50
 PORTIONS = 10
-"""Each second in so many parts, as reports come one after the other."""
+"""Each second in so many parts, as reports come one after the other; each moves every row."""
+VARIANTS = 4
+"""Figures are invented beforehand and come in turn: inventing them is no work of the process that is measured."""
 
 
 class Everybody:
@@ -49,16 +54,23 @@ class Everybody:
 
 
 class Fleet:
-    """Stands in for the console: every figure of every instance moves each second."""
+    """Stands in for the console: every figure of every instance moves each second.
+
+    The feed is bounded. A portion that is due while a later one is due already is left out and counted, as a process's next
+    report stands for the one before; so nothing queues, and how far behind the page's process is can be told.
+    """
 
     def __init__(self) -> None:
         self._rng = random.Random(5)
         self._edges = [
             self._edge(f"svc-{number // 25:02}", f"dep-{number:03}", f"i-{instance:02}")
-            for number in range(DEPENDENCIES)
             for instance in range(INSTANCES)
+            for number in range(DEPENDENCIES)
         ]
+        self._variants = [[self._moved(edge) for edge in self._edges] for _ in range(VARIANTS)]
         self._watchers: list[asyncio.Queue[Change | None]] = []
+        self._left_out = 0
+        self._behind_s: list[float] = []
 
     def edges(self) -> tuple[Edge, ...]:
         return tuple(self._edges)
@@ -78,7 +90,7 @@ class Fleet:
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[float], AsyncGenerator[Change | None]]]:
-        queue: asyncio.Queue[Change | None] = asyncio.Queue()
+        queue: asyncio.Queue[Change | None] = asyncio.Queue(PORTIONS)
         self._watchers.append(queue)
 
         async def changes(patience_s: float) -> AsyncGenerator[Change | None]:
@@ -92,22 +104,36 @@ class Fleet:
         """For ever."""
         size = len(self._edges) // PORTIONS
         due_s = time.monotonic()
-        while True:
-            for portion in range(PORTIONS):
-                changed = tuple(self._moved(edge) for edge in self._edges[portion * size : (portion + 1) * size])
-                self._edges[portion * size : (portion + 1) * size] = changed
-                self._tell(changed)
-                due_s += 1 / PORTIONS
-                await asyncio.sleep(max(0.005, due_s - time.monotonic()))
+        for number in itertools.count():
+            second, portion = divmod(number, PORTIONS)
+            due_s += 1 / PORTIONS
+            behind_s = time.monotonic() - due_s
+            if behind_s > 1 / PORTIONS:
+                self._left_out += 1
+                continue
+            await asyncio.sleep(max(0.0, -behind_s))
+            self._behind_s.append(time.monotonic() - due_s)
+            part = slice(portion * size, (portion + 1) * size)
+            self._edges[part] = self._variants[second % VARIANTS][part]
+            await self._tell(tuple(self._edges[part]))
 
-    def turn(self, number: int, state: Circuit) -> None:
+    async def turn(self, number: int, state: Circuit) -> None:
         """One instance's circuit."""
-        self._edges[number * INSTANCES] = replace(self._edges[number * INSTANCES], state=state)
-        self._tell((self._edges[number * INSTANCES],))
+        for edges in (self._edges, *self._variants):
+            edges[number] = replace(edges[number], state=state)
+        await self._tell((self._edges[number],))
 
-    def _tell(self, edges: tuple[Edge, ...]) -> None:
+    def figures(self) -> dict[str, float]:
+        """How the feed fared since the last time it was asked: the share it left out, and how late the rest was told."""
+        left_out, behind_s = self._left_out, sorted(self._behind_s)
+        self._left_out, self._behind_s = 0, []
+        told = len(behind_s)
+        share = left_out / max(1, left_out + told)
+        return {"left_out": share, "behind_p99_ms": 1000 * behind_s[int(0.99 * told)] if told else 0.0}
+
+    async def _tell(self, edges: tuple[Edge, ...]) -> None:
         for queue in self._watchers:
-            queue.put_nowait(Change(edges=edges))
+            await queue.put(Change(edges=edges))
 
     def _moved(self, edge: Edge) -> Edge:
         rng = self._rng
@@ -144,6 +170,12 @@ class Fleet:
         )
 
 
+def read() -> tuple[str, float]:
+    """A line, and when it came: what it waits for the event loop counts."""
+    line = sys.stdin.readline()
+    return line, time.time_ns() / 1e6
+
+
 async def main() -> None:
     """Until its input ends."""
     clock, everybody, fleet = SystemClock(), Everybody(), Fleet()
@@ -166,10 +198,14 @@ async def main() -> None:
     await server.start()
     tasks = [asyncio.create_task(rows.run()), asyncio.create_task(fleet.live())]
     print(f"http://127.0.0.1:{server.port}", flush=True)
-    while line := await asyncio.to_thread(sys.stdin.readline):
+    while (told := await asyncio.to_thread(read))[0]:
+        line, at_ms = told
+        if line == "feed\n":
+            print(json.dumps(fleet.figures()), flush=True)
+            continue
         number, state = line.split()
-        fleet.turn(int(number), Circuit(state))
-        print(f"{time.time_ns() / 1e6:.3f}", flush=True)
+        await fleet.turn(int(number), Circuit(state))
+        print(f"{at_ms:.3f}", flush=True)
     for task in tasks:
         task.cancel()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge, Forced, Key
 
@@ -112,9 +113,17 @@ class PairBook:
     """The instances of every pair, and which pairs changed since they were last drawn."""
 
     _edges: dict[Pair, dict[str, Edge]] = field(default_factory=dict)
-    _changed: set[Pair] = field(default_factory=set)
-    urgent: bool = False
-    """A circuit, an override or a silence changed: nobody should wait for it."""
+    _changed: dict[Pair, None] = field(default_factory=dict)
+    """In the order in which they first changed since they were drawn."""
+    _urgent: dict[Pair, None] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._edges)
+
+    @property
+    def urgent(self) -> bool:
+        """A circuit, an override or a silence changed: nobody should wait for it."""
+        return bool(self._urgent)
 
     def take(self, edges: Iterable[Edge], gone: Iterable[Key] = ()) -> None:
         """Replaces edges, and takes out those that are gone."""
@@ -123,29 +132,36 @@ class PairBook:
             known = self._edges.setdefault(pair, {})
             before = known.get(edge.instance)
             known[edge.instance] = edge
-            self._changed.add(pair)
-            self.urgent |= before is None or _standing(before) != _standing(edge)
+            self._changed[pair] = None
+            if before is None or _standing(before) != _standing(edge):
+                self._urgent[pair] = None
         for caller, dependency, instance in gone:
             self._edges.get((caller, dependency), {}).pop(instance, None)
-            self._changed.add((caller, dependency))
-            self.urgent = True
+            self._urgent[caller, dependency] = None
 
     def rows(self) -> list[Row]:
         """Every pair."""
         return [row_of(tuple(edges.values())) for edges in self._edges.values() if edges]
 
-    def drain(self) -> tuple[list[Row], list[Pair]]:
-        """The pairs that changed since the last time, and those of which no instance is left."""
+    def drain(self, rows_max: int | None = None) -> tuple[list[Row], list[Pair]]:
+        """The pairs that changed since the last time, and those of which no instance is left.
+
+        What is urgent is always among them; of the others at most `rows_max`, those that have waited longest, and the rest
+        is left for the next time.
+        """
+        for pair in self._urgent:
+            self._changed.pop(pair, None)
+        wanted = [*self._urgent, *islice(self._changed, rows_max)]
+        self._urgent = {}
         rows, gone = [], []
-        for pair in self._changed:
+        for pair in wanted:
+            self._changed.pop(pair, None)
             edges = self._edges.get(pair)
             if edges:
                 rows.append(row_of(tuple(edges.values())))
             else:
                 self._edges.pop(pair, None)
                 gone.append(pair)
-        self._changed.clear()
-        self.urgent = False
         return rows, gone
 
 

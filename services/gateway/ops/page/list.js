@@ -162,7 +162,7 @@ function paintTrend(node, row) {
   mark(errors, "d", area);
 }
 
-const NEAR = 4; // rows beside the window that are painted at once
+const NEAR = 4; // rows beside the window that are painted while it moves
 let height = 0;
 let sight = [0, 0]; // first and last row on the screen, by their place in the order
 
@@ -228,8 +228,8 @@ export function paintList(changed) {
   const everything = changed.has("all");
   for (const [key, node] of shown) {
     if (everything || changed.has(key)) node.late = true;
-    // What nobody sees is painted when it comes near.
-    if (node.index < sight[0] - NEAR || node.index > sight[1] + NEAR) continue;
+    // What nobody sees is painted when the scrolling rests: a screen reader and a search reach it too.
+    if (changed.has("scroll") && (node.index < sight[0] - NEAR || node.index > sight[1] + NEAR)) continue;
     const row = known.rows.get(key);
     if (!row) continue;
     if (node.late) paint(node, row);
