@@ -8,8 +8,8 @@ bucket's life-cycle rule.
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -45,14 +45,19 @@ class ObjectStore:
     Raises UnavailableError and its kin with `dependency="objects"`, NotFoundError for an object that is not there.
     """
 
-    def __init__(self, url: str, policy: Policy, options: Any = None) -> None:
-        """`url` is file:///folder, made when it is missing, or s3://bucket/prefix. `options` are those of obstore."""
+    def __init__(self, url: str, policy: Policy, options: Mapping[str, Any] | None = None) -> None:
+        """`url` is file:///folder, made when it is missing, or s3://bucket/prefix.
+
+        `options` are those of obstore for S3 (credentials, region, endpoint), and `allow_http` for a server without TLS.
+        """
         self._policy = policy
         self._store: Any
         if url.startswith("file://"):
             self._store = LocalStore.from_url(url, mkdir=True)
         else:
-            self._store = S3Store.from_url(url, config=options, retry_config=_NO_RETRIES)
+            config: Any = dict(options or {})
+            client: Any = {"allow_http": bool(config.pop("allow_http", False))}
+            self._store = S3Store.from_url(url, config=config, client_options=client, retry_config=_NO_RETRIES)
 
     @asynccontextmanager
     async def writing(self, key: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
@@ -63,7 +68,8 @@ class ObjectStore:
         async def send() -> None:
             data = bytes(part)
             part.clear()
-            await writer.write(data)
+            with _nowhere_to_write():
+                await writer.write(data)
 
         async def write(data: bytes) -> None:
             # A whole part at a time: what only fills a buffer would count as an answer of a store that is long gone.
@@ -73,7 +79,8 @@ class ObjectStore:
 
         async def finish() -> None:
             await send()
-            await writer.close()
+            with _nowhere_to_write():
+                await writer.close()
 
         try:
             yield write
@@ -123,3 +130,12 @@ class ObjectStore:
             raise NotFoundError("The content is gone.", code="content_gone") from error
         except (BaseError, OSError) as error:
             raise UnavailableError("The object store failed.", dependency=DEPENDENCY) from error
+
+
+@contextmanager
+def _nowhere_to_write() -> Iterator[None]:
+    """A bucket that is missing is the store's fault; told as a missing object it would end the job for good."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UnavailableError("The object store has no such bucket.", dependency=DEPENDENCY) from error

@@ -28,6 +28,7 @@ from breakwater.files.v1.files_pb2_grpc import FilesServiceStub
 from breakwater.leads.v1 import leads_pb2
 from breakwater.local.ports import free_port
 from breakwater.resilience import Policy, PolicySettings
+from tests.support.s3 import serving
 from tests.support.tokens import Key, write_jwks
 from tests.support.waiting import until
 
@@ -251,6 +252,13 @@ async def new_process(keys, leads, files_database, clean_nats, tmp_path) -> Asyn
             stack.callback(each.process.kill)
         for each in made:
             await each.end()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """A server that speaks S3, without buckets."""
+    with serving(tmp_path_factory.mktemp("s3") / "log") as client:
+        yield client
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from breakwater.files.v1.events_pb2 import ExportCompleted, ExportFailed
 from breakwater.files.v1.files_pb2 import ExportSpec
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportRequested
 from breakwater.identity.v1.identity_pb2 import ROLE_SALES, SCOPE_OWN, Actor
+from tests.support.s3 import new_bucket
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(180)]
@@ -95,6 +97,30 @@ async def test_a_kill_loses_and_doubles_nothing(new_process, leads, as_admin, tm
     assert len(servicer.requests) == 2
     assert [event.export_id for event in await outcomes(as_admin)] == [export_id]
     assert [path.stat().st_size for path in left(tmp_path)] == [job.size_bytes]
+
+
+async def test_a_bucket_keeps_files_as_a_folder_does(new_process, leads, s3_server, as_admin, tmp_path):
+    """Over S3: made, read whole and in part; killed in the middle, made anew by the next, and one object is there."""
+    servicer, _ = leads
+    servicer.rows, servicer.stop_after = 9_000, 10
+    bucket = new_bucket(s3_server, f"b{uuid7()}")
+    options = tmp_path / "s3.json"
+    options.write_text(json.dumps(bucket.options))
+    options.chmod(0o600)
+    told = {"OBJECT_STORE_URL": bucket.url, "OBJECT_STORE_OPTIONS_FILE": str(options)}
+    files, export_id = new_process(**told), uuid7()
+    await files.begin(export_id)
+    await until("rows are under way", lambda: servicer.requests, 60)
+    files.kill()
+    servicer.gate.set()
+    other = new_process(**told)
+    job = await other.ended(export_id)
+    content = b"".join(await other.content(export_id))
+    assert (job.state, job.sha256) == ("completed", hashlib.sha256(content).hexdigest())
+    assert len(rows_of(content)) == 9_001
+    assert b"".join(await other.content(export_id, 100, 50)) == content[100:150]
+    assert [key.split("/")[1] for key in bucket.objects()] == [export_id]
+    assert [event.export_id for event in await outcomes(as_admin)] == [export_id]
 
 
 async def test_a_living_sister_takes_over_within_seconds(new_process, leads):
