@@ -128,8 +128,8 @@ proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE=
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
-.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-page
-bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-page ## every benchmark
+.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-page bench-ops
+bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-page bench-ops ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
 	$(BIN)/python -m bench.whole $(if $(TRYTON),--tryton .venv-tryton/bin)
@@ -149,6 +149,8 @@ bench-overload: setup-dev ## three times a server's capacity: goodput, latency, 
 	$(BIN)/python -m bench.overload
 bench-page: setup-dev system-packages ## the on-call's page: a transition to the screen, first paint and scrolling with 500 dependencies x 50 instances
 	$(BIN)/python -m bench.page
+bench-ops: setup-dev ## what a second of 500 dependencies x 50 instances costs the ops process, CPU by part
+	$(BIN)/python -m bench.opsround
 bench-exports: setup-dev ## files from PostgreSQL: rows a second, memory, first byte, right or not, beside five public engines; WRITE=1 writes docs/exports.md
 	$(BIN)/python -m bench.exports $(if $(WRITE),--write)
 

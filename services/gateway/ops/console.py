@@ -1,7 +1,7 @@
 """What the page and the API show: the book of edges, the incidents, the timeline, and who watches them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,6 +76,10 @@ class Console:
     def edges(self) -> tuple[Edge, ...]:
         """Every edge, worst first."""
         return self._book.edges()
+
+    def unsorted_edges(self) -> Iterable[Edge]:
+        """Every edge."""
+        return self._book.unsorted()
 
     def callers_of(self, dependency: str) -> frozenset[str]:
         return self._book.callers_of(dependency)

@@ -107,6 +107,6 @@ class Feed:
         now_s = int(self._clock.now().timestamp())
         if now_s != self._noted_s:
             self._noted_s = now_s
-            edges = self._console.edges()
+            edges = self._console.unsorted_edges()
             self._history.note(edges, now_s)
             self._budgets.keep(edges)

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from services.gateway.ops.edges.domain import Circuit, Forced, Totals
 from services.gateway.ops.incidents.causes import find_causes
-from services.gateway.ops.incidents.evidence import CERTAIN, SUM_MAX, Suspicion
+from services.gateway.ops.incidents.evidence import CERTAIN, SUM_MAX, PairEvidence, Suspicion
 from services.gateway.ops.incidents.usecases import Incidents
 from tests.support.reporters import GRAPH, Notes, Platform
+from tests.unit.ops.test_edges import NOW, edge
 
 pytestmark = pytest.mark.capability(38)
 
@@ -130,3 +132,35 @@ def test_every_certain_edge_is_a_root_or_a_symptom_and_no_root_is_two_causes(bad
         assert bad <= {pair for cause in causes for pair in cause.pairs}
 
     asyncio.run(law())
+
+
+NAMES = st.sampled_from(["g-1", "g-2", "g-3"])
+FORCED = Forced("forced-open", "anna", "a drill", NOW)
+WORDS = st.tuples(
+    NAMES,
+    st.sampled_from(Circuit),
+    st.sampled_from([None, 0, 3.0]),
+    st.sampled_from([None, 5.0, 80.0, 900.0]),
+    st.integers(0, 9),
+    st.booleans(),
+)
+HEARD = st.one_of(WORDS, st.tuples(st.sampled_from(["silence", "forget"]), NAMES))
+
+
+@given(st.lists(HEARD, max_size=60))
+def test_what_a_pair_comes_to_is_what_its_instances_are_now(heard):
+    """Kept up word by word, whoever is silent, gone or made to try nothing: the same as looking at each anew."""
+    pair, calls = PairEvidence(("gateway", "files")), dict.fromkeys(["g-1", "g-2", "g-3"], 0)
+    for now_s, word in enumerate(heard, 1):
+        if len(word) == 2:
+            getattr(pair, word[0])(word[1])
+        else:
+            name, state, next_probe_s, p50_ms, new, forced = word
+            calls[name] += new
+            totals = Totals({"success": calls[name]}, 0, 0, ())
+            how = {"next_probe_s": next_probe_s, "p50_ms": p50_ms, "override": FORCED if forced else None}
+            pair.take(edge(instance=name, state=state, totals=totals, **how), float(now_s))
+        each = pair.instances.values()
+        assert pair.known == any(one.known for one in each)
+        assert pair.open == any(one.open for one in each)
+        assert pair.together.p50_ms_max == max((one.edge.p50_ms or 0.0 for one in each if one.known), default=0.0)

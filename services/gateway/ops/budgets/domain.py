@@ -13,9 +13,9 @@ from services.gateway.ops.edges.domain import Edge, Key, Report, Totals
 Pair = tuple[str, str]
 """Caller and dependency; its instances are summed."""
 
-BAD = ("failed", "timeout", "auth", "overload", "short_circuited")
+BAD = frozenset({"failed", "timeout", "auth", "overload", "short_circuited"})
 """As deploy/slo.yaml counts dependencies: what the breaker refuses is the dependency's outage too."""
-COUNTED = ("success", "caller_fault", *BAD)
+COUNTED = frozenset({"success", "caller_fault"}) | BAD
 REMEMBERED_S = 86_400
 MINUTE_S = 60
 
@@ -109,7 +109,8 @@ class Budgets:
         for edge in report.edges:
             if edge.totals is None or edge.dependency not in self.promises.of:
                 continue
-            before = self._last.get(edge.key)
+            key = edge.key
+            before = self._last.get(key)
             if before is not None and edge.as_of <= before.as_of:
                 continue
             pair = (edge.caller, edge.dependency)
@@ -117,9 +118,9 @@ class Budgets:
                 if len(self._minutes) >= self.pairs_max:
                     continue
                 self._minutes[pair] = _Minutes(now_s)
-            self._last[edge.key] = edge
+            self._last[key] = edge
             if before is not None and before.totals is not None:
-                total, bad = _grown(before.totals, edge.totals, COUNTED), _grown(before.totals, edge.totals, BAD)
+                total, bad = _grown(before.totals, edge.totals)
                 if total:
                     self._minutes[pair].add(now_s // MINUTE_S, total, bad)
 
@@ -152,6 +153,12 @@ def _burn(minutes: _Minutes, promise: Promise, now_s: int, window_s: int) -> flo
     return None if total < promise.requests_min else bad / total / (1 - promise.objective)
 
 
-def _grown(before: Totals, now: Totals, outcomes: tuple[str, ...]) -> int:
-    # A total that shrank is another process's and tells nothing.
-    return sum(max(0, now.outcomes.get(name, 0) - before.outcomes.get(name, 0)) for name in outcomes)
+def _grown(before: Totals, now: Totals) -> tuple[int, int]:
+    """All that counts, and what of it is bad; a total that shrank is another process's and tells nothing."""
+    total = bad = 0
+    for name, count in now.outcomes.items():
+        grown = count - before.outcomes.get(name, 0)
+        if grown > 0 and name in COUNTED:
+            total += grown
+            bad += grown if name in BAD else 0
+    return total, bad

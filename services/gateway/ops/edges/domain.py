@@ -118,7 +118,8 @@ class Edge:
     fallbacks: int
     injected: int
     """Faults of `chaos`."""
-    as_of: datetime
+    as_of: datetime = field(compare=False)
+    """Later with every report, which changes nothing."""
     stale: bool = False
     calls: int = 0
     """Retries not counted."""
@@ -209,13 +210,14 @@ class EdgeBook:
         heard.last_s, heard.as_of, heard.stale = now_s, report.as_of, False
         changed, moved = [], []
         for edge in report.edges:
-            before = self._edges.get(edge.key)
+            key = edge.key
+            before = self._edges.get(key)
             if before is not None and before.state is not edge.state:
                 moved.append(_move(before, edge, report))
-            if before is None or replace(before, as_of=edge.as_of) != edge:
+            if before != edge:
                 changed.append(edge)
-            self._edges[edge.key] = edge
-            heard.keys.add(edge.key)
+            self._edges[key] = edge
+            heard.keys.add(key)
         gone = self._drop_replaced(report, now_s)
         return Changes(tuple(changed), gone, tuple(moved))
 
@@ -234,6 +236,10 @@ class EdgeBook:
     def edges(self) -> tuple[Edge, ...]:
         """Every edge, worst first: not closed, then unknown, then by error rate."""
         return tuple(sorted(self._edges.values(), key=_rank))
+
+    def unsorted(self) -> Iterable[Edge]:
+        """Every edge, for who looks at each every second."""
+        return self._edges.values()
 
     def processes(self) -> frozenset[str]:
         """The processes heard of."""

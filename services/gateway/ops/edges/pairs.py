@@ -170,14 +170,12 @@ def _standing(edge: Edge) -> tuple[Circuit, str | None, bool]:
 
 
 def _mean(shares: Iterable[tuple[float | None, int]]) -> float | None:
-    total, weight, worst = 0.0, 0, None
-    for share, calls in shares:
-        if share is not None:
-            total += share * calls
-            weight += calls
-            worst = share if worst is None else max(worst, share)
-    return total / weight if weight else worst
+    known = [(share, calls) for share, calls in shares if share is not None]
+    weight = sum([calls for _, calls in known])
+    if weight:
+        return sum([share * calls for share, calls in known]) / weight
+    return max([share for share, _ in known], default=None)
 
 
 def _most(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+    return max([value for value in values if value is not None], default=None)

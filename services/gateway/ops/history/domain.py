@@ -35,6 +35,7 @@ POINTS_MAX = 720
 _HEARD = 0
 _STATES_AT = 1
 _OUTCOMES_AT = _STATES_AT + len(STATES)
+_PLACES = {name: _OUTCOMES_AT + index for index, name in enumerate(OUTCOMES)}
 _RETRIES_AT = _OUTCOMES_AT + len(OUTCOMES)
 _FALLBACKS_AT = _RETRIES_AT + 1
 _LATENCY_AT = _FALLBACKS_AT + 1
@@ -148,14 +149,15 @@ class History:
     def take(self, report: Report, now_s: int) -> None:
         """Adds what happened since the instance's last report. Of a first one only that it was heard."""
         for edge in report.edges:
-            before = self._last.get(edge.key)
+            key = edge.key
+            before = self._last.get(key)
             if edge.totals is None or (before is not None and edge.as_of <= before.as_of):
                 continue
             past = self._past_of((edge.caller, edge.dependency))
             if past is None:
                 continue
             past.bounds_s = report.latency_bounds_s
-            self._last[edge.key] = edge
+            self._last[key] = edge
             grown = _grown(before.totals, edge.totals) if before is not None and before.totals is not None else {}
             self._write(past, now_s, {_HEARD: 1, **grown}, {})
 
@@ -218,16 +220,15 @@ class History:
 
 def _grown(before: Totals, now: Totals) -> dict[int, int]:
     """What was added, by counter; a total that shrank is another process's and tells nothing."""
-    grown = {
-        _OUTCOMES_AT + index: now.outcomes.get(name, 0) - before.outcomes.get(name, 0)
-        for index, name in enumerate(OUTCOMES)
-    }
+    had = before.outcomes
+    grown = {_PLACES[name]: count - had.get(name, 0) for name, count in now.outcomes.items() if name in _PLACES}
     grown[_RETRIES_AT] = now.retries - before.retries
     grown[_FALLBACKS_AT] = now.fallbacks - before.fallbacks
     if len(before.latency_counts) == len(now.latency_counts):
         for cell, (old, new) in enumerate(zip(before.latency_counts, now.latency_counts, strict=True)):
-            at = _LATENCY_AT + min(cell, CELLS - 1)
-            grown[at] = grown.get(at, 0) + new - old
+            if new != old:
+                at = _LATENCY_AT + min(cell, CELLS - 1)
+                grown[at] = grown.get(at, 0) + new - old
     return {at: count for at, count in grown.items() if count > 0}
 
 

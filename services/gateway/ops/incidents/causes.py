@@ -79,15 +79,11 @@ def _deepest(
         each for each in evidence.out_of(pair.pair[1]) if each.pair not in chain and explains(each, pair, presumed)
     ]
     # Where one is certain, what is only in doubt explains nothing.
-    below = [each for each in below if each.certain] or sorted(below, key=_strength)[-1:]
+    below = [each for each in below if each.certain] or sorted(below, key=lambda each: each.strength)[-1:]
     found: dict[Pair, PairEvidence] = {}
     for each in below:
         found |= {deepest.pair: deepest for deepest in _deepest(evidence, each, chain, presumed)}
     return list(found.values()) or [pair]
-
-
-def _strength(pair: PairEvidence) -> float:
-    return max(pair.failed.value, pair.slow.value, pair.pushed_back.value, pair.crowded.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,6 @@ USUAL_S = 600.0
 
 _GAIN, _COST = log(TROUBLE / TOLERATED), -log((1 - TROUBLE) / (1 - TOLERATED))
 _NO_ATTEMPTS = frozenset({"forced-open", "fallback", "disabled"})
-_FAILED = ("failed", "timeout", "auth")
-_REACHED = ("success", "caller_fault", *_FAILED, "overload")
 _NONE = Totals({}, 0, 0, ())
 
 
@@ -52,6 +50,8 @@ class Suspicion:
     value: float = 0.0
 
     def take(self, bad: float, good: float) -> None:
+        if not bad and not self.value:
+            return
         self.value = min(max(0.0, self.value + bad * _GAIN - good * _COST), SUM_MAX)
 
     def calm(self) -> None:
@@ -74,6 +74,8 @@ class Recent:
 
     def age(self, now_s: float) -> None:
         """Lets time pass."""
+        if now_s == self._at_s:
+            return
         left = exp(-max(0.0, now_s - self._at_s) / RECENT_S)
         self._at_s = now_s
         self.reached *= left
@@ -135,11 +137,48 @@ class Instance:
 
 
 @dataclass(slots=True)
+class Together:
+    """What a pair's instances come to, kept up as each of them tells: there may be fifty, and each tells every second."""
+
+    known: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
+    p50_ms_max: float = 0.0
+    """Of those that are known."""
+    _p50_ms: dict[str, float] = field(default_factory=dict)
+    _slowest: str = ""
+
+    def put(self, name: str, instance: Instance) -> None:
+        """It told something, or fell silent."""
+        known = instance.known
+        (self.known.add if known else self.known.discard)(name)
+        (self.open.add if instance.open else self.open.discard)(name)
+        p50_ms = (instance.edge.p50_ms or 0.0) if known else 0.0
+        self._p50_ms[name] = p50_ms
+        if p50_ms >= self.p50_ms_max:
+            self.p50_ms_max, self._slowest = p50_ms, name
+        elif name == self._slowest:
+            self._find_slowest()
+
+    def drop(self, name: str) -> None:
+        """It is gone."""
+        self.known.discard(name)
+        self.open.discard(name)
+        self._p50_ms.pop(name, None)
+        if name == self._slowest:
+            self._find_slowest()
+
+    def _find_slowest(self) -> None:
+        self._slowest = max(self._p50_ms, key=self._p50_ms.__getitem__, default="")
+        self.p50_ms_max = self._p50_ms.get(self._slowest, 0.0)
+
+
+@dataclass(slots=True)
 class PairEvidence:
     """What is known of one caller -> dependency pair."""
 
     pair: Pair
     instances: dict[str, Instance] = field(default_factory=dict)
+    together: Together = field(default_factory=Together)
     failed: Suspicion = field(default_factory=Suspicion)
     slow: Suspicion = field(default_factory=Suspicion)
     pushed_back: Suspicion = field(default_factory=Suspicion)
@@ -163,11 +202,13 @@ class PairEvidence:
         known = self.instances.get(edge.instance)
         if known is None:
             # Where it starts counting: what it counted before we heard of it may be hours old.
-            self.instances[edge.instance] = Instance(edge, now_s)
+            known = self.instances[edge.instance] = Instance(edge, now_s)
+            self.together.put(edge.instance, known)
         else:
             was_open = self.open
             self._count(known, edge, now_s)
             known.edge, known.heard_s, known.silent = edge, now_s, False
+            self.together.put(edge.instance, known)
             if was_open and not any(each.edge.state is not Circuit.CLOSED for each in self.instances.values()):
                 for suspicion in (*self._suspicions(), *((self.own,) if self.own else ())):
                     suspicion.calm()
@@ -183,12 +224,14 @@ class PairEvidence:
         if after is None:
             return
         known.recent.age(now_s)
+        self.together.put(edge.instance, known)
         if before.outcomes == after.outcomes:
             return
         self._asked_s = now_s
         new = {name: count - before.outcomes.get(name, 0) for name, count in after.outcomes.items()}
-        reached = max(0, sum(new.get(name, 0) for name in _REACHED))
-        failed = max(0, sum(new.get(name, 0) for name in _FAILED))
+        failed = new.get("failed", 0) + new.get("timeout", 0) + new.get("auth", 0)
+        reached = max(0, new.get("success", 0) + new.get("caller_fault", 0) + failed + new.get("overload", 0))
+        failed = max(0, failed)
         overload, rejected = max(0, new.get("overload", 0)), max(0, new.get("rejected", 0))
         # The share is of the window: over time it adds up to what was slow, some seconds late.
         slow = (edge.slow_rate or 0.0) * reached
@@ -218,7 +261,7 @@ class PairEvidence:
             self._learn(edge, now_s - known.heard_s)
 
     def _learn(self, edge: Edge, passed_s: float) -> None:
-        if edge.p50_ms is None or passed_s <= 0 or any(each.value >= IN_DOUBT for each in self._suspicions()):
+        if edge.p50_ms is None or passed_s <= 0 or self.strength >= IN_DOUBT:
             return
         self._learned_s = min(USUAL_S, self._learned_s + passed_s)
         weight = min(1.0, passed_s / self._learned_s) * (0.1 if self.slowed else 1.0)
@@ -227,21 +270,37 @@ class PairEvidence:
     def _suspicions(self) -> tuple[Suspicion, ...]:
         return (self.failed, self.slow, self.pushed_back, self.crowded)
 
+    def silence(self, instance: str) -> None:
+        """Nobody has heard of it for too long."""
+        if instance in self.instances:
+            self.instances[instance].silent = True
+            self.together.put(instance, self.instances[instance])
+
+    def forget(self, instance: str) -> None:
+        """It is gone."""
+        self.instances.pop(instance, None)
+        self.together.drop(instance)
+
+    @property
+    def strength(self) -> float:
+        """The largest of the sums."""
+        return max(self.failed.value, self.slow.value, self.pushed_back.value, self.crowded.value)
+
     @property
     def known(self) -> bool:
-        return any(each.known for each in self.instances.values())
+        return bool(self.together.known)
 
     @property
     def open(self) -> bool:
-        return any(each.open for each in self.instances.values())
+        return bool(self.together.open)
 
     @property
     def certain(self) -> bool:
-        return self.known and (self.open or any(each.value >= CERTAIN for each in self._suspicions()))
+        return self.known and (self.open or self.strength >= CERTAIN)
 
     @property
     def in_doubt(self) -> bool:
-        return self.known and (self.open or self.slowed or any(each.value >= IN_DOUBT for each in self._suspicions()))
+        return self.known and (self.open or self.slowed or self.strength >= IN_DOUBT)
 
     @property
     def current(self) -> bool:
@@ -273,8 +332,7 @@ class PairEvidence:
     @property
     def slowed(self) -> bool:
         """Half of the calls take much longer than usual."""
-        shown = max((each.edge.p50_ms or 0.0 for each in self.instances.values() if each.known), default=0.0)
-        return self.usual_ms > 0 and shown > max(SLOWED_TIMES * self.usual_ms, SLOWED_MS_MIN)
+        return self.usual_ms > 0 and self.together.p50_ms_max > max(SLOWED_TIMES * self.usual_ms, SLOWED_MS_MIN)
 
     @property
     def share(self) -> float:
@@ -309,16 +367,14 @@ class Evidence:
 
     def silence(self, pair: Pair, instance: str) -> None:
         """Nobody has heard of it for too long."""
-        known = self.pairs.get(pair)
-        if known is not None and instance in known.instances:
-            known.instances[instance].silent = True
+        if pair in self.pairs:
+            self.pairs[pair].silence(instance)
 
     def forget(self, pair: Pair, instance: str) -> None:
-        """It is gone: replaced, or silent for very long."""
+        """Replaced, or silent for very long."""
         self.instances.get(pair[0], {}).pop(instance, None)
-        known = self.pairs.get(pair)
-        if known is not None:
-            known.instances.pop(instance, None)
+        if pair in self.pairs:
+            self.pairs[pair].forget(instance)
 
     def age(self, now_s: float) -> None:
         """Lets time pass over what is asked for rarely."""
