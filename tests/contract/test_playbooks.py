@@ -31,6 +31,7 @@ def test_every_file_is_a_playbook():
     wanted = {
         "files-down",
         "files-refuses-credential",
+        "health-down",
         "health-slow",
         "notify-hangs",
         "nats-down",
