@@ -9,7 +9,8 @@ from breakwater.chassis import wire
 from breakwater.chassis.channels import Channel
 from breakwater.chassis.identity import Actor
 from breakwater.leads.v1.leads_pb2 import LeadFilter, StreamDatasetRequest
-from services.files.exports.domain import Spec
+from services.files.documents.domain import LETTER_COLUMNS
+from services.files.exports.domain import RENEWALS, Format, Spec
 
 _STREAM_DATASET = "/breakwater.leads.v1.LeadsService/StreamDataset"
 
@@ -26,11 +27,14 @@ class LeadsRows:
 
     async def chunks(self, actor: Actor, spec: Spec) -> AsyncGenerator[bytes, None]:
         """One consistent snapshot within the actor's scope. Raises the channel's errors."""
+        renewals = spec.dataset == RENEWALS
         request = StreamDatasetRequest(
             actor=wire.actor_to(actor),
-            dataset=spec.dataset,
-            fields=spec.fields,
+            dataset="customers" if renewals else spec.dataset,
+            fields=LETTER_COLUMNS if renewals else spec.fields,
             filter=LeadFilter(**spec.filter),
+            # A page has no room for all columns of a dataset: who wants others names them.
+            base_fields_only=spec.format == Format.PDF and not renewals and not spec.fields,
             packed=True,
         )
         async with aclosing(self._channel.stream(self._stream, request)) as messages:

@@ -18,6 +18,7 @@ from services.files import finance
 from services.files.api import FilesApi
 from services.files.clients import LeadsRows
 from services.files.consumer import GatewayEvents
+from services.files.documents.domain import DocumentLimits
 from services.files.exports import objects, probe
 from services.files.exports.domain import Limits
 from services.files.exports.encoding import ProcessEncoder
@@ -54,7 +55,18 @@ async def serve() -> None:
         workers = Workers(
             jobs,
             LeadsRows(service.channel("leads")),
-            ProcessEncoder(zone=settings.zone, memory_bytes_max=settings.encoder_memory_bytes_max),
+            ProcessEncoder(
+                zone=settings.zone,
+                memory_bytes_max=settings.encoder_memory_bytes_max,
+                clock=clock,
+                documents=DocumentLimits(
+                    rows_max=settings.report_rows_max,
+                    letters_max=settings.letters_max,
+                    pages_max=settings.document_pages_max,
+                    memory_bytes_max=settings.document_memory_bytes_max,
+                    cpu_s_max=settings.document_cpu_s_max,
+                ),
+            ),
             store,
             clock,
             name=f"files-{uuid7()}",
@@ -64,6 +76,7 @@ async def serve() -> None:
                 quick_concurrency_max=settings.exports_quick_concurrency_max,
                 quick_rows_max=settings.exports_quick_rows_max,
                 stalled_s=settings.export_stalled_s,
+                document_stalled_s=settings.document_cpu_s_max,
             ),
         )
         database.listen(CLAIMED, workers.wake)

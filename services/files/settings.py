@@ -38,3 +38,13 @@ class FilesSettings(ServiceSettings):
     """Files are removed after this; longer than events can be delivered again."""
     encoder_memory_bytes_max: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     """Address space of one encoder process."""
+    report_rows_max: int = Field(default=2_000, ge=1)
+    """Rows of a PDF report; past it the export is refused with `file_full`."""
+    letters_max: int = Field(default=5_000, ge=1)
+    """Letters of one batch."""
+    document_pages_max: int = Field(default=500, ge=1)
+    """Pages of one PDF."""
+    document_memory_bytes_max: int = Field(default=1024**3, ge=256 * 1024**2)
+    """What one process that renders documents may fill."""
+    document_cpu_s_max: int = Field(default=300, ge=1)
+    """Seconds of computing for one export as PDF; one that stands still for so long is tried again."""

@@ -1,12 +1,23 @@
 """Specs and jobs between the domain and the proto: for the API and for the events of the gateway."""
 
 from breakwater.files.v1 import files_pb2 as pb
-from services.files.exports.domain import Job, Spec
+from services.files.documents.domain import Stamp
+from services.files.exports.domain import Job, Letter, Spec
 
 
 def spec_from_wire(message: pb.ExportSpec) -> Spec:
     """What the proto asks for."""
-    return Spec(message.dataset, message.format, tuple(message.fields), dict(message.filter))
+    letter = None
+    if message.HasField("letter"):
+        letter = Letter(tuple(message.letter.highlights), message.letter.offer, message.letter.offer_until)
+    return Spec(
+        message.dataset,
+        message.format,
+        tuple(message.fields),
+        dict(message.filter),
+        template_version=message.template_version,
+        letter=letter,
+    )
 
 
 def job_to_wire(job: Job) -> pb.ExportJob:
@@ -15,8 +26,15 @@ def job_to_wire(job: Job) -> pb.ExportJob:
     message.queue_moves = job.queue_moves
     if job.artifact is not None:
         message.size_bytes, message.sha256 = job.artifact.size_bytes, job.artifact.sha256
+        if (document := job.artifact.document) is not None:
+            message.document.CopyFrom(document_to_wire(document))
     if job.failure is not None:
         message.failure = job.failure.reason
     if job.finished_at is not None:
         message.finished_at.FromDatetime(job.finished_at)
     return message
+
+
+def document_to_wire(stamp: Stamp) -> pb.Document:
+    """What a PDF was made by, as the proto has it."""
+    return pb.Document(template=stamp.template, version=stamp.version, template_sha256=stamp.sha256)

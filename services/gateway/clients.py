@@ -20,7 +20,8 @@ from breakwater.leads.v1.leads_pb2_grpc import (
 )
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from breakwater.resilience import Deadline
-from services.gateway.exports.domain import Column, ColumnKind, Export, File, Job, JobState, Spec
+from services.gateway.exports.domain import Column, ColumnKind, Export, File, Job, JobState
+from services.gateway.translation import document_from_wire, spec_to_wire
 
 if TYPE_CHECKING:
     # Types that only the stub files of mypy-protobuf know.
@@ -98,7 +99,7 @@ class FilesClient:
     async def claim(self, export: Export) -> Job:
         """Has files take the job. Raises `BreakwaterError`."""
         request = files_pb2.StartExportRequest(
-            export_id=export.job_id, actor=wire.actor_to(export.requester), spec=_spec(export.spec)
+            export_id=export.job_id, actor=wire.actor_to(export.requester), spec=spec_to_wire(export.spec)
         )
         bridge = _Bridge(export, files_pb2.StartExportResponse())
         reply = await self._channel.unary(
@@ -159,7 +160,7 @@ class DatasetRows:
         filters = export.spec.filter
         request = leads_pb2.StreamDatasetRequest(
             actor=wire.actor_to(export.requester),
-            dataset=export.spec.dataset,
+            dataset="customers" if export.spec.letter is not None else export.spec.dataset,
             filter=leads_pb2.LeadFilter(
                 stage=filters.get("stage", ""), owner_id=filters.get("owner_id", ""), source=filters.get("source", "")
             ),
@@ -194,10 +195,6 @@ def _soon() -> Deadline:
     return Deadline.after(_CLAIM_DEADLINE_S)
 
 
-def _spec(spec: Spec) -> files_pb2.ExportSpec:
-    return files_pb2.ExportSpec(dataset=spec.dataset, format=spec.format, fields=spec.fields, filter=dict(spec.filter))
-
-
 def _job(job: files_pb2.ExportJob) -> Job:
     try:
         state = JobState(job.state)
@@ -205,7 +202,9 @@ def _job(job: files_pb2.ExportJob) -> Job:
         raise UnavailableError(
             "files answered what we do not understand", code="contract", dependency="files"
         ) from None
-    file = File(job.rows_done, job.size_bytes, job.sha256) if state is JobState.COMPLETED else None
+    file = None
+    if state is JobState.COMPLETED:
+        file = File(job.rows_done, job.size_bytes, job.sha256, document_from_wire(job))
     return Job(state, job.rows_done, job.rows_total, file, job.failure, job.queue_moves)
 
 

@@ -8,6 +8,7 @@ from breakwater.chassis.inbox import Handler, Received
 from breakwater.files.v1 import events_pb2
 from services.gateway.exports.domain import Fail, File
 from services.gateway.exports.store import ExportStore
+from services.gateway.translation import document_from_wire
 
 STREAM = "FILES"
 DURABLE = "gateway"
@@ -31,7 +32,7 @@ class FilesEvents:
     async def on_completed(self, tx: Transaction, event: Received) -> None:
         """The full file is stored at files."""
         completed = events_pb2.ExportCompleted.FromString(event.data)
-        file = File(completed.rows, completed.size_bytes, completed.sha256)
+        file = File(completed.rows, completed.size_bytes, completed.sha256, document_from_wire(completed))
         await self._store.complete_job(tx, completed.export_id, file, self._clock.now())
 
     async def on_failed(self, tx: Transaction, event: Received) -> None:

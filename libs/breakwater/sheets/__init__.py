@@ -8,6 +8,7 @@ with open("leads.xlsx", "wb") as file:
     summary = writer.close()
 """
 
+from breakwater.sheets.cells import clean_text
 from breakwater.sheets.columns import TEAM_ZONE, Column, ColumnType, Note, Sink, Summary
 from breakwater.sheets.csv_writer import CsvWriter
 from breakwater.sheets.deflate import STANDARD, Deflate, isal_deflate
@@ -29,6 +30,7 @@ __all__ = [
     "Sink",
     "Summary",
     "XlsxWriter",
+    "clean_text",
     "isal_deflate",
     "vector_rows",
 ]

@@ -2,27 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from breakwater.chassis.errors import BreakwaterError, FieldError, RateLimitedError, UnavailableError
 from breakwater.chassis.identity import Actor
+from services.files.documents.domain import Stamp
 
-DATASETS: Mapping[str, str] = {"leads": "线索", "customers": "客户", "assignments": "分配记录"}
+DATASETS: Mapping[str, str] = {"leads": "线索", "customers": "客户", "assignments": "分配记录", "renewals": "续费提醒"}
 """What can be exported, and the title of its sheet."""
+RENEWALS = "renewals"
+"""A letter to each of the requester's customers (41)."""
 FILTERS: Mapping[str, frozenset[str]] = {
     "leads": frozenset({"stage", "owner_id", "source"}),
     "customers": frozenset({"owner_id"}),
     "assignments": frozenset({"stage", "owner_id", "source"}),
+    RENEWALS: frozenset({"owner_id"}),
 }
+FILTER_TITLES: Mapping[str, str] = {"stage": "阶段", "owner_id": "负责人工号", "source": "来源"}
 FIELDS_MAX = 100
+REPORT_FIELDS_MAX = 16
+"""Columns of a PDF: more cannot be read on a page."""
+HIGHLIGHTS_MAX = 8
+HIGHLIGHT_CHARACTERS_MAX = 200
+OFFER_CHARACTERS_MAX = 600
 
 
 class Format(StrEnum):
-    """The kinds of file; PDF comes with its templates."""
+    """The kinds of file."""
 
     XLSX = "xlsx"
     CSV = "csv"
+    PDF = "pdf"
+    """A report of the rows; of renewals a ZIP with a letter for each."""
 
 
 class JobState(StrEnum):
@@ -36,13 +48,28 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """What the letters of a batch say to everybody (41). `offer_until` is an ISO 8601 date, or empty."""
+
+    highlights: tuple[str, ...] = ()
+    offer: str = ""
+    offer_until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """What to export, as it was asked for. `fields` empty means the dataset's default columns."""
+    """What to export, as it was asked for.
+
+    `fields` empty means the dataset's default columns, its base columns in a PDF. `template_version` is that of a PDF's
+    template, empty for the newest.
+    """
 
     dataset: str
     format: str
     fields: tuple[str, ...] = ()
     filter: Mapping[str, str] = field(default_factory=dict)
+    template_version: str = ""
+    letter: Letter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +80,7 @@ class Artifact:
     rows: int
     size_bytes: int
     sha256: str
+    document: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +122,7 @@ class Progress:
 
     rows_done: int = 0
     rows_total: int = 0
+    document: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +149,46 @@ def problems_of(spec: Spec) -> list[FieldError]:
         problems.append(FieldError("dataset", f"is one of {', '.join(DATASETS)}"))
     if spec.format not in {*Format}:
         problems.append(FieldError("format", f"is one of {', '.join(Format)}"))
-    if len(spec.fields) > FIELDS_MAX:
-        problems.append(FieldError("fields", f"are at most {FIELDS_MAX}"))
+    fields_max = REPORT_FIELDS_MAX if spec.format == Format.PDF else FIELDS_MAX
+    if len(spec.fields) > fields_max:
+        problems.append(FieldError("fields", f"are at most {fields_max}"))
     if len(set(spec.fields)) != len(spec.fields):
         problems.append(FieldError("fields", "are named once each"))
     known = FILTERS.get(spec.dataset, frozenset())
     problems += [
         FieldError(f"filter.{name}", "is no filter of this dataset") for name in spec.filter if name not in known
     ]
+    return problems + _problems_of_document(spec)
+
+
+def _problems_of_document(spec: Spec) -> list[FieldError]:
+    problems = []
+    if spec.template_version and spec.format != Format.PDF:
+        problems.append(FieldError("template_version", "goes with format pdf"))
+    if (spec.letter is not None) != (spec.dataset == RENEWALS):
+        problems.append(FieldError("letter", f"goes with dataset {RENEWALS}, and always does"))
+    if spec.dataset != RENEWALS or spec.letter is None:
+        return problems
+    if spec.format in {*Format} - {Format.PDF}:
+        problems.append(FieldError("format", f"is pdf for {RENEWALS}"))
+    if spec.fields:
+        problems.append(FieldError("fields", "are decided by the template of a letter"))
+    if len(spec.letter.highlights) > HIGHLIGHTS_MAX:
+        problems.append(FieldError("letter.highlights", f"are at most {HIGHLIGHTS_MAX}"))
+    if any(len(text) > HIGHLIGHT_CHARACTERS_MAX for text in spec.letter.highlights):
+        problems.append(FieldError("letter.highlights", f"have at most {HIGHLIGHT_CHARACTERS_MAX} characters each"))
+    if not 0 < len(spec.letter.offer) <= OFFER_CHARACTERS_MAX:
+        problems.append(FieldError("letter.offer", f"has 1 to {OFFER_CHARACTERS_MAX} characters"))
+    if spec.letter.offer_until and not _is_date(spec.letter.offer_until):
+        problems.append(FieldError("letter.offer_until", "is a date such as 2026-12-31"))
     return problems
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def after_failure(job: Job, error: BreakwaterError, now: datetime, limits: Limits, chance: float) -> datetime | Failure:

@@ -8,8 +8,12 @@ import json
 import os
 import resource
 import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
 from functools import partial
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 from zoneinfo import ZoneInfo
 
 from breakwater.leads.v1 import leads_pb2
@@ -23,6 +27,7 @@ from breakwater.sheets import (
     isal_deflate,
     vector_rows,
 )
+from services.files.documents.domain import DocumentFullError, DocumentLimits, UnknownTemplateError
 from services.files.exports.frames import CELL_END, PROGRESS, ROW_END, Kind, frame, read_frame
 
 CONTENT_BYTES_MIN = 256 * 1024
@@ -44,8 +49,8 @@ _TYPES = {
 class Table(Protocol):
     """Takes the rows of a file in chunks."""
 
-    def take(self, chunk: leads_pb2.StreamDatasetResponse, /) -> int:
-        """Adds a chunk; how many rows it had."""
+    def take(self, chunk: leads_pb2.StreamDatasetResponse, /) -> Iterator[int]:
+        """Adds a chunk; how many rows are done with each step of it."""
         ...
 
     def close(self) -> None:
@@ -59,10 +64,10 @@ class FewRows:
     def __init__(self, writer: CsvWriter | XlsxWriter) -> None:
         self._writer = writer
 
-    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> int:
+    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> Iterator[int]:
         rows = rows_of(chunk)
         self._writer.write_rows(rows)
-        return len(rows)
+        yield len(rows)
 
     def close(self) -> None:
         self._writer.close()
@@ -78,16 +83,52 @@ class ManyRows:
         self._writer = writer
         self._packed = PackedTable(writer)
 
-    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> int:
+    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> Iterator[int]:
         if chunk.packed_rows:
-            return self._packed.take(chunk.packed_rows)
+            yield self._packed.take(chunk.packed_rows)
+            return
         rows = rows_of(chunk)
         self._writer.write_rows(rows)
-        return len(rows)
+        yield len(rows)
 
     def close(self) -> None:
         self._packed.flush()
         self._writer.close()
+
+
+class Documents:
+    """As PDF, in the confinement of `documents.confinement`."""
+
+    def __init__(self, order: dict[str, Any], sink: Sink, columns: list[Column]) -> None:
+        # Only now: typst and the fonts.
+        from services.files.documents.confinement import confine  # noqa: PLC0415
+        from services.files.documents.renderer import Renderer  # noqa: PLC0415
+        from services.files.documents.tables import Letters, Report  # noqa: PLC0415
+        from services.files.documents.templates import load  # noqa: PLC0415
+
+        document = order["document"]
+        zone, limits = ZoneInfo(order["zone"]), DocumentLimits(**document["limits"])
+        confine(limits)
+        template = load(document["template"], document["version"])
+        self.stamp = template.stamp
+        created_at = datetime.fromisoformat(document["created_at"])
+        renderer = Renderer(template, created_at=created_at, pages_max=limits.pages_max)
+        self._table: Letters | Report
+        if document["letter"] is not None:
+            letter, at = document["letter"], created_at.astimezone(zone)
+            self._table = Letters(
+                sink, renderer, stamp=self.stamp, letter=letter, at=at, letters_max=limits.letters_max
+            )
+        else:
+            self._table = Report(
+                sink, renderer, columns, title=order["title"], facts=document["facts"], zone=zone, limits=limits
+            )
+
+    def take(self, chunk: leads_pb2.StreamDatasetResponse) -> Iterator[int]:
+        yield from self._table.take(rows_of(chunk))
+
+    def close(self) -> None:
+        self._table.close()
 
 
 def rows_of(chunk: leads_pb2.StreamDatasetResponse) -> list[list[str]]:
@@ -130,30 +171,50 @@ def encode(source: BinaryIO, target: BinaryIO) -> None:
         raise ValueError(f"the first frame is {kind.name}")
     order = json.loads(content)
     _limit_memory(order["memory_bytes_max"])
-    sink = ContentFrames(target)
-    table: Table | None = None
-    rows_done = rows_total = 0
     try:
-        while (frame_ := read_frame(source))[0] is Kind.CHUNK:
-            chunk = leads_pb2.StreamDatasetResponse.FromString(frame_[1])
-            if table is None:
-                rows_total = chunk.rows_total
-                table = _table(order, sink, [_column(column) for column in chunk.columns], rows_total)
-            rows_done += table.take(chunk)
-            target.write(frame(Kind.PROGRESS, PROGRESS.pack(rows_done, rows_total)))
-            target.flush()
-        if table is None:
-            raise ValueError("rows came without columns")
-        table.close()
-    except FileFullError as error:
-        target.write(frame(Kind.REFUSED, json.dumps({"code": "file_full", "detail": str(error)}).encode()))
+        _make(order, source, target)
+    except (FileFullError, DocumentFullError) as error:
+        last = _refused("file_full", error)
+    except UnknownTemplateError as error:
+        last = _refused("invalid_request", error)
+    except (EOFError, ConnectionError):
+        raise
+    except Exception:  # noqa: BLE001 (whatever it is: a confined process has no log of its own)
+        last = frame(Kind.DEFECT, traceback.format_exc().encode("utf-8", "replace"))
     else:
-        sink.flush()
-        target.write(frame(Kind.END))
+        last = frame(Kind.END)
+    target.write(last)
     target.flush()
 
 
-def _table(order: dict[str, str], sink: Sink, columns: list[Column], rows_total: int) -> Table:
+def _make(order: dict[str, Any], source: BinaryIO, target: BinaryIO) -> None:
+    sink = ContentFrames(target)
+    table: Table | None = None
+    rows_done = rows_total = 0
+    while (frame_ := read_frame(source))[0] is Kind.CHUNK:
+        chunk = leads_pb2.StreamDatasetResponse.FromString(frame_[1])
+        if table is None:
+            rows_total = chunk.rows_total
+            table = _table(order, sink, [_column(column) for column in chunk.columns], rows_total)
+            if isinstance(table, Documents):
+                target.write(frame(Kind.DOCUMENT, json.dumps(asdict(table.stamp)).encode()))
+        for rows in table.take(chunk):
+            rows_done += rows
+            target.write(frame(Kind.PROGRESS, PROGRESS.pack(rows_done, rows_total)))
+            target.flush()
+    if table is None:
+        raise ValueError("rows came without columns")
+    table.close()
+    sink.flush()
+
+
+def _refused(code: str, error: Exception) -> bytes:
+    return frame(Kind.REFUSED, json.dumps({"code": code, "detail": str(error)}).encode())
+
+
+def _table(order: dict[str, Any], sink: Sink, columns: list[Column], rows_total: int) -> Table:
+    if order["format"] == "pdf":
+        return Documents(order, sink, columns)
     zone = ZoneInfo(order["zone"])
     if order["format"] == "csv":
         return FewRows(CsvWriter(sink, columns, zone=zone))

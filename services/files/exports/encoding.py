@@ -3,19 +3,27 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from breakwater.chassis.errors import PayloadTooLargeError
-from services.files.exports.domain import DATASETS, Progress, Spec
+from breakwater.chassis.clock import Clock
+from breakwater.chassis.errors import BreakwaterError, InvalidRequestError, PayloadTooLargeError
+from services.files.documents.domain import DocumentLimits, Stamp
+from services.files.exports.domain import DATASETS, FILTER_TITLES, RENEWALS, Format, Job, Progress
 from services.files.exports.frames import HEADER, PROGRESS, Kind, frame
 
 READ_AHEAD_BYTES_MAX: Final = 2 * 1024 * 1024
 """Content read ahead of the object store; beyond it the encoder waits, and so does the source of the rows."""
+
+REPORT_TEMPLATE: Final = "report"
+RENEWAL_TEMPLATE: Final = "renewal"
 
 _COMMAND: Final = (sys.executable, "-m", "services.files.exports.encoder")
 
@@ -27,21 +35,28 @@ class EncoderLostError(Exception):
 class ProcessEncoder:
     """Starts `services.files.exports.encoder` for each file. `zone` is an IANA name."""
 
-    def __init__(self, *, zone: str, memory_bytes_max: int) -> None:
+    def __init__(
+        self, *, zone: str, memory_bytes_max: int, clock: Clock, documents: DocumentLimits | None = None
+    ) -> None:
         self._zone = zone
         self._memory_bytes_max = memory_bytes_max
+        self._clock = clock
+        self._documents = documents or DocumentLimits()
 
-    async def encode(self, spec: Spec, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncGenerator[bytes, None]:
+    async def encode(self, job: Job, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncGenerator[bytes, None]:
         """The file, piece by piece, as fast as both ends allow. What `chunks` raises is raised here.
 
-        Raises PayloadTooLargeError when the rows do not fit such a file, EncoderLostError.
+        Raises PayloadTooLargeError when the rows do not fit such a file, InvalidRequestError when there is no such
+        template, EncoderLostError.
         """
-        order = {
-            "format": spec.format,
-            "title": DATASETS[spec.dataset],
+        order: dict[str, Any] = {
+            "format": job.spec.format,
+            "title": DATASETS[job.spec.dataset],
             "zone": self._zone,
             "memory_bytes_max": self._memory_bytes_max,
         }
+        if job.spec.format == Format.PDF:
+            order |= {"memory_bytes_max": self._documents.memory_bytes_max, "document": self._document(job)}
         process, ours = _start()
         try:
             source, target = await asyncio.open_unix_connection(sock=ours, limit=READ_AHEAD_BYTES_MAX)
@@ -53,7 +68,7 @@ class ProcessEncoder:
                 # A source that failed is why the encoder ended, so its failure comes first; one that is only silent is not.
                 if feeding.done():
                     feeding.result()
-                raise EncoderLostError(f"the encoder ended with {process.poll()}") from error
+                raise await self._lost(job, process) from error
             finally:
                 feeding.cancel()
                 await asyncio.wait({feeding})
@@ -61,6 +76,36 @@ class ProcessEncoder:
         finally:
             process.kill()
             await asyncio.to_thread(process.wait)
+
+    def _document(self, job: Job) -> dict[str, Any]:
+        spec, zone = job.spec, ZoneInfo(self._zone)
+        filters = "，".join(f"{FILTER_TITLES[name]} = {value}" for name, value in spec.filter.items())
+        return {
+            "template": RENEWAL_TEMPLATE if spec.dataset == RENEWALS else REPORT_TEMPLATE,
+            "version": spec.template_version,
+            # Not now: the attempt that takes over from a lost one makes the same document of the same data.
+            "created_at": job.requested_at.replace(microsecond=0).isoformat(),
+            "letter": asdict(spec.letter) if spec.letter else None,
+            "facts": [
+                ("数据截至", f"{self._clock.now().astimezone(zone):%Y-%m-%d %H:%M}（{self._zone}）"),
+                ("筛选", filters or "无"),
+                ("申请人", job.actor.sub),
+            ],
+            "limits": asdict(self._documents),
+        }
+
+    async def _lost(self, job: Job, process: "subprocess.Popen[bytes]") -> Exception:
+        # It ended, or its socket would not have: a moment at most.
+        ended_by = await asyncio.to_thread(process.wait)
+        # The kernel ends a renderer past its seconds; typst ends itself when it is given no more memory.
+        if job.spec.format == Format.PDF and ended_by in {-signal.SIGXCPU, -signal.SIGABRT}:
+            limits = self._documents
+            return PayloadTooLargeError(
+                f"A PDF takes at most {limits.cpu_s_max} s of computing and {limits.memory_bytes_max // 1024**2} MiB of memory;"
+                " narrow the filter, or ask for xlsx.",
+                code="file_full",
+            )
+        return EncoderLostError(f"the encoder ended with {ended_by}")
 
 
 def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
@@ -103,8 +148,15 @@ async def _pieces(encoder: StreamReader, progress: Progress) -> AsyncGenerator[b
                 yield content
             case Kind.PROGRESS:
                 progress.rows_done, progress.rows_total = PROGRESS.unpack(content)
+            case Kind.DOCUMENT:
+                progress.document = Stamp(**json.loads(content))
             case Kind.REFUSED:
-                refusal = json.loads(content)
-                raise PayloadTooLargeError(refusal["detail"], code=refusal["code"])
+                raise _refusal(**json.loads(content))
+            case Kind.DEFECT:
+                raise EncoderLostError(content.decode())
             case _:
                 return
+
+
+def _refusal(code: str, detail: str) -> BreakwaterError:
+    return InvalidRequestError(detail) if code == "invalid_request" else PayloadTooLargeError(detail, code=code)

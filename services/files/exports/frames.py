@@ -30,6 +30,10 @@ class Kind(IntEnum):
     """From the encoder, last: JSON of `code` and `detail`; the rows cannot be such a file."""
     END = 6
     """Last, in either direction: it was all."""
+    DOCUMENT = 7
+    """From the encoder: JSON of `documents.domain.Stamp`; what the document is made by."""
+    DEFECT = 8
+    """From the encoder, last: where it failed, as text for a log."""
 
 
 def frame(kind: Kind, content: bytes = b"") -> bytes:

@@ -1,6 +1,7 @@
 """Export jobs in PostgreSQL: the end of a job and its event are one transaction."""
 
 import json
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,9 @@ from breakwater.chassis.errors import FieldError, InvalidRequestError, RateLimit
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.files.v1.events_pb2 import ExportCompleted, ExportFailed
-from services.files.exports.domain import Artifact, Failure, Job, JobState, Progress, Spec
+from services.files.documents.domain import Stamp
+from services.files.exports.domain import Artifact, Failure, Job, JobState, Letter, Progress, Spec
+from services.files.translation import document_to_wire
 
 CLAIMED = "export_claimed"
 """Announced when a job was added, to the workers of this process."""
@@ -24,9 +27,9 @@ _FULL_RETRY_AFTER_S = 5.0
 _ADD = """
 INSERT INTO export_job (
     id, actor_sub, actor_role, actor_scope, dataset, format, fields, filter,
-    state, due_at, failure_code, failure, requested_at, finished_at
+    state, due_at, failure_code, failure, requested_at, finished_at, template_version, letter
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (id) DO NOTHING
 RETURNING *
 """
@@ -38,7 +41,9 @@ WHERE id = (
     LEFT JOIN (
         SELECT actor_sub, count(*) AS files FROM export_job WHERE state = 'running' AND due_at > $2 GROUP BY actor_sub
     ) AS busy ON busy.actor_sub = job.actor_sub
-    WHERE job.state IN ('queued', 'running') AND job.due_at <= $2 AND ($4::bigint IS NULL OR job.rows_total <= $4)
+    WHERE job.state IN ('queued', 'running') AND job.due_at <= $2
+        -- Few rows are quickly written, but not quickly set on pages.
+        AND ($4::bigint IS NULL OR job.rows_total <= $4 AND job.format <> 'pdf')
     ORDER BY coalesce(busy.files, 0), job.due_at LIMIT 1 FOR UPDATE OF job SKIP LOCKED
 )
 RETURNING *
@@ -48,7 +53,7 @@ _HELD = "WHERE id = $1 AND holder = $2 AND state = 'running'"
 _EXTEND = f"UPDATE export_job SET due_at = $3, rows_done = $4, rows_total = $5 {_HELD}"  # noqa: S608
 _COMPLETE = f"""
 UPDATE export_job SET state = 'completed', holder = NULL, due_at = $3, finished_at = $4, rows_done = $5, rows_total = $5,
-    object_key = $6, size_bytes = $7, sha256 = $8
+    object_key = $6, size_bytes = $7, sha256 = $8, document = $9
 {_HELD}
 """  # noqa: S608 (only constants of this module are put in)
 _FAIL = f"""
@@ -111,6 +116,8 @@ class TransactionClaims:
             failure.reason if failure else None,
             now,
             now if failure else None,
+            spec.template_version,
+            json.dumps(asdict(spec.letter), ensure_ascii=False) if spec.letter else None,
         )
         if row is None:
             # Claimed at this very moment by the other way it can come.
@@ -183,7 +190,11 @@ class JobStore:
             sha256=artifact.sha256,
             finished_at=_timestamp(now),
         )
-        values = remove_at, now, artifact.rows, artifact.key, artifact.size_bytes, artifact.sha256
+        document = None
+        if artifact.document is not None:
+            event.document.CopyFrom(document_to_wire(artifact.document))
+            document = json.dumps(asdict(artifact.document))
+        values = remove_at, now, artifact.rows, artifact.key, artifact.size_bytes, artifact.sha256, document
         return await self._end(_COMPLETE, job, *values, event=event, now=now)
 
     async def fail(self, job: Job, failure: Failure, now: datetime, remove_at: datetime) -> bool:
@@ -229,13 +240,21 @@ def _failed(job_id: str, failure: Failure) -> ExportFailed:
 def _job(row: Record) -> Job:
     artifact = failure = None
     if row["object_key"] is not None:
-        artifact = Artifact(row["object_key"], row["rows_done"], row["size_bytes"], row["sha256"])
+        document = Stamp(**json.loads(row["document"])) if row["document"] else None
+        artifact = Artifact(row["object_key"], row["rows_done"], row["size_bytes"], row["sha256"], document)
     if row["failure_code"] is not None:
         failure = Failure(row["failure_code"], row["failure"])
     return Job(
         id=str(row["id"]),
         actor=Actor(row["actor_sub"], Role(row["actor_role"]), Scope(row["actor_scope"])),
-        spec=Spec(row["dataset"], row["format"], tuple(row["fields"]), json.loads(row["filter"])),
+        spec=Spec(
+            row["dataset"],
+            row["format"],
+            tuple(row["fields"]),
+            json.loads(row["filter"]),
+            template_version=row["template_version"],
+            letter=_letter(row["letter"]),
+        ),
         state=JobState(row["state"]),
         requested_at=row["requested_at"],
         rows_done=row["rows_done"],
@@ -248,6 +267,13 @@ def _job(row: Record) -> Job:
         failures=row["failures"],
         defects=row["defects"],
     )
+
+
+def _letter(kept: str | None) -> Letter | None:
+    if kept is None:
+        return None
+    letter = json.loads(kept)
+    return Letter(**(letter | {"highlights": tuple(letter["highlights"])}))
 
 
 def _uuid(job_id: str) -> UUID:

@@ -30,6 +30,7 @@ from breakwater.chassis.identity import Actor
 from services.files.exports.domain import (
     Artifact,
     Failure,
+    Format,
     Job,
     JobState,
     Limits,
@@ -86,7 +87,7 @@ class Encoder(Protocol):
     """Turns chunks of rows into a file's bytes and keeps `progress` up to date."""
 
     def encode(
-        self, spec: Spec, chunks: AsyncGenerator[bytes, None], progress: Progress
+        self, job: Job, chunks: AsyncGenerator[bytes, None], progress: Progress
     ) -> AsyncGenerator[bytes, None]: ...
 
 
@@ -170,6 +171,8 @@ class Pace:
     quick_rows_max: int = 20_000
     stalled_s: float = 30.0
     """A file that no row is added to for so long is given up and tried again: others wait behind it."""
+    document_stalled_s: float = 300.0
+    """The same for a PDF, which is set as a whole after its last row."""
     lease_s: float = 3.0
     heartbeat_s: float = 1.0
     poll_s: float = 1.0
@@ -299,6 +302,7 @@ class Workers:
 
     async def _under_lease(self, job: Job, progress: Progress, rows_max: int | None) -> Artifact:
         rows_done, since = 0, self._clock.now()
+        stalled_s = self._pace.document_stalled_s if job.spec.format == Format.PDF else self._pace.stalled_s
         work = asyncio.create_task(self._produce(job, progress, rows_max))
         try:
             while True:
@@ -310,8 +314,8 @@ class Workers:
                 now = self._clock.now()
                 if progress.rows_done > rows_done:
                     rows_done, since = progress.rows_done, now
-                elif now - since >= timedelta(seconds=self._pace.stalled_s):
-                    raise UnavailableError(f"no row was written for {self._pace.stalled_s:.0f} s")
+                elif now - since >= timedelta(seconds=stalled_s):
+                    raise UnavailableError(f"no row was written for {stalled_s:.0f} s")
         finally:
             work.cancel()
             await asyncio.wait({work})
@@ -331,7 +335,7 @@ class Workers:
         async with (
             self._objects.writing(key) as write,
             aclosing(self._rows.chunks(job.actor, job.spec)) as chunks,
-            aclosing(self._encoder.encode(job.spec, chunks, progress)) as pieces,
+            aclosing(self._encoder.encode(job, chunks, progress)) as pieces,
         ):
             async for piece in pieces:
                 if rows_max is not None and progress.rows_total > rows_max:
@@ -340,7 +344,7 @@ class Workers:
                 self._check_size(progress, size_bytes)
                 digest.update(piece)
                 await write(piece)
-        return Artifact(key, progress.rows_done, size_bytes, digest.hexdigest())
+        return Artifact(key, progress.rows_done, size_bytes, digest.hexdigest(), progress.document)
 
     def _check_size(self, progress: Progress, size_bytes: int) -> None:
         if max(progress.rows_done, progress.rows_total) > self._limits.rows_max:

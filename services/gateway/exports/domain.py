@@ -12,6 +12,9 @@ from enum import StrEnum
 from breakwater.chassis.errors import BreakwaterError, InternalError, RateLimitedError, UnavailableError
 from breakwater.chassis.identity import Actor, Scope
 
+REPORT_FIELDS_MAX = 16
+"""Columns of a PDF: more cannot be read on a page."""
+
 
 class ExportState(StrEnum):
     """As callers see it; the last three are final."""
@@ -31,18 +34,38 @@ class Engine(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """What the letters of a batch say to everybody (41). `offer_until` is an ISO 8601 date, or empty."""
+
+    highlights: tuple[str, ...]
+    offer: str
+    offer_until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """What is asked for. `fields` empty means the dataset's default columns."""
+    """What is asked for.
+
+    `fields` empty means the dataset's default columns, its base columns in a PDF. `template_version` is that of a PDF's
+    template, empty for the newest.
+    """
 
     dataset: str
     format: str
     fields: tuple[str, ...]
     filter: Mapping[str, str]
+    template_version: str = ""
+    letter: Letter | None = None
+
+    @property
+    def local_format(self) -> str:
+        """What the local engine makes in its place: PDF takes typst and fonts, which only files has; rows are rows."""
+        return "xlsx" if self.format == "pdf" else self.format
 
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """Why a file is a lesser one: the dependency that was out, and the columns it therefore lacks."""
+    """Why a file is a lesser one: the dependency that was out, and what it therefore lacks: columns, or `pdf`."""
 
     dependency: str
     reason: str
@@ -55,6 +78,16 @@ class File:
 
     rows: int
     size_bytes: int
+    sha256: str
+    document: "Document | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a PDF was made by: with the same data it is made again to the byte. `sha256` is that of the template."""
+
+    template: str
+    version: str
     sha256: str
 
 
@@ -95,6 +128,13 @@ class Export:
     @property
     def is_open(self) -> bool:
         return self.state in {ExportState.QUEUED, ExportState.RUNNING}
+
+    @property
+    def content_format(self) -> str:
+        """What its file is: letters come together in a ZIP."""
+        if self.engine is Engine.LOCAL:
+            return self.spec.local_format
+        return "zip" if self.spec.letter is not None else self.spec.format
 
 
 class JobState(StrEnum):
@@ -232,9 +272,10 @@ def chosen_columns(wanted: tuple[str, ...], base: tuple[str, ...]) -> tuple[int,
     return tuple(places[name] for name in wanted if name in places) or tuple(range(len(base)))
 
 
-def missing_columns(full: tuple[str, ...], made: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns a full file would have and this one lacks."""
-    return tuple(name for name in full if name not in made)
+def missing_of(spec: Spec, full: tuple[str, ...], made: tuple[str, ...]) -> tuple[str, ...]:
+    """What the full file would have and the local engine's lacks: `pdf`, its columns."""
+    form = (spec.format,) if spec.local_format != spec.format else ()
+    return form + tuple(name for name in full if name not in made)
 
 
 def may_read(export: Export, actor: Actor) -> bool:

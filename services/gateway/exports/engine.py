@@ -26,12 +26,12 @@ from breakwater.chassis.errors import (
     UnavailableError,
 )
 from breakwater.chassis.logging import get_logger
-from services.gateway.exports.domain import Column, Export, File, chosen_columns, missing_columns
+from services.gateway.exports.domain import Column, Export, File, chosen_columns, missing_of
 from services.gateway.exports.scratch import Scratch
 
 _COMMAND = (sys.executable, "-S", "-P", "-X", "utf8", "-m", "services.gateway.exports.local_engine")
 _ANSWER_SIZE_BYTES_MAX = 16 * 1024
-_DATASET_TITLES = {"leads": "线索", "customers": "客户", "assignments": "分配记录"}
+_DATASET_TITLES = {"leads": "线索", "customers": "客户", "assignments": "分配记录", "renewals": "续费客户"}
 _log = get_logger(__name__)
 
 
@@ -68,7 +68,7 @@ class ChildEngine:
         self._slots = asyncio.Semaphore(limits.processes_max)
 
     async def make(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
-        """The file with the base columns, and the names of those it lacks. Raises `BreakwaterError`."""
+        """The file with the base columns, and what it lacks. Raises `BreakwaterError`."""
         async with self._slots:
             self._scratch.make_room(now)
             try:
@@ -93,12 +93,14 @@ class ChildEngine:
             _close(process)
 
     async def _feed(self, child: StreamWriter, export: Export, reason: str, now: datetime) -> tuple[str, ...]:
-        full = export.spec.fields or tuple(column.name for column in await self._rows.columns(export))
+        full = export.spec.fields
+        if not full and export.spec.local_format == export.spec.format:
+            full = tuple(column.name for column in await self._rows.columns(export))
         async with aclosing(self._rows.base_rows(export)) as rows:
             base = await anext(rows)
             places = chosen_columns(export.spec.fields, tuple(column.name for column in base))
             columns = [base[place] for place in places]
-            missing = missing_columns(full, tuple(column.name for column in columns))
+            missing = missing_of(export.spec, full, tuple(column.name for column in columns))
             whole = len(places) == len(base)
             try:
                 child.write(msgspec.json.encode(self._order(export, columns, missing, reason, now)) + b"\n")
@@ -118,15 +120,15 @@ class ChildEngine:
     ) -> dict[str, Any]:
         spec, limits = export.spec, self._limits
         return {
-            "format": spec.format,
-            "path": str(self._scratch.path(export.id, spec.format)),
+            "format": spec.local_format,
+            "path": str(self._scratch.path(export.id, spec.local_format)),
             "sheet_title": _DATASET_TITLES.get(spec.dataset, spec.dataset),
             "columns": [[column.name, column.title, column.kind.value] for column in columns],
             "note": {
                 "headline": "降级导出：本文件只含基础字段",
                 "rows": [
                     ["原因", f"文件服务（files）不可用：{reason}"],
-                    ["缺少的字段", "、".join(missing) or "无"],
+                    ["缺少的内容", "、".join(missing) or "无"],
                     ["生成者", "网关的本地轻量级导出引擎"],
                     ["生成时间", now.isoformat(timespec="seconds")],
                     ["完整文件", "文件服务恢复后自动生成，并通知申请人"],

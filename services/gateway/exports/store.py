@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,19 +18,21 @@ from breakwater.chassis.idempotency import KeyedRequest
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
-from breakwater.files.v1.files_pb2 import ExportSpec
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportDegraded, ExportDelivered, ExportRequested
 from services.gateway.exports.domain import (
     Degradation,
+    Document,
     Engine,
     Export,
     ExportState,
     Fail,
     File,
+    Letter,
     LookAgain,
     Spec,
 )
 from services.gateway.exports.usecases import Key
+from services.gateway.translation import spec_to_wire
 
 ROUTE = "POST /v1/exports"
 DUE = "exports-due"
@@ -37,8 +40,8 @@ DUE = "exports-due"
 
 _INSERT = """
 INSERT INTO exports (id, job_id, requester_sub, requester_role, requester_scope, dataset, format, fields, filter, state,
-                     supersedes, created_at, progressed_at, due_at, sequence)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11, $12, $13)
+                     supersedes, created_at, progressed_at, due_at, sequence, template_version, letter)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11, $12, $13, $14, $15)
 """
 _TAKE_DUE = """
 UPDATE exports SET due_at = $1::timestamptz + $2::interval, turn = turn + 1
@@ -59,14 +62,14 @@ WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL
 """
 _COMPLETE = """
 UPDATE exports SET state = 'completed', engine = 'files', rows = $2, rows_done = $2, rows_total = $2, size_bytes = $3,
-    sha256 = $4, finished_at = $5, due_at = NULL, sequence = sequence + 1
+    sha256 = $4, finished_at = $5, document = $6, due_at = NULL, sequence = sequence + 1
 WHERE id = $1 AND due_at IS NOT NULL RETURNING *
 """
 _SUPERSEDE = "UPDATE exports SET superseded_by = $2 WHERE id = $1"
 _LESSER = """
 UPDATE exports SET state = 'completed', engine = 'local', rows = $3, rows_done = $3, size_bytes = $4, sha256 = $5,
     degraded_dependency = $6, degraded_reason = $7, degraded_missing = $8, follow_up = $9, finished_at = $10,
-    due_at = NULL, sequence = sequence + 1
+    document = NULL, due_at = NULL, sequence = sequence + 1
 WHERE id = $1 AND turn = $2 AND
 """
 _DEGRADE = f"{_LESSER} due_at IS NOT NULL RETURNING *"
@@ -129,7 +132,7 @@ class ExportStore:
             export_id = uuid7()
             await _insert(tx, export_id, export_id, requester, spec, supersedes=None, now=now, due_at=now, sequence=1)
             requested = ExportRequested(
-                export_id=export_id, actor=wire.actor_to(requester), spec=_spec(spec), requested_at=_stamp(now)
+                export_id=export_id, actor=wire.actor_to(requester), spec=spec_to_wire(spec), requested_at=_stamp(now)
             )
             await outbox.add(tx, [_event(requested, export_id, 1, now)])
             await idempotency.store(tx, keyed, export_id.encode())
@@ -294,6 +297,8 @@ async def _insert(
         now,
         due_at,
         sequence,
+        spec.template_version,
+        json.dumps(asdict(spec.letter), ensure_ascii=False) if spec.letter else None,
     )
 
 
@@ -307,7 +312,8 @@ async def _waiting_for(tx: Transaction, job_id: str) -> str | None:
 
 
 async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) -> None:
-    row = await tx.fetchrow(_COMPLETE, export_id, file.rows, file.size_bytes, file.sha256, now)
+    document = json.dumps(asdict(file.document)) if file.document else None
+    row = await tx.fetchrow(_COMPLETE, export_id, file.rows, file.size_bytes, file.sha256, now, document)
     if row is None:
         return
     if row["supersedes"] is None:
@@ -335,10 +341,6 @@ def _measure(row: Record, outcome: str, now: datetime) -> None:
     _DURATIONS[outcome].observe(max(0.0, (now - row["created_at"]).total_seconds()))
 
 
-def _spec(spec: Spec) -> ExportSpec:
-    return ExportSpec(dataset=spec.dataset, format=spec.format, fields=spec.fields, filter=dict(spec.filter))
-
-
 def _event(message: Message, export_id: str, sequence: int, now: datetime) -> OutboxEvent:
     return OutboxEvent.of(message, subject_id=export_id, sequence=sequence, occurred_at=now)
 
@@ -354,7 +356,14 @@ def _export(row: Record) -> Export:
         id=str(row["id"]),
         job_id=str(row["job_id"]),
         requester=Actor(row["requester_sub"], Role(row["requester_role"]), Scope(row["requester_scope"])),
-        spec=Spec(row["dataset"], row["format"], tuple(row["fields"]), json.loads(row["filter"])),
+        spec=Spec(
+            row["dataset"],
+            row["format"],
+            tuple(row["fields"]),
+            json.loads(row["filter"]),
+            template_version=row["template_version"],
+            letter=_letter(row["letter"]),
+        ),
         state=ExportState(row["state"]),
         created_at=row["created_at"],
         turn=row["turn"],
@@ -362,7 +371,7 @@ def _export(row: Record) -> Export:
         rows_done=row["rows_done"],
         rows_total=row["rows_total"],
         engine=Engine(row["engine"]) if row["engine"] else None,
-        file=File(row["rows"], row["size_bytes"], row["sha256"]) if row["sha256"] else None,
+        file=File(row["rows"], row["size_bytes"], row["sha256"], _document(row["document"])) if row["sha256"] else None,
         degradation=(
             Degradation(row["degraded_dependency"], row["degraded_reason"], tuple(row["degraded_missing"]))
             if row["degraded_dependency"]
@@ -375,6 +384,17 @@ def _export(row: Record) -> Export:
         failure=row["failure"],
         finished_at=row["finished_at"],
     )
+
+
+def _letter(kept: str | None) -> Letter | None:
+    if kept is None:
+        return None
+    letter = json.loads(kept)
+    return Letter(**(letter | {"highlights": tuple(letter["highlights"])}))
+
+
+def _document(kept: str | None) -> Document | None:
+    return Document(**json.loads(kept)) if kept else None
 
 
 def _text(value: object) -> str | None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Literal, NotRequired, Protocol
 
 from pydantic import ConfigDict, Field
@@ -11,7 +12,7 @@ from typing_extensions import TypedDict
 
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError, FieldError, InvalidRequestError, NotFoundError
-from services.gateway.exports.domain import Engine, Export, File, Spec
+from services.gateway.exports.domain import REPORT_FIELDS_MAX, Engine, Export, File, Letter, Spec
 from services.gateway.exports.scratch import Scratch
 from services.gateway.exports.usecases import Exports, Key
 from services.gateway.http.answers import Answer, Header, StreamAnswer, answer, rfc3339_of
@@ -25,6 +26,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _MEDIA_TYPES = {
     "xlsx": b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "csv": b"text/csv; charset=utf-8",
+    "pdf": b"application/pdf",
+    "zip": b"application/zip",
 }
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -38,19 +41,44 @@ class ExportFilter(Input):
     source: ShortText | None = None
 
 
+class LetterText(Input):
+    """What the letters of a batch say to every customer (41)."""
+
+    highlights: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=8)] = ()
+    offer: Annotated[str, Field(min_length=1, max_length=600)]
+    offer_until: date | None = None
+
+
 class NewExport(Input):
     """The file that is wanted."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"dataset": "leads", "format": "xlsx", "filter": {"stage": "qualified"}}]}
+        json_schema_extra={
+            "examples": [
+                {"dataset": "leads", "format": "xlsx", "filter": {"stage": "qualified"}},
+                {
+                    "dataset": "renewals",
+                    "format": "pdf",
+                    "letter": {
+                        "highlights": ["全年可用率 99.98 %"],
+                        "offer": "续签三年享八折。",
+                        "offer_until": "2026-12-31",
+                    },
+                },
+            ]
+        }
     )
 
-    dataset: Literal["leads", "customers", "assignments"]
+    dataset: Literal["leads", "customers", "assignments", "renewals"]
+    """`renewals` is a letter to each customer, together in a ZIP."""
     format: Literal["xlsx", "csv", "pdf"]
-    """pdf is refused until its templates are there."""
     fields: Annotated[tuple[FieldName, ...], Field(max_length=200)] = ()
-    """Columns in order; empty for the dataset's own."""
+    """Columns in order; empty for the dataset's own, in a PDF its base columns."""
     filter: ExportFilter = ExportFilter()
+    template_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}$")] | None = None
+    """Of a PDF; the newest without it."""
+    letter: LetterText | None = None
+    """With `renewals`, and only then."""
     password: Annotated[str, Field(min_length=8, max_length=128)] | None = None
     """Refused until files are encrypted: a file that only seems protected is worse than none."""
 
@@ -63,6 +91,14 @@ class DegradedExport(TypedDict):
     missing: list[str]
     reason: str
     follow_up: str
+
+
+class DocumentView(TypedDict):
+    """What a PDF was made by: with the same data it is made again to the byte."""
+
+    template: str
+    version: str
+    template_sha256: str
 
 
 class FailureView(TypedDict):
@@ -94,6 +130,7 @@ class ExportView(TypedDict):
     sha256: str | None
     created_at: str | None
     finished_at: str | None
+    document: NotRequired[DocumentView]
     degraded: NotRequired[DegradedExport]
     supersedes: NotRequired[str]
     superseded_by: NotRequired[str]
@@ -119,7 +156,14 @@ def add_routes(
         """Asks for a file; while files is out a lesser one is made at once and the full one follows by itself."""
         _refuse_what_is_not_there(body)
         filters = {name: value for name, value in body.filter.model_dump().items() if value is not None}
-        spec = Spec(body.dataset, body.format, body.fields, filters)
+        spec = Spec(
+            body.dataset,
+            body.format,
+            body.fields,
+            filters,
+            template_version=body.template_version or "",
+            letter=_letter(body.letter),
+        )
         key = Key(call.idempotency_key, call.body_hmac(call.content) if call.idempotency_key else b"")
         export, replayed = await exports.request(call.actor, spec, key)
         accepted: ExportAccepted = {"id": export.id, "state": "queued" if replayed else export.state.value}
@@ -204,23 +248,40 @@ class _Downloads:
         if part is not None:
             last = offset + length - 1
             headers.append((b"content-range", f"bytes {offset}-{last}/{export.file.size_bytes}".encode()))
-        media_type = _MEDIA_TYPES[export.spec.format]
+        media_type = _MEDIA_TYPES[export.content_format]
         return StreamAnswer(206 if part else 200, chunks, length, media_type, headers)
 
     def _chunks(self, export: Export, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         if export.engine is Engine.LOCAL:
-            return self.scratch.read(self.scratch.path(export.id, export.spec.format), offset, length)
+            return self.scratch.read(self.scratch.path(export.id, export.content_format), offset, length)
         return self.files.content(export.job_id, offset, length)
 
 
 def _refuse_what_is_not_there(body: NewExport) -> None:
+    renewals = body.dataset == "renewals"
     refused = []
-    if body.format == "pdf":
-        refused.append(FieldError("format", "pdf is not made yet; xlsx or csv"))
     if body.password is not None:
         refused.append(FieldError("password", "encrypted files are not made yet"))
+    if renewals and body.format != "pdf":
+        refused.append(FieldError("format", "is pdf for renewals; their customers as rows are the dataset customers"))
+    if renewals and body.fields:
+        refused.append(FieldError("fields", "are decided by the template of a letter"))
+    if renewals and body.letter is None:
+        refused.append(FieldError("letter", "says what the letters offer"))
+    if body.letter is not None and not renewals:
+        refused.append(FieldError("letter", "goes with the dataset renewals"))
+    if body.template_version is not None and body.format != "pdf":
+        refused.append(FieldError("template_version", "goes with format pdf"))
+    if body.format == "pdf" and len(body.fields) > REPORT_FIELDS_MAX:
+        refused.append(FieldError("fields", f"are at most {REPORT_FIELDS_MAX} in a PDF; xlsx has room for more"))
     if refused:
-        raise InvalidRequestError("this kind of file is not made yet", errors=refused)
+        raise InvalidRequestError("this file cannot be made", errors=refused)
+
+
+def _letter(text: LetterText | None) -> Letter | None:
+    if text is None:
+        return None
+    return Letter(text.highlights, text.offer, text.offer_until.isoformat() if text.offer_until else "")
 
 
 async def _begun(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -262,7 +323,7 @@ def _range_of(header: str | None, size_bytes: int) -> tuple[int, int] | None:
 
 def _content_headers(export: Export, file: File) -> list[Header]:
     lesser = "-degraded" if export.degradation else ""
-    name = f"{export.spec.dataset}-{export.id}{lesser}.{export.spec.format}"
+    name = f"{export.spec.dataset}-{export.id}{lesser}.{export.content_format}"
     headers: list[Header] = [
         (b"etag", f'"{file.sha256}"'.encode()),
         (b"accept-ranges", b"bytes"),
@@ -289,6 +350,12 @@ def _export_view(export: Export) -> ExportView:
         "created_at": rfc3339_of(export.created_at),
         "finished_at": rfc3339_of(export.finished_at),
     }
+    if export.file is not None and (document := export.file.document) is not None:
+        view["document"] = {
+            "template": document.template,
+            "version": document.version,
+            "template_sha256": document.sha256,
+        }
     if export.degradation:
         view["degraded"] = {
             "dependency": export.degradation.dependency,

@@ -10,13 +10,16 @@ import sys
 import time
 import zipfile
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from python_calamine import CalamineWorkbook
 
+from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import UnavailableError
-from services.files.exports.domain import Progress, Spec
+from breakwater.chassis.identity import Actor, Role, Scope
+from services.files.exports.domain import Job, JobState, Progress, Spec
 from services.files.exports.encoder import COLUMNS_ROWS_MIN
 from services.files.exports.encoding import EncoderLostError, ProcessEncoder
 from services.files.exports.frames import Kind, frame
@@ -25,12 +28,20 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.capability(36, 37)
 
-XLSX = Spec("leads", "xlsx")
+NOW = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
+
+
+def job_of(spec):
+    """A job under way."""
+    return Job("id", Actor("1001", Role.SALES, Scope.OWN), spec, JobState.RUNNING, requested_at=NOW)
+
+
+XLSX = job_of(Spec("leads", "xlsx"))
 
 
 @pytest.fixture
 def encoder():
-    return ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=512 * 1024**2)
+    return ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=512 * 1024**2, clock=VirtualClock())
 
 
 async def messages(count, failure=None, *, packed=True):
@@ -86,7 +97,7 @@ async def test_many_rows_and_few_packed_or_not_make_the_same_sheet(encoder, coun
 
 async def test_rows_become_csv(encoder):
     """The same rows as CSV."""
-    content = b"".join([piece async for piece in encoder.encode(Spec("leads", "csv"), messages(2), Progress())])
+    content = b"".join([piece async for piece in encoder.encode(job_of(Spec("leads", "csv")), messages(2), Progress())])
     assert content.decode("utf-8-sig").splitlines()[2] == "王1,013800000001,1.50,2026-01-05 09:30:00.25"
 
 
@@ -135,7 +146,7 @@ async def test_leaving_early_leaves_no_process(encoder):
 
 async def test_an_encoder_out_of_memory_ends_alone():
     """Its memory has a limit: past it the encoder dies, not the service."""
-    small = ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=4 * 1024**2)
+    small = ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=4 * 1024**2, clock=VirtualClock())
     with pytest.raises(EncoderLostError):
         async for _ in small.encode(XLSX, messages(5_000), Progress()):
             pass

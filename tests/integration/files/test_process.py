@@ -3,6 +3,9 @@
 import hashlib
 import io
 import json
+import os
+import signal
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -221,3 +224,47 @@ async def test_what_files_does_not_have_is_not_found(new_process):
             await files.job(export_id)
         with pytest.raises(NotFoundError):
             await files.content(export_id)
+
+
+@pytest.mark.capability(41)
+async def test_a_killed_renderer_costs_an_attempt_and_no_letter(new_process, leads, as_admin):
+    """kill -9 of the process that renders: the job is made again and is whole, with every customer once."""
+    servicer, _ = leads
+    servicer.rows, servicer.stop_after = 60, 1
+    files, export_id = new_process(), uuid7()
+    letter = {"highlights": ["可用率 99.98 %"], "offer": "八折"}
+    await files.begin(export_id, dataset="renewals", format="pdf", letter=letter)
+    await until("rows are under way", lambda: servicer.requests, 60)
+    for pid in await until("the renderer is there", lambda: encoders_of(files.process.pid), 60):
+        os.kill(pid, signal.SIGKILL)
+    servicer.gate.set()
+    job = await files.ended(export_id)
+    assert (job.state, job.rows_done) == ("completed", 60)
+    (request, *_) = servicer.requests
+    assert (request.dataset, list(request.fields)) == ("customers", ["id", "name", "company", "owner_name"])
+    assert len(servicer.requests) == 2
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(await files.content(export_id))))
+    assert len(archive.namelist()) == 61
+    assert (job.document.template, job.document.version) == ("renewal", "1")
+    (event,) = await outcomes(as_admin)
+    assert event.document == job.document
+    assert json.loads(archive.read("manifest.json"))["document"]["sha256"] == job.document.template_sha256
+
+
+@pytest.mark.capability(41)
+async def test_a_report_of_a_named_version_is_made_or_refused(new_process, leads):
+    """The version that is there makes a PDF of the base columns; another is refused by name."""
+    files, made, refused = new_process(), uuid7(), uuid7()
+    await files.begin(made, format="pdf", template_version="1")
+    await files.begin(refused, format="pdf", template_version="7")
+    assert (await files.ended(made)).document.template == "report"
+    assert b"".join(await files.content(made)).startswith(b"%PDF-")
+    assert {request.base_fields_only for request in leads[0].requests} == {True}
+    job = await files.ended(refused)
+    assert (job.state, job.failure) == ("failed", "Template report has no version '7'; there are 1.")
+
+
+def encoders_of(pid):
+    """The encoder processes of a process of files."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in children if b"exports.encoder" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -1,6 +1,7 @@
 """Export jobs in a real PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from breakwater.chassis.errors import InvalidRequestError, RateLimitedError
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
 from breakwater.files.v1.events_pb2 import ExportCompleted, ExportFailed
-from services.files.exports.domain import Artifact, Failure, JobState, Progress, Spec
+from services.files.documents.domain import Stamp
+from services.files.exports.domain import Artifact, Failure, JobState, Letter, Progress, Spec
 from services.files.exports.store import JobStore
 
 pytestmark = pytest.mark.capability(36, 37)
@@ -27,9 +29,9 @@ def jobs(database):
     return JobStore(database, queued_max=50, retention=DAY)
 
 
-async def add(jobs, at=NOW, failure=None):
+async def add(jobs, at=NOW, failure=None, spec=SPEC):
     """A new job."""
-    return await jobs.add(uuid7(), ACTOR, SPEC, at, failure)
+    return await jobs.add(uuid7(), ACTOR, spec, at, failure)
 
 
 async def test_a_job_is_kept_as_it_was_asked_for(jobs):
@@ -79,6 +81,31 @@ async def test_a_slot_for_few_rows_takes_none_that_is_known_to_have_many(jobs):
     assert await jobs.put_back(held, NOW, failures=0, defects=0)
     assert await jobs.take("quick", NOW, NOW + LEASE, 100) is None
     assert (await jobs.take("slow", NOW, NOW + LEASE)).id == job.id
+
+
+@pytest.mark.capability(41)
+async def test_a_slot_for_few_rows_takes_no_document(jobs):
+    """Few rows are quickly written, but not quickly set on pages."""
+    job = await add(jobs, spec=Spec("leads", "pdf"))
+    assert await jobs.take("quick", NOW, NOW + LEASE, 100) is None
+    assert (await jobs.take("slow", NOW, NOW + LEASE)).id == job.id
+
+
+LETTERS = Spec("renewals", "pdf", template_version="1", letter=Letter(("可用率 99.98 %",), "八折", "2026-12-31"))
+
+
+@pytest.mark.capability(41)
+async def test_what_made_a_document_is_kept_and_told(jobs, as_admin):
+    """The job comes back as it was asked for; template, version and hash stand in its row and in its event."""
+    await add(jobs, spec=LETTERS)
+    job = await jobs.take("w", NOW, NOW + LEASE)
+    assert job.spec == LETTERS
+    stamp = Stamp("renewal", "1", "ab" * 32)
+    assert await jobs.complete(job, replace(FILE, document=stamp), NOW, NOW + DAY)
+    assert (await jobs.get(job.id)).artifact.document == stamp
+    (row,) = await as_admin("SELECT payload FROM outbox")
+    told = ExportCompleted.FromString(row["payload"]).document
+    assert (told.template, told.version, told.template_sha256) == ("renewal", "1", "ab" * 32)
 
 
 async def test_a_lease_that_ends_is_taken_over(jobs):

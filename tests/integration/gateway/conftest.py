@@ -192,7 +192,11 @@ async def say_completed(clean_nats: Any) -> AsyncIterator[Callable[[Any], Awaita
 
     async def say(job: Any) -> None:
         event = events_pb2.ExportCompleted(
-            export_id=job.export_id, rows=job.rows_done, size_bytes=job.size_bytes, sha256=job.sha256
+            export_id=job.export_id,
+            rows=job.rows_done,
+            size_bytes=job.size_bytes,
+            sha256=job.sha256,
+            document=job.document if job.HasField("document") else None,
         )
         headers = cloudevents.headers_of(
             event_id=uuid7(),

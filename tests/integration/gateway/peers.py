@@ -45,6 +45,7 @@ class FakeLeads(LeadsServiceServicer, ImportServiceServicer):
         self.created: list[str] = []
         self.uploaded_bytes = 0
         self.streams = 0
+        self.datasets: list[str] = []
         self.hold_rows = asyncio.Event()
         self.hold_rows.set()
         self.out = False
@@ -68,6 +69,7 @@ class FakeLeads(LeadsServiceServicer, ImportServiceServicer):
         if self.out:
             raise UnavailableError("leads cannot read now")
         self.streams += 1
+        self.datasets.append(request.dataset)
         names = BASE if request.base_fields_only else FULL
         columns = [
             leads_pb2.Column(name=name, title=f"字段 {name}", type=leads_pb2.ColumnType.COLUMN_TYPE_TEXT)
@@ -98,7 +100,7 @@ class FakeFiles(FilesServiceServicer):
         self.claims: list[Any] = []
         self.hang = False
 
-    def finish(self, export_id: str, content: bytes) -> files_pb2.ExportJob:
+    def finish(self, export_id: str, content: bytes, document: files_pb2.Document | None = None) -> files_pb2.ExportJob:
         job = files_pb2.ExportJob(
             export_id=export_id,
             state="completed",
@@ -106,6 +108,7 @@ class FakeFiles(FilesServiceServicer):
             rows_total=3,
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
+            document=document,
         )
         self.jobs[export_id] = job
         self.contents[export_id] = content

@@ -10,6 +10,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from breakwater.files.v1 import files_pb2
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportDegraded, ExportDelivered, ExportRequested
 
 pytestmark = pytest.mark.capability(36, 37, 39)
@@ -270,3 +271,60 @@ async def test_one_requester_has_so_many_exports_under_way(peers, start_gateway,
     assert other.status_code == 202
     await gateway.client.delete(f"/v1/exports/{second}")
     assert await gateway.export()
+
+
+LETTER = {"highlights": ["可用率 99.98 %"], "offer": "八折", "offer_until": "2026-12-31"}
+DOCUMENT = files_pb2.Document(template="renewal", version="1", template_sha256="ab" * 32)
+
+
+@pytest.mark.capability(41)
+@pytest.mark.parametrize("told_by", ["an answer", "an event"])
+async def test_letters_come_from_files_with_what_made_them(
+    peers, start_gateway, finished, eventually, say_completed, told_by
+):
+    """What the letters say reaches files by both ways; the record names the template, whoever told of the end."""
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway()
+    export_id = await gateway.export(dataset="renewals", format="pdf", letter=LETTER, template_version="1")
+    (claim,) = await eventually(lambda: peers.files.claims)
+    (requested,) = [ExportRequested.FromString(each) for each in await gateway.events("ExportRequested")]
+    for spec in (claim.spec, requested.spec):
+        assert (spec.dataset, spec.format, spec.template_version) == ("renewals", "pdf", "1")
+        assert (list(spec.letter.highlights), spec.letter.offer) == (["可用率 99.98 %"], "八折")
+        assert spec.letter.offer_until == "2026-12-31"
+    job = peers.files.finish(export_id, b"a zip", DOCUMENT)
+    if told_by == "an event":
+        peers.files.jobs[export_id] = files_pb2.ExportJob(export_id=export_id, state="queued")
+        await say_completed(job)
+    export = await finished(gateway, export_id)
+    assert export["document"] == {"template": "renewal", "version": "1", "template_sha256": "ab" * 32}
+    content = await gateway.client.get(f"/v1/exports/{export_id}/content")
+    assert (content.headers["content-type"], content.content) == ("application/zip", b"a zip")
+
+
+@pytest.mark.capability(41)
+@pytest.mark.parametrize(
+    "wanted", [{"format": "pdf"}, {"dataset": "renewals", "format": "pdf", "letter": LETTER}], ids=["report", "letters"]
+)
+async def test_rows_stand_in_for_a_document_while_files_is_out(peers, start_gateway, finished, wanted):
+    """PDF takes what only files has: the rows come at once as XLSX, marked as lacking the PDF, which follows by itself."""
+    await peers.start("leads")
+    gateway = await start_gateway()
+    export = await finished(gateway, await gateway.export(**wanted))
+    assert (export["engine"], export["format"], export["degraded"]["missing"]) == ("local", "pdf", ["pdf"])
+    content = await gateway.client.get(f"/v1/exports/{export['id']}/content")
+    assert content.headers["content-type"].endswith("spreadsheetml.sheet")
+    assert content.headers["content-disposition"].endswith('-degraded.xlsx"')
+    book = openpyxl.load_workbook(io.BytesIO(content.content))
+    told = [[cell.value for cell in row] for row in book["说明"].iter_rows()]
+    assert ["缺少的内容", "pdf"] in told
+    assert book.worksheets[0].max_row == 1001
+    assert set(peers.leads.datasets) == {"customers" if "letter" in wanted else "leads"}
+    await peers.start("files")
+    peers.files.finish(export["id"], b"the document", DOCUMENT)
+    full = await finished(gateway, export["degraded"]["follow_up"], timeout_s=30)
+    assert (full["engine"], full["document"]["template"]) == ("files", "renewal")
+    content = await gateway.client.get(f"/v1/exports/{full['id']}/content")
+    assert content.content == b"the document"
+    assert content.headers["content-type"] == ("application/zip" if "letter" in wanted else "application/pdf")

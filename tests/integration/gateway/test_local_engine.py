@@ -98,7 +98,7 @@ async def test_cells_keep_their_types_and_formulas_stay_text(scratch):
     assert cells[3].value == datetime(2026, 1, 5, 9, 0)  # noqa: DTZ001 - as a person in Shanghai reads it
     note = [[cell.value for cell in row] for row in book["说明"].iter_rows()]
     assert ["原因", "文件服务（files）不可用：files is out"] in note
-    assert ["缺少的字段", "need"] in note
+    assert ["缺少的内容", "need"] in note
 
 
 async def test_the_largest_number_of_rows_passes_and_one_more_is_refused(scratch):

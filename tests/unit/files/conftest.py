@@ -127,7 +127,7 @@ class FakeRows:
 class FakeEncoder:
     """A file is its chunks in brackets; each chunk is a row."""
 
-    async def encode(self, spec, chunks, progress):
+    async def encode(self, job, chunks, progress):
         progress.rows_total = 3
         async for chunk in chunks:
             progress.rows_done += 1

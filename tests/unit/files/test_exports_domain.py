@@ -11,6 +11,7 @@ from services.files.exports.domain import (
     Failure,
     Job,
     JobState,
+    Letter,
     Limits,
     Spec,
     after_failure,
@@ -23,13 +24,24 @@ pytestmark = pytest.mark.capability(36, 37)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 JOB = Job("id", Actor("1001", Role.SALES, Scope.OWN), Spec("leads", "xlsx"), JobState.RUNNING, requested_at=NOW)
 LIMITS = Limits()
+LETTER = Letter(("x" * 200,) * 8, "y" * 600, "2026-12-31")
 
 
 @pytest.mark.parametrize(
     ("spec", "fields"),
     [
         (Spec("people", "xlsx"), ["dataset"]),
-        (Spec("leads", "pdf"), ["format"]),
+        (Spec("leads", "docx"), ["format"]),
+        (Spec("leads", "pdf", tuple(map(str, range(16)))), []),
+        (Spec("leads", "pdf", tuple(map(str, range(17)))), ["fields"]),
+        (Spec("leads", "xlsx", template_version="1"), ["template_version"]),
+        (Spec("leads", "pdf", letter=LETTER), ["letter"]),
+        (Spec("renewals", "pdf", template_version="1", letter=LETTER), []),
+        (Spec("renewals", "pdf"), ["letter"]),
+        (Spec("renewals", "xlsx", ("name",), {"stage": "new"}, letter=LETTER), ["filter.stage", "format", "fields"]),
+        (Spec("renewals", "pdf", letter=Letter(("x",) * 9, "y" * 601)), ["letter.highlights", "letter.offer"]),
+        (Spec("renewals", "pdf", letter=Letter(("x" * 201,), "")), ["letter.highlights", "letter.offer"]),
+        (Spec("renewals", "pdf", letter=Letter((), "y", "2026-02-30")), ["letter.offer_until"]),
         (Spec("leads", "xlsx", ("name", "name")), ["fields"]),
         (Spec("leads", "xlsx", tuple(map(str, range(101)))), ["fields"]),
         (Spec("customers", "csv", (), {"stage": "new"}), ["filter.stage"]),

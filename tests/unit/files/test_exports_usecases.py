@@ -40,7 +40,7 @@ async def test_asking_twice_is_one_job(desk):
 
 async def test_what_cannot_be_made_is_claimed_as_failed(desk):
     """A request that names no dataset of ours gets its answer, whichever way it came."""
-    job = await desk.exports.start("a", desk.actor, Spec("people", "pdf"))
+    job = await desk.exports.start("a", desk.actor, Spec("people", "docx"))
     assert job.state is JobState.FAILED
     assert job.failure.code == "invalid_request"
     assert "dataset" in job.failure.reason
@@ -305,6 +305,22 @@ async def test_a_file_that_stands_still_is_given_up_and_tried_again(desk):
     assert await making
     job = await desk.exports.get("a")
     assert (job.state, job.failures, desk.objects.kept) == (JobState.QUEUED, 1, {})
+
+
+@pytest.mark.capability(41)
+async def test_a_document_is_set_after_its_last_row(desk):
+    """No row comes while it is: it may take longer than a spreadsheet that stands still, but not for ever."""
+    desk.rows.gate = asyncio.Event()
+    desk.spec = Spec("leads", "pdf")
+    await started(desk)
+    making = asyncio.create_task(desk.workers(stalled_s=2, document_stalled_s=10).make_next("w"))
+    for _ in range(9):
+        await desk.clock.advance(1)
+    assert (await desk.exports.get("a")).state is JobState.RUNNING
+    for _ in range(3):
+        await desk.clock.advance(1)
+    assert await making
+    assert (await desk.exports.get("a")).failures == 1
 
 
 async def test_whoever_waits_hears_whether_others_are_being_made(desk):

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 
 from breakwater.chassis.errors import UnavailableError
-from services.gateway.exports.domain import Degradation, Engine, ExportState, File
+from services.gateway.exports.domain import Degradation, Document, Engine, ExportState, File, Letter
 from tests.unit.gateway.test_problems import assert_problem
 
 pytestmark = pytest.mark.capability(36, 37, 39)
 BODY = b"0123456789"
 SHA = hashlib.sha256(BODY).hexdigest()
 WANTED = {"dataset": "leads", "format": "csv"}
+LETTER = {"highlights": ["全年可用率 99.98 %"], "offer": "续签三年享八折。", "offer_until": "2026-12-31"}
+STAMP = Document("renewal", "1", "ab" * 32)
 
 
 @pytest.fixture
@@ -51,8 +53,18 @@ async def test_a_replay_answers_the_first_result_and_another_body_is_refused(gat
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"format": "pdf"}, "format"),
         ({"password": "correct horse"}, "password"),
+        ({"format": "pdf", "password": "correct horse"}, "password"),
+        ({"format": "pdf", "fields": [f"f{number}" for number in range(17)]}, "fields"),
+        ({"format": "pdf", "template_version": "latest"}, "template_version"),
+        ({"template_version": "1"}, "template_version"),
+        ({"letter": LETTER}, "letter"),
+        ({"dataset": "renewals", "format": "pdf"}, "letter"),
+        ({"dataset": "renewals", "format": "xlsx", "letter": LETTER}, "format"),
+        ({"dataset": "renewals", "format": "pdf", "letter": LETTER, "fields": ["name"]}, "fields"),
+        ({"dataset": "renewals", "format": "pdf", "letter": LETTER | {"offer": ""}}, "letter.offer"),
+        ({"dataset": "renewals", "format": "pdf", "letter": LETTER | {"highlights": ["x"] * 9}}, "letter.highlights"),
+        ({"dataset": "renewals", "format": "pdf", "letter": LETTER | {"offer_until": "soon"}}, "letter.offer_until"),
         ({"format": "docx"}, "format"),
         ({"dataset": "passwords"}, "dataset"),
         ({"fields": ["name; DROP TABLE"]}, "fields.0"),
@@ -64,6 +76,33 @@ async def test_what_cannot_be_made_is_refused_by_name(gateway, change, field):
     body = assert_problem(await gateway.ask("POST", "/v1/exports", json=WANTED | change), 422, "invalid_request")
     assert [entry["field"] for entry in body["errors"]] == [field]
     assert "correct horse" not in str(body)
+
+
+@pytest.mark.capability(41)
+@pytest.mark.parametrize(
+    ("wanted", "media_type", "name"),
+    [
+        ({"dataset": "leads", "format": "pdf", "template_version": "1"}, "application/pdf", ".pdf"),
+        ({"dataset": "renewals", "format": "pdf", "letter": LETTER}, "application/zip", ".zip"),
+    ],
+)
+async def test_a_document_says_what_it_is_and_what_made_it(gateway, wanted, media_type, name):
+    """A report is a PDF, letters come in a ZIP; the record names template, version and hash."""
+    export_id = (await gateway.ask("POST", "/v1/exports", json=wanted)).json()["id"]
+    asked = gateway.exports.rows[export_id]
+    assert asked.spec.template_version == wanted.get("template_version", "")
+    assert asked.spec.letter == (
+        Letter(("全年可用率 99.98 %",), "续签三年享八折。", "2026-12-31") if "letter" in wanted else None
+    )
+    gateway.exports.rows[export_id] = replace(
+        asked, state=ExportState.COMPLETED, engine=Engine.FILES, file=File(3, len(BODY), SHA, STAMP)
+    )
+    gateway.exports.bodies[export_id] = BODY
+    record = (await gateway.ask("GET", f"/v1/exports/{export_id}")).json()
+    assert record["document"] == {"template": "renewal", "version": "1", "template_sha256": "ab" * 32}
+    content = await gateway.ask("GET", f"/v1/exports/{export_id}/content")
+    assert content.headers["content-type"] == media_type
+    assert content.headers["content-disposition"].endswith(f'{name}"')
 
 
 async def test_a_degraded_export_says_so_everywhere(gateway, full):

@@ -3,6 +3,7 @@
 isort:skip_file
 What the files service publishes. Subjects are breakwater.files.v1.<message name>."""
 
+from breakwater.files.v1 import files_pb2 as _files_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -28,12 +29,17 @@ class ExportCompleted(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
     rows: _builtins.int
     size_bytes: _builtins.int
     sha256: _builtins.str
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def document(self) -> _files_pb2.Document:
+        """Of a PDF."""
+
     def __init__(
         self,
         *,
@@ -42,10 +48,11 @@ class ExportCompleted(_message.Message):
         size_bytes: _builtins.int = ...,
         sha256: _builtins.str = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        document: _files_pb2.Document | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "finished_at", b"finished_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_id", b"export_id", "finished_at", b"finished_at", "rows", b"rows", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "export_id", b"export_id", "finished_at", b"finished_at", "rows", b"rows", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

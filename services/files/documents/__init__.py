@@ -1,0 +1,1 @@
+"""Documents: PDF of data and a template in a version (41)."""

@@ -1,0 +1,5 @@
+-- PDF (41): the version of the template that was asked for, what a batch of letters says, and by what a finished document was made.
+ALTER TABLE export_job
+    ADD COLUMN template_version text NOT NULL DEFAULT '',
+    ADD COLUMN letter           jsonb,
+    ADD COLUMN document         jsonb;
