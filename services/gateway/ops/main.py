@@ -20,7 +20,8 @@ from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
 from services.gateway.ops.alarms.domain import alarm_of
-from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms
+from services.gateway.ops.alarms.store import PostgresClaims
+from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms, Once
 from services.gateway.ops.alarms.ways import GroupRobot, Inboxes
 from services.gateway.ops.alerts.usecases import Alerts
 from services.gateway.ops.budgets.domain import Budgets, BurnRate, Promise, Promises
@@ -81,7 +82,7 @@ async def serve() -> None:
         service.background("overrides-remembered", overrides.remember)
         service.background("timeline", timeline.run)
         service.background("incidents", partial(console.remember_incidents, PostgresIncidents(database)))
-        alarms = _alarms(service, console)
+        alarms = _alarms(service, console, PostgresClaims(database))
         service.background("alarms", alarms.run)
         alerts = Alerts(console, console, clock)
         service.background("alerts", alerts.run)
@@ -122,12 +123,13 @@ def _command_line(settings: OpsSettings) -> CommandLine:
     )
 
 
-def _alarms(service: Service[OpsSettings], console: Console) -> Alarms:
+def _alarms(service: Service[OpsSettings], console: Console, claims: PostgresClaims) -> Alarms:
     """Raises `MisconfiguredError` for a robot that cannot speak."""
     settings, clock = service.settings, service.clock
     limits = AlarmLimits(pending_max=settings.alarms_pending_max, give_up_s=settings.alarm_give_up_s)
     inboxes = Inboxes(service.channel("notify"), settings.alarm_recipients)
-    alarms = Alarms(inboxes, _robot(service), console, clock, limits)
+    robot = _robot(service)
+    alarms = Alarms(inboxes, Once(robot, claims, clock) if robot else None, console, clock, limits)
     console.alarm(
         lambda incident, occasion: alarms.announce(
             alarm_of(incident, occasion, clock.now(), f"{settings.ops_url}/ops" if settings.ops_url else "")

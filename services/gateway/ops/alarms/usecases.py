@@ -1,15 +1,24 @@
 """Telling on-call: through notify, and at once by the robot of their group where notify does not take it."""
 
 import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import BreakwaterError
+from breakwater.chassis.errors import BreakwaterError, UnavailableError
 from services.gateway.ops.alarms.domain import Alarm
 
 LOOK_S = 0.25
 """How often a look is taken at what is due."""
+CLAIM_LOOK_S = 0.5
+"""How often it is asked whether another process has told it."""
+CLAIM_S_MAX = 1.0
+"""No answer about a claim in so long is none."""
+
+T = TypeVar("T")
 
 
 class Way(Protocol):
@@ -20,6 +29,70 @@ class Way(Protocol):
     async def tell(self, alarm: Alarm) -> None:
         """Told. Raises `BreakwaterError`; takes bounded time."""
         ...
+
+
+class Claim(StrEnum):
+    """Who tells an alarm."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    """Another process is at it."""
+    TOLD = "told"
+
+
+class Claims(Protocol):
+    """What all ops processes share; raises `UnavailableError` while it is out."""
+
+    async def take(self, key: str) -> Claim:
+        """Claims the telling, unless somebody else has; a claim of which nothing more is heard is ended in bounded time."""
+        ...
+
+    async def told(self, key: str) -> None:
+        """Nobody else needs to."""
+        ...
+
+    async def release(self, key: str) -> None:
+        """It could not be told."""
+        ...
+
+
+class Once:
+    """A way that keeps no keys itself, which tells each alarm by one process of several.
+
+    While nobody can be asked which one, every process tells it: twice is better than not at all.
+    """
+
+    def __init__(self, way: Way, claims: Claims, clock: Clock) -> None:
+        self.name = way.name
+        self._way = way
+        self._claims = claims
+        self._clock = clock
+
+    async def tell(self, alarm: Alarm) -> None:
+        """Told, by this process or another."""
+        key = f"{self.name}:{alarm.key}"
+        claim = await self._take(key)
+        while claim is Claim.THEIRS:
+            await self._clock.sleep(CLAIM_LOOK_S)
+            claim = await self._take(key)
+        if claim is Claim.TOLD:
+            return
+        try:
+            await self._way.tell(alarm)
+        except BreakwaterError:
+            await self._try(self._claims.release(key))
+            raise
+        await self._try(self._claims.told(key))
+
+    async def _take(self, key: str) -> Claim:
+        return await self._try(self._claims.take(key)) or Claim.OURS
+
+    async def _try(self, asking: Awaitable[T]) -> T | None:
+        """None where there is no answer in time."""
+        with suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(CLAIM_S_MAX):
+                return await asking
+        return None
 
 
 class Record(Protocol):
