@@ -128,8 +128,8 @@ proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE=
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
-.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-page bench-ops
-bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-page bench-ops ## every benchmark
+.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-exports-crowd bench-page bench-ops
+bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-exports-crowd bench-page bench-ops ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
 	$(BIN)/python -m bench.whole $(if $(TRYTON),--tryton .venv-tryton/bin)
@@ -153,6 +153,8 @@ bench-ops: setup-dev ## what a second of 500 dependencies x 50 instances costs t
 	$(BIN)/python -m bench.opsround
 bench-exports: setup-dev ## files from PostgreSQL: rows a second, memory, first byte, right or not, beside five public engines; WRITE=1 writes docs/exports.md
 	$(BIN)/python -m bench.exports $(if $(WRITE),--write)
+bench-exports-crowd: setup-dev ## fifty exports of 100,000 rows at once: memory, and what small exports and reads feel of them
+	$(BIN)/python -m bench.exports.crowd
 
 # ---- protobuf ---------------------------------------------------------------------------------------------------------
 PROTOS := $(shell find proto/breakwater -name '*.proto' | sort)

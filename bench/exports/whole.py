@@ -69,7 +69,7 @@ def measure(rows: int) -> Whole:
         captured = platform.api().post("/v1/leads", json=lead, headers={"Idempotency-Key": str(uuid.uuid4())})
         captured.raise_for_status()
         eventually("events to leave", lambda: platform.unpublished() == 0)
-        asyncio.run(_multiply(platform, rows))
+        asyncio.run(multiply(platform, rows))
         stream_s = asyncio.run(_stream(platform))
         kept: list[bytes] = []
         asyncio.run(_stream(platform, kept.append))
@@ -84,7 +84,8 @@ def measure(rows: int) -> Whole:
         return Whole(rows / stream_s, rows / writer_s, rows / export_s, engine)
 
 
-async def _multiply(platform: Platform, rows: int) -> None:
+async def multiply(platform: Platform, rows: int) -> None:
+    """Leads like the one that is there, until there are `rows`."""
     connection = await platform.connect()
     try:
         await connection.execute(_MULTIPLIED.format(rows=rows - 1), timeout=TIMEOUT_S)

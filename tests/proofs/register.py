@@ -182,6 +182,23 @@ PROOFS: Final = (
         module="tests.proofs.threeclicks",
     ),
     Proof(
+        name="exports",
+        says=(
+            "kill -9 of files, its encoders, the gateway, NATS and PostgreSQL at every moment of exports: none is lost, doubled"
+            " or half a file; with files killed the first file is there in 2 s."
+        ),
+        covers=(
+            "services/files",
+            "services/gateway/exports",
+            "services/gateway/consumer.py",
+            "libs/breakwater/chassis/outbox.py",
+            "libs/breakwater/chassis/inbox.py",
+            "tests/exportkills",
+            "tests/proofs/exports.py",
+        ),
+        module="tests.proofs.exports",
+    ),
+    Proof(
         name="rotation",
         says="In 10,000 rotations of a key no valid token is refused where the overlap holds, and all others are flagged.",
         covers=(
