@@ -255,6 +255,25 @@ def test_a_stranger_sees_the_way_in_only(platform):
     assert refused.status_code == 401
 
 
+def test_the_files_of_the_page_are_asked_for_once(platform):
+    """Their address names their version: a browser keeps them. Who has another version's page gets them too, not to be kept."""
+    with signed_in(platform) as page:
+        page.goto("about:blank")
+        page.goto(f"{platform.ready['ops']}/ops")
+        expect(page.locator("#edges-body .row").first).to_be_visible()
+        files = page.evaluate("""() => performance.getEntriesByType("resource")
+            .filter((each) => each.name.includes("/ops/assets/")).map((each) => [each.name, each.transferSize])""")
+    assert len({address for address, _ in files}) > 20
+    assert [address for address, size_bytes in files if size_bytes] == []
+    ops = platform.ops()
+    address = next(address for address, _ in files if address.endswith("/page.js"))
+    kept = ops.get(address)
+    assert "immutable" in kept.headers["cache-control"]
+    other = ops.get(address.replace(address.split("/")[-2], "another-version"))
+    assert (other.text, other.headers["cache-control"]) == (kept.text, "no-cache")
+    assert ops.get(address.replace("page.js", "nothing.js")).status_code == 404
+
+
 def test_a_request_of_another_site_is_refused(platform):
     """A cookie alone is not enough for an unsafe request: it must come from our own page."""
     ops = platform.ops()

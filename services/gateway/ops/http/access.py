@@ -45,6 +45,7 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/ops/session"): _OPEN,
     ("GET", "/ops"): _OPEN,
     ("GET", "/ops/assets/{name}"): _OPEN,
+    ("GET", "/ops/assets/{version}/{name}"): _OPEN,
     ("GET", "/ops/runbooks/{name}"): _VIEW,
     ("GET", "/healthz"): _OPEN,
     ("GET", "/readyz"): _OPEN,

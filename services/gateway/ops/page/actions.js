@@ -1,8 +1,8 @@
 // What a person does from the page: overrides with a reason and an end, acknowledging, replaying. Refusals are said where they are met.
-import { $ } from "/ops/assets/elements.js";
-import { ask, ProblemError } from "/ops/assets/asks.js";
-import { clock } from "/ops/assets/figures.js";
-import { text } from "/ops/assets/words.js";
+import { $ } from "./elements.js";
+import { ask, ProblemError } from "./asks.js";
+import { clock } from "./figures.js";
+import { text } from "./words.js";
 
 const pathOf = (dependency) => `/v1/dependencies/${encodeURIComponent(dependency)}/override`;
 

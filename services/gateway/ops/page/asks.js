@@ -1,5 +1,5 @@
 // Questions to the ops process. An answer is what it says, or throws its problem in words.
-import { text } from "/ops/assets/words.js";
+import { text } from "./words.js";
 
 export class ProblemError extends Error {
   constructor(message, status = 0) {

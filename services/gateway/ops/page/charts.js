@@ -1,7 +1,7 @@
 // Charts of an edge's past, in SVG: few paths, however many points.
-import { el, svg } from "/ops/assets/elements.js";
-import { clock, count, ms, shortClock } from "/ops/assets/figures.js";
-import { text } from "/ops/assets/words.js";
+import { el, svg } from "./elements.js";
+import { clock, count, ms, shortClock } from "./figures.js";
+import { text } from "./words.js";
 
 const LEFT = 46;
 const ERRORS = ["failed", "timeout", "auth", "overload", "short_circuited", "rejected", "deadline"];

@@ -1,13 +1,13 @@
 // One edge: its figures, its past, its instances, and the policy that governs it with the place that names each setting.
-import { $, el, write } from "/ops/assets/elements.js";
-import { known } from "/ops/assets/feed.js";
-import { count, date, errorText, ms, NONE, percent, shortClock } from "/ops/assets/figures.js";
-import { go, href, where } from "/ops/assets/route.js";
-import { text } from "/ops/assets/words.js";
-import { ask, ProblemError } from "/ops/assets/asks.js";
-import { callsChart, circuitChart, latencyChart } from "/ops/assets/charts.js";
-import { badgeOf, burnOf, instancesOf, probeOf, rowOf } from "/ops/assets/list.js";
-import { lift, openOverride } from "/ops/assets/actions.js";
+import { $, el, write } from "./elements.js";
+import { known } from "./feed.js";
+import { count, date, errorText, ms, NONE, percent, shortClock } from "./figures.js";
+import { go, href, where } from "./route.js";
+import { text } from "./words.js";
+import { ask, ProblemError } from "./asks.js";
+import { callsChart, circuitChart, latencyChart } from "./charts.js";
+import { badgeOf, burnOf, instancesOf, probeOf, rowOf } from "./list.js";
+import { lift, openOverride } from "./actions.js";
 
 export const SPANS = [[300, "min5"], [900, "min15"], [3600, "hour1"], [21600, "hour6"], [86400, "day1"]];
 const CHART_EDGES = 46 + 28; // the axis, and what frames a chart

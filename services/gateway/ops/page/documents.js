@@ -1,8 +1,8 @@
 // What is read: a runbook beside the incident it is for, and an incident's report, which can be taken along.
-import { $, el, write } from "/ops/assets/elements.js";
-import { text } from "/ops/assets/words.js";
-import { ask, ProblemError } from "/ops/assets/asks.js";
-import { blocks } from "/ops/assets/markdown.js";
+import { $, el, write } from "./elements.js";
+import { text } from "./words.js";
+import { ask, ProblemError } from "./asks.js";
+import { blocks } from "./markdown.js";
 
 let saved = null;
 

@@ -99,7 +99,7 @@ function watchAge() {
   redraw("age");
 }
 
-export function listen() {
+function listen() {
   const stream = new EventSource("/ops/stream");
   stream.addEventListener("snapshot", takeSnapshot);
   stream.addEventListener("frame", takeFrame);
@@ -112,8 +112,7 @@ export function listen() {
   return stream;
 }
 
-export function start() {
-  listen();
-  setInterval(watchAge, 250);
-  setInterval(passTime, 1000);
-}
+// At once, while the other modules are still on their way.
+listen();
+setInterval(watchAge, 250);
+setInterval(passTime, 1000);

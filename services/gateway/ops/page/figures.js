@@ -1,5 +1,5 @@
 // How numbers and moments are written, the same everywhere.
-import { language, text } from "/ops/assets/words.js";
+import { language, text } from "./words.js";
 
 export const NONE = "–";
 

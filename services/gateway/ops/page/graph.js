@@ -1,10 +1,10 @@
 // Who calls whom: columns by depth, worst edges on top of the others. Each edge is a link to its figures.
-import { $, el, svg, write } from "/ops/assets/elements.js";
-import { known, levelOf, RANK } from "/ops/assets/feed.js";
-import { count, percent } from "/ops/assets/figures.js";
-import { go, href, where } from "/ops/assets/route.js";
-import { text } from "/ops/assets/words.js";
-import { badgeOf } from "/ops/assets/list.js";
+import { $, el, svg, write } from "./elements.js";
+import { known, levelOf, RANK } from "./feed.js";
+import { count, percent } from "./figures.js";
+import { go, href, where } from "./route.js";
+import { text } from "./words.js";
+import { badgeOf } from "./list.js";
 
 const EDGES_MAX = 150; // more lines are no picture; the worst are drawn
 const NODE = { width: 132, height: 40 };

@@ -1,11 +1,11 @@
 // Open incidents above everything else: what broke first, whom it hurts, what changed before, and what to press.
-import { $, el, write } from "/ops/assets/elements.js";
-import { known } from "/ops/assets/feed.js";
-import { count, shortClock, since } from "/ops/assets/figures.js";
-import { href } from "/ops/assets/route.js";
-import { language, text } from "/ops/assets/words.js";
-import { acknowledge, openHandOver, openOverride } from "/ops/assets/actions.js";
-import { fitting, openPlaybook } from "/ops/assets/playbooks.js";
+import { $, el, write } from "./elements.js";
+import { known } from "./feed.js";
+import { count, shortClock, since } from "./figures.js";
+import { href } from "./route.js";
+import { language, text } from "./words.js";
+import { acknowledge, openHandOver, openOverride } from "./actions.js";
+import { fitting, isAnswered, openPlaybook } from "./playbooks.js";
 
 const LISTED = 3;
 
@@ -47,7 +47,7 @@ function card(incident) {
   // What mitigates it stands first: a playbook that fits, else what the runbook says.
   const ready = fitting(incident);
   const runbook = el("a", { class: ready.length ? "button" : "button primary", href: href({ view: "runbook", name: incident.alert }) }, text("runbook"));
-  const buttons = [
+  const buttons = isAnswered(incident) ? [
     ...ready.map((playbook, index) => el("button", { type: "button", class: index ? null : "primary", onclick: () => openPlaybook(playbook, incident) }, `▶ ${playbook.title}`)),
     ...(ready.length ? [] : [runbook]),
     incident.acknowledged_by
@@ -57,10 +57,10 @@ function card(incident) {
     el("button", { type: "button", onclick: () => openHandOver(incident) }, text("handOver")),
     ...(ready.length ? [runbook] : []),
     el("a", { class: "button", href: href({ view: "report", name: incident.id }) }, text("report")),
-  ];
+  ] : [];
   return el(
     "li",
-    { class: "incident", "data-id": incident.id },
+    { class: "incident", "data-id": incident.id, "data-alert": incident.alert },
     el("div", { class: "what" },
       el("span", { class: "badge open" }, `✕ ${text(`fault-${incident.fault}`)}`),
       el("h3", {}, titleOf(incident)),
@@ -74,7 +74,7 @@ function card(incident) {
 let drawn = "";
 
 export function paintIncidents(changed) {
-  const words = JSON.stringify([known.incidents, known.incidents.map(fitting), document.documentElement.lang]);
+  const words = JSON.stringify([known.incidents, known.incidents.map(isAnswered), known.incidents.map(fitting), document.documentElement.lang]);
   if (words !== drawn && (changed.has("incidents") || changed.has("all"))) {
     drawn = words;
     // A button that is in use must not vanish under the finger.

@@ -1,10 +1,10 @@
 // The edges, worst first. Only the rows around the window are in the document, and only figures that changed are written.
-import { $, el, mark, svg, write } from "/ops/assets/elements.js";
-import { keyOf, known, levelOf, RANK, redraw } from "/ops/assets/feed.js";
-import { clock, count, date, duration, errorText, ms, NONE, percent } from "/ops/assets/figures.js";
-import { href } from "/ops/assets/route.js";
-import { text } from "/ops/assets/words.js";
-import { lift, openOverride } from "/ops/assets/actions.js";
+import { $, el, mark, svg, write } from "./elements.js";
+import { keyOf, known, levelOf, RANK, redraw } from "./feed.js";
+import { clock, count, date, duration, errorText, ms, NONE, percent } from "./figures.js";
+import { href } from "./route.js";
+import { text } from "./words.js";
+import { lift, openOverride } from "./actions.js";
 
 const AROUND = 15; // rows kept above and below the window: find-in-page and screen readers reach them too
 const CELLS = ["state", "edge", "instances", "trend", "rate", "success", "errors", "p50", "p90", "p99", "p995", "retries", "bulkhead", "probe", "slo", "actions"];

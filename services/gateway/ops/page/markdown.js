@@ -1,5 +1,5 @@
 // The Markdown that runbooks and reports use: headings, lists, code, tables, links, and what is escaped.
-import { el } from "/ops/assets/elements.js";
+import { el } from "./elements.js";
 
 function inline(words) {
   return words.split(/(\\[\\`*_[\]<>|#~]|`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]+\))/).filter(Boolean).map((part) => {

@@ -1,18 +1,18 @@
 // The page: views by their address, the keyboard, language and theme; everything else is in the views.
-import { $, isSeen, mark } from "/ops/assets/elements.js";
-import { onChange, redraw, start } from "/ops/assets/feed.js";
-import { go, href, onMove, where } from "/ops/assets/route.js";
-import { language, other, speak, text } from "/ops/assets/words.js";
-import { openOverride } from "/ops/assets/actions.js";
-import { hideDetail, paintDetail, showDetail } from "/ops/assets/detail.js";
-import { showReport, showRunbook } from "/ops/assets/documents.js";
-import { paintGraph, showGraph } from "/ops/assets/graph.js";
-import { paintIncidents } from "/ops/assets/incidents.js";
-import { focusedRow, focusRow, paintList, setFilter, walk } from "/ops/assets/list.js";
-import { startPlaybooks } from "/ops/assets/playbooks.js";
-import { paintTimeline, showTimeline } from "/ops/assets/timeline.js";
-import { paintVerdict } from "/ops/assets/verdict.js";
-import { hideWaiting, paintWaiting, showWaiting } from "/ops/assets/waiting.js";
+import { $, isSeen, mark } from "./elements.js";
+import { onChange, redraw } from "./feed.js";
+import { go, href, onMove, where } from "./route.js";
+import { language, other, speak, text } from "./words.js";
+import { openOverride } from "./actions.js";
+import { hideDetail, paintDetail, showDetail } from "./detail.js";
+import { showReport, showRunbook } from "./documents.js";
+import { paintGraph, showGraph } from "./graph.js";
+import { paintIncidents } from "./incidents.js";
+import { focusedRow, focusRow, paintList, setFilter, walk } from "./list.js";
+import { startPlaybooks } from "./playbooks.js";
+import { paintTimeline, showTimeline } from "./timeline.js";
+import { paintVerdict } from "./verdict.js";
+import { hideWaiting, paintWaiting, showWaiting } from "./waiting.js";
 
 const VIEWS = ["edges", "graph", "timeline", "waiting"];
 const PLACES = [...VIEWS, "edge", "runbook", "report"];
@@ -134,5 +134,4 @@ onChange(draw);
 speak();
 dress();
 onMove(show);
-start();
 startPlaybooks();

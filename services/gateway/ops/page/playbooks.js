@@ -1,20 +1,33 @@
 // Playbooks that fit an open incident: a preview first, then the run, followed to its end.
-import { $, el, write } from "/ops/assets/elements.js";
-import { known, onChange, redraw } from "/ops/assets/feed.js";
-import { text } from "/ops/assets/words.js";
-import { ask, ProblemError } from "/ops/assets/asks.js";
+import { $, el, write } from "./elements.js";
+import { known, onChange, redraw } from "./feed.js";
+import { text } from "./words.js";
+import { ask, ProblemError } from "./asks.js";
 
 const AGAIN_MS = 5000;
 const FOLLOW_MS = 500;
+const PATIENCE_MS = 2000;
 let playbooks = [];
 let timer = null;
+const answered = new Set(); // what incidents were when it was last told which playbooks fit them
+
+const natureOf = ({ id, alert, dependency }) => [id, alert, dependency].join(" ");
+
+// Until then nobody knows what stands first beside it.
+export const isAnswered = (incident) => answered.has(natureOf(incident));
 
 export function fitting(incident) {
   return playbooks.filter((each) => each.fits && (!each.alert || each.alert === incident.alert) && (!each.dependency || each.dependency === incident.dependency));
 }
 
 async function look() {
-  if (!known.incidents.length || document.hidden) return;
+  const natures = known.incidents.map(natureOf);
+  if (!natures.length) return;
+  const settle = () => {
+    for (const nature of natures) answered.add(nature);
+    redraw("incidents");
+  };
+  const late = setTimeout(settle, PATIENCE_MS); // an answer that does not come keeps no button back
   try {
     playbooks = (await ask("/v1/playbooks")).items;
   } catch (error) {
@@ -23,7 +36,8 @@ async function look() {
     // An ops process without playbooks is not asked again.
     if (error.status === 404) clearInterval(timer);
   }
-  redraw("incidents");
+  clearTimeout(late);
+  settle();
 }
 
 async function follow(run) {
@@ -71,11 +85,11 @@ export async function openPlaybook(playbook, incident) {
 }
 
 export function startPlaybooks() {
-  timer = setInterval(look, AGAIN_MS);
-  // At once where an incident is new: what mitigates it stands first, and must not come to stand there under somebody's finger.
+  timer = setInterval(() => document.hidden || look(), AGAIN_MS);
+  // At once where an incident is new, or is another now: its buttons wait for the answer, lest one changes under somebody's finger.
   let looked = "";
   onChange(() => {
-    const open = known.incidents.map((incident) => incident.id).join();
+    const open = known.incidents.map(natureOf).join();
     if (open === looked) return;
     looked = open;
     look();

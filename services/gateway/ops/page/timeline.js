@@ -1,10 +1,10 @@
 // What changed and who changed it, newest first, with the last hour as a picture: a cause stands left of its effect.
-import { $, el, svg } from "/ops/assets/elements.js";
-import { known } from "/ops/assets/feed.js";
-import { date, shortClock } from "/ops/assets/figures.js";
-import { href, where } from "/ops/assets/route.js";
-import { text } from "/ops/assets/words.js";
-import { ask, ProblemError } from "/ops/assets/asks.js";
+import { $, el, svg } from "./elements.js";
+import { known } from "./feed.js";
+import { date, shortClock } from "./figures.js";
+import { href, where } from "./route.js";
+import { text } from "./words.js";
+import { ask, ProblemError } from "./asks.js";
 
 const LOADED_MAX = 1000;
 const SHOWN_MAX = 300;

@@ -1,9 +1,9 @@
 // The first thing that is read: how things stand, how old that is, and what is to be looked at, by number.
-import { $, el, mark, write } from "/ops/assets/elements.js";
-import { age, known, levelOf, RANK } from "/ops/assets/feed.js";
-import { count, duration } from "/ops/assets/figures.js";
-import { href, where } from "/ops/assets/route.js";
-import { text } from "/ops/assets/words.js";
+import { $, el, mark, write } from "./elements.js";
+import { age, known, levelOf, RANK } from "./feed.js";
+import { count, duration } from "./figures.js";
+import { href, where } from "./route.js";
+import { text } from "./words.js";
 
 const LEVELS = Object.keys(RANK);
 

@@ -1,10 +1,10 @@
 // What waits: outboxes, streams and timers with the age of each figure, and dead letters with their replay.
-import { $, el } from "/ops/assets/elements.js";
-import { age, known } from "/ops/assets/feed.js";
-import { count, date, duration } from "/ops/assets/figures.js";
-import { text } from "/ops/assets/words.js";
-import { ask, ProblemError } from "/ops/assets/asks.js";
-import { say, trying } from "/ops/assets/actions.js";
+import { $, el } from "./elements.js";
+import { age, known } from "./feed.js";
+import { count, date, duration } from "./figures.js";
+import { text } from "./words.js";
+import { ask, ProblemError } from "./asks.js";
+import { say, trying } from "./actions.js";
 
 const LATE_S = 15; // a figure found longer ago is unknown; streams tell theirs with each delivery only
 const AGAIN_MS = 5000;
