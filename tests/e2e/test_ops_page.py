@@ -255,6 +255,21 @@ def test_a_stranger_sees_the_way_in_only(platform):
     assert refused.status_code == 401
 
 
+def test_a_row_keeps_its_place_until_it_has_been_better_for_a_while(platform):
+    """What is worse moves at once; at a threshold, now better and now worse, a row stays until it was not worse for 5 s."""
+    moments = [(0, 4), (1, 2), (2, 4), (3, 2), (7.9, 4), (8, 4), (8.1, 3), (8.2, 1)]
+    with signed_in(platform) as page:
+        places = page.evaluate(
+            """async (moments) => {
+                const { placeOf } = await import(document.querySelector("link[href$='/list.js']").href);
+                let place;
+                return moments.map(([at_s, standing]) => (place = placeOf(place, standing, 1000 * at_s)).standing);
+            }""",
+            moments,
+        )
+    assert places == [4, 2, 2, 2, 2, 4, 3, 1]
+
+
 def test_the_files_of_the_page_are_asked_for_once(platform):
     """Their address names their version: a browser keeps them. Who has another version's page gets them too, not to be kept."""
     with signed_in(platform) as page:

@@ -29,6 +29,15 @@ function standing(row) {
   return RANK[levelOf(row)] * 10 + worse + (row.rate_per_s > 0 ? 0 : 5);
 }
 
+const HELD_MS = 5000;
+
+// A row moves up at once, and down when it has been better for a while: at a threshold it would change places every second.
+// `at` is when it last was as bad as its place says.
+export function placeOf(place, standing, now) {
+  if (place && standing > place.standing && now - place.at < HELD_MS) return place;
+  return { standing, at: now };
+}
+
 function arrange() {
   const wanted = filter.split(/\s+/);
   const rows = [...known.rows.values()].filter((row) => {
@@ -38,8 +47,9 @@ function arrange() {
     const words = `${row.key} ${row.caller} → ${row.dependency} ${own} ${text(own)}`.toLowerCase();
     return wanted.every((word) => words.includes(word));
   });
-  for (const row of rows) row.standing = standing(row);
-  rows.sort((a, b) => a.standing - b.standing || (a.key < b.key ? -1 : 1));
+  const now = performance.now();
+  for (const row of rows) row.place = placeOf(row.place, standing(row), now);
+  rows.sort((a, b) => a.place.standing - b.place.standing || (a.key < b.key ? -1 : 1));
   order = rows.map((row) => row.key);
 }
 
