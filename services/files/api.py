@@ -19,7 +19,8 @@ class FilesApi(FilesServiceServicer):
 
     async def StartExport(self, request: pb.StartExportRequest, context: Any) -> pb.StartExportResponse:
         actor = wire.actor_from(request.actor)
-        job = await self._exports.start(request.export_id, actor, spec_from_wire(request.spec))
+        spec = spec_from_wire(request.spec, request.sealed_password)
+        job = await self._exports.start(request.export_id, actor, spec)
         return pb.StartExportResponse(job=job_to_wire(job))
 
     async def GetExport(self, request: pb.GetExportRequest, context: Any) -> pb.GetExportResponse:

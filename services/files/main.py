@@ -11,6 +11,7 @@ from breakwater.chassis.ids import uuid7
 from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.provider_probes import Look, ProviderProbe, ask
+from breakwater.chassis.sealing import Seals
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import MisconfiguredError, load, read_secret
 from breakwater.files.v1.files_pb2_grpc import add_FilesServiceServicer_to_server
@@ -58,6 +59,8 @@ async def serve() -> None:
             ProcessEncoder(
                 zone=settings.zone,
                 memory_bytes_max=settings.encoder_memory_bytes_max,
+                size_bytes_max=limits.size_bytes_max,
+                spool_dir=settings.encoder_spool_dir,
                 clock=clock,
                 documents=DocumentLimits(
                     rows_max=settings.report_rows_max,
@@ -68,6 +71,7 @@ async def serve() -> None:
                 ),
             ),
             store,
+            Seals.from_files(settings.seal_key_file, settings.seal_key_previous_file),
             clock,
             name=f"files-{uuid7()}",
             limits=limits,

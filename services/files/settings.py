@@ -14,6 +14,10 @@ class FilesSettings(ServiceSettings):
     """Where files are kept: file:///absolute/folder, or s3://bucket/prefix."""
     object_store_options_file: Path | None = None
     """A JSON object of the store's options, mode 0600: credentials, region, endpoint of an S3-compatible server."""
+    seal_key_file: Path
+    """32 random bytes that open the passwords of queued exports, mode 0600; the gateway has the same."""
+    seal_key_previous_file: Path | None = None
+    """The key before, while something that it sealed may wait."""
     object_store_probe_interval_s: float | None = Field(default=None, ge=10)
     """Seconds between two synthetic probes of the object store (an object is written, read, removed); none without it."""
     finance_probe_interval_s: float | None = Field(default=None, ge=10)
@@ -36,6 +40,9 @@ class FilesSettings(ServiceSettings):
     export_size_bytes_max: int = Field(default=2 * 1024**3, ge=1024)
     export_retention_s: float = Field(default=14 * 86_400.0, gt=0)
     """Files are removed after this; longer than events can be delivered again."""
+    encoder_spool_dir: Path | None = None
+    """Where an encrypted file waits, encrypted and without a name, until its size is known; the system's own place without it.
+    At most EXPORT_SIZE_BYTES_MAX for each of EXPORTS_CONCURRENCY_MAX."""
     encoder_memory_bytes_max: int = Field(default=512 * 1024**2, ge=128 * 1024**2)
     """Address space of one encoder process."""
     report_rows_max: int = Field(default=2_000, ge=1)

@@ -5,7 +5,7 @@ from services.files.documents.domain import Stamp
 from services.files.exports.domain import Job, Letter, Spec
 
 
-def spec_from_wire(message: pb.ExportSpec) -> Spec:
+def spec_from_wire(message: pb.ExportSpec, sealed_password: bytes = b"") -> Spec:
     """What the proto asks for."""
     letter = None
     if message.HasField("letter"):
@@ -17,19 +17,26 @@ def spec_from_wire(message: pb.ExportSpec) -> Spec:
         dict(message.filter),
         template_version=message.template_version,
         letter=letter,
+        sealed_password=sealed_password or None,
     )
 
 
 def job_to_wire(job: Job) -> pb.ExportJob:
     """The job as the proto has it."""
-    message = pb.ExportJob(export_id=job.id, state=job.state, rows_done=job.rows_done, rows_total=job.rows_total)
-    message.queue_moves = job.queue_moves
+    message = pb.ExportJob(
+        export_id=job.id,
+        state=job.state,
+        rows_done=job.rows_done,
+        rows_total=job.rows_total,
+        queue_moves=job.queue_moves,
+        encrypted=job.spec.is_encrypted,
+    )
     if job.artifact is not None:
         message.size_bytes, message.sha256 = job.artifact.size_bytes, job.artifact.sha256
         if (document := job.artifact.document) is not None:
             message.document.CopyFrom(document_to_wire(document))
     if job.failure is not None:
-        message.failure = job.failure.reason
+        message.failure, message.failure_code = job.failure.reason, job.failure.code
     if job.finished_at is not None:
         message.finished_at.FromDatetime(job.finished_at)
     return message

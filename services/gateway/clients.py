@@ -99,7 +99,10 @@ class FilesClient:
     async def claim(self, export: Export) -> Job:
         """Has files take the job. Raises `BreakwaterError`."""
         request = files_pb2.StartExportRequest(
-            export_id=export.job_id, actor=wire.actor_to(export.requester), spec=spec_to_wire(export.spec)
+            export_id=export.job_id,
+            actor=wire.actor_to(export.requester),
+            spec=spec_to_wire(export.spec),
+            sealed_password=export.sealed_password or b"",
         )
         bridge = _Bridge(export, files_pb2.StartExportResponse())
         reply = await self._channel.unary(
@@ -205,7 +208,16 @@ def _job(job: files_pb2.ExportJob) -> Job:
     file = None
     if state is JobState.COMPLETED:
         file = File(job.rows_done, job.size_bytes, job.sha256, document_from_wire(job))
-    return Job(state, job.rows_done, job.rows_total, file, job.failure, job.queue_moves)
+    return Job(
+        state,
+        job.rows_done,
+        job.rows_total,
+        file,
+        job.failure,
+        failure_code=job.failure_code,
+        encrypted=job.encrypted,
+        queue_moves=job.queue_moves,
+    )
 
 
 def _column(column: leads_pb2.Column) -> Column:

@@ -33,7 +33,8 @@ class FilesEvents:
         """The full file is stored at files."""
         completed = events_pb2.ExportCompleted.FromString(event.data)
         file = File(completed.rows, completed.size_bytes, completed.sha256, document_from_wire(completed))
-        await self._store.complete_job(tx, completed.export_id, file, self._clock.now())
+        now, encrypted = self._clock.now(), completed.encrypted
+        await self._store.complete_job(tx, completed.export_id, file, now, encrypted=encrypted)
 
     async def on_failed(self, tx: Transaction, event: Received) -> None:
         """files cannot make it and would not another time."""

@@ -11,6 +11,7 @@ from breakwater.chassis.database import Database
 from breakwater.chassis.housekeeping import Housekeeping
 from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.outbox import Relay
+from breakwater.chassis.sealing import Seals
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load, read_secret
 from breakwater.resilience.shedding import Limiter
@@ -56,7 +57,9 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     files = FilesClient(service.channel("files"))
     scratch = _scratch(settings)
     store = ExportStore(database, open_max=settings.exports_open_max)
-    use_cases = Exports(store, files, _engine(settings, leads_service, scratch), service.clock, _patience(settings))
+    seals = Seals.from_files(settings.seal_key_file, settings.seal_key_previous_file)
+    engine = _engine(settings, leads_service, scratch, seals)
+    use_cases = Exports(store, files, engine, service.clock, _patience(settings), seals)
     runner = Runner(
         use_cases,
         store,
@@ -129,7 +132,7 @@ async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> E
     )
 
 
-def _engine(settings: GatewaySettings, leads_service: Leads, scratch: Scratch) -> ChildEngine:
+def _engine(settings: GatewaySettings, leads_service: Leads, scratch: Scratch, seals: Seals) -> ChildEngine:
     limits = EngineLimits(
         processes_max=settings.local_engines_max,
         timeout_s=settings.local_engine_timeout_s,
@@ -137,7 +140,7 @@ def _engine(settings: GatewaySettings, leads_service: Leads, scratch: Scratch) -
         rows_max=settings.local_engine_rows_max,
         file_size_bytes_max=settings.local_engine_file_size_bytes_max,
     )
-    return ChildEngine(DatasetRows(leads_service), scratch, limits)
+    return ChildEngine(DatasetRows(leads_service), scratch, seals, limits)
 
 
 def _scratch(settings: GatewaySettings) -> Scratch:

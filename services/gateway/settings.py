@@ -19,6 +19,10 @@ class GatewaySettings(ServiceSettings):
     caller_issuer: str
     hmac_key_file: Path
     """32 random bytes: recognises a request's body under its Idempotency-Key."""
+    seal_key_file: Path
+    """32 random bytes that seal the passwords of queued exports, mode 0600; files has the same."""
+    seal_key_previous_file: Path | None = None
+    """The key before, while something that it sealed may wait."""
     export_scratch_dir: Path
     """Uploads on their way and files of the local export engine; with several replicas a volume they share."""
     ops_url: str = "http://127.0.0.1:8090"

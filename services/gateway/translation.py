@@ -9,7 +9,7 @@ def spec_to_wire(spec: Spec) -> pb.ExportSpec:
     """What is asked of files."""
     message = pb.ExportSpec(
         dataset=spec.dataset,
-        format=spec.format,
+        format=spec.kind,
         fields=spec.fields,
         filter=dict(spec.filter),
         template_version=spec.template_version,

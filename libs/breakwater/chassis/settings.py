@@ -30,6 +30,7 @@ KNOWN_ELSEWHERE = frozenset(
             "CALLER_JWKS",
             "CALLER_ISSUER",
             "SEAL_KEY_FILE",
+            "SEAL_KEY_PREVIOUS_FILE",
             "HMAC_KEY_FILE",
             "OBJECT_STORE_URL",
         ),

@@ -53,7 +53,7 @@ def write_compound(sink: Sink, streams: Sequence[Stream]) -> int:
     tables, lists = _tables(sum(chains))
     size_bytes = (1 + tables + lists + sum(chains)) * _SECTOR_BYTES
     if size_bytes > SIZE_BYTES_MAX:
-        raise FileFullError("an encrypted file stays below 2 GiB")
+        raise FileFullError(f"an encrypted file has at most {SIZE_BYTES_MAX} bytes")
     *large_starts, piece_stream, piece_table, directory = _starts(chains, tables + lists)
     root.start, root.size_bytes = piece_stream, sum(pieces) * _PIECE_BYTES
     for stream, start in (*zip(large, large_starts, strict=True), *zip(small, _starts(pieces, 0), strict=True)):

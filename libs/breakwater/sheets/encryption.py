@@ -52,13 +52,20 @@ class EncryptedPackage:
     """
 
     def __init__(
-        self, sink: Sink, password: str, *, spool_dir: str | None = None, spin_count: int = SPIN_COUNT
+        self,
+        sink: Sink,
+        password: str,
+        *,
+        spool_dir: str | None = None,
+        size_bytes_max: int = SIZE_BYTES_MAX,
+        spin_count: int = SPIN_COUNT,
     ) -> None:
-        """`spool_dir` is where large packages wait, the system's own place by default.
+        """`spool_dir` is where large packages wait, the system's own place by default; `size_bytes_max` bounds them there.
 
         Raises ValueError for a password that is empty, too long, or half a character.
         """
         self._sink = sink
+        self._size_bytes_max = min(size_bytes_max, SIZE_BYTES_MAX)
         self._lock = _Lock(password, spin_count)
         self._spool = tempfile.SpooledTemporaryFile(SPOOL_MEMORY_BYTES_MAX, dir=spool_dir)  # noqa: SIM115 (see __exit__)
         self._waiting = bytearray()
@@ -76,8 +83,8 @@ class EncryptedPackage:
     def write(self, data: bytes) -> None:
         """Adds to the package. Raises FileFullError."""
         self._size_bytes += len(data)
-        if self._size_bytes > SIZE_BYTES_MAX:
-            raise FileFullError("an encrypted file stays below 2 GiB")
+        if self._size_bytes > self._size_bytes_max:
+            raise FileFullError(f"an encrypted file has at most {self._size_bytes_max} bytes")
         self._waiting += data
         whole = len(self._waiting) // _SEGMENT_BYTES * _SEGMENT_BYTES
         if whole >= _SEGMENTS_AT_A_TIME * _SEGMENT_BYTES:

@@ -35,6 +35,8 @@ class Format(StrEnum):
     CSV = "csv"
     PDF = "pdf"
     """A report of the rows; of renewals a ZIP with a letter for each."""
+    ENCRYPTED_XLSX = "encrypted-xlsx"
+    """Behind a password. A format of its own, so that a files that does not know it refuses it."""
 
 
 class JobState(StrEnum):
@@ -70,6 +72,12 @@ class Spec:
     filter: Mapping[str, str] = field(default_factory=dict)
     template_version: str = ""
     letter: Letter | None = None
+    sealed_password: bytes | None = field(default=None, repr=False)
+    """Of an encrypted file, until it is made."""
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.format == Format.ENCRYPTED_XLSX
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,8 @@ def problems_of(spec: Spec) -> list[FieldError]:
         problems.append(FieldError("fields", f"are at most {fields_max}"))
     if len(set(spec.fields)) != len(spec.fields):
         problems.append(FieldError("fields", "are named once each"))
+    if spec.is_encrypted != (spec.sealed_password is not None):
+        problems.append(FieldError("password", f"goes with format {Format.ENCRYPTED_XLSX}, and that with a password"))
     known = FILTERS.get(spec.dataset, frozenset())
     problems += [
         FieldError(f"filter.{name}", "is no filter of this dataset") for name in spec.filter if name not in known

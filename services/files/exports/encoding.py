@@ -10,6 +10,7 @@ import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -33,18 +34,34 @@ class EncoderLostError(Exception):
 
 
 class ProcessEncoder:
-    """Starts `services.files.exports.encoder` for each file. `zone` is an IANA name."""
+    """Starts `services.files.exports.encoder` for each file.
+
+    `zone` is an IANA name. `spool_dir` is where an encrypted file waits for its end, as far as `size_bytes_max`.
+    """
 
     def __init__(
-        self, *, zone: str, memory_bytes_max: int, clock: Clock, documents: DocumentLimits | None = None
+        self,
+        *,
+        zone: str,
+        memory_bytes_max: int,
+        size_bytes_max: int = 2 * 1024**3,
+        clock: Clock,
+        spool_dir: Path | None = None,
+        documents: DocumentLimits | None = None,
     ) -> None:
         self._zone = zone
         self._memory_bytes_max = memory_bytes_max
+        self._size_bytes_max = size_bytes_max
+        self._spool_dir = spool_dir
         self._clock = clock
         self._documents = documents or DocumentLimits()
 
-    async def encode(self, job: Job, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncGenerator[bytes, None]:
+    async def encode(
+        self, job: Job, chunks: AsyncIterator[bytes], progress: Progress, password: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The file, piece by piece, as fast as both ends allow. What `chunks` raises is raised here.
+
+        The password reaches the encoder by its order alone: neither its command line nor its environment has it.
 
         Raises PayloadTooLargeError when the rows do not fit such a file, InvalidRequestError when there is no such
         template, EncoderLostError.
@@ -54,6 +71,9 @@ class ProcessEncoder:
             "title": DATASETS[job.spec.dataset],
             "zone": self._zone,
             "memory_bytes_max": self._memory_bytes_max,
+            "size_bytes_max": self._size_bytes_max,
+            "spool_dir": str(self._spool_dir) if self._spool_dir else None,
+            "password": password,
         }
         if job.spec.format == Format.PDF:
             order |= {"memory_bytes_max": self._documents.memory_bytes_max, "document": self._document(job)}

@@ -27,9 +27,9 @@ _FULL_RETRY_AFTER_S = 5.0
 _ADD = """
 INSERT INTO export_job (
     id, actor_sub, actor_role, actor_scope, dataset, format, fields, filter,
-    state, due_at, failure_code, failure, requested_at, finished_at, template_version, letter
+    state, due_at, failure_code, failure, requested_at, finished_at, template_version, letter, sealed_password
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (id) DO NOTHING
 RETURNING *
 """
@@ -53,18 +53,19 @@ _HELD = "WHERE id = $1 AND holder = $2 AND state = 'running'"
 _EXTEND = f"UPDATE export_job SET due_at = $3, rows_done = $4, rows_total = $5 {_HELD}"  # noqa: S608
 _COMPLETE = f"""
 UPDATE export_job SET state = 'completed', holder = NULL, due_at = $3, finished_at = $4, rows_done = $5, rows_total = $5,
-    object_key = $6, size_bytes = $7, sha256 = $8, document = $9
+    object_key = $6, size_bytes = $7, sha256 = $8, document = $9, sealed_password = NULL
 {_HELD}
 """  # noqa: S608 (only constants of this module are put in)
 _FAIL = f"""
-UPDATE export_job SET state = 'failed', holder = NULL, due_at = $3, finished_at = $4, failure_code = $5, failure = $6
+UPDATE export_job SET state = 'failed', holder = NULL, due_at = $3, finished_at = $4, failure_code = $5, failure = $6,
+    sealed_password = NULL
 {_HELD}
 """  # noqa: S608
 _PUT_BACK = f"""
 UPDATE export_job SET state = 'queued', holder = NULL, due_at = $3, takes = 0, failures = $4, defects = $5 {_HELD}
 """  # noqa: S608
 _CANCEL = """
-UPDATE export_job SET state = 'cancelled', holder = NULL, due_at = $2, finished_at = $3
+UPDATE export_job SET state = 'cancelled', holder = NULL, due_at = $2, finished_at = $3, sealed_password = NULL
 WHERE id = $1 AND state IN ('queued', 'running')
 """
 _TAKE_EXPIRED = """
@@ -118,6 +119,7 @@ class TransactionClaims:
             now if failure else None,
             spec.template_version,
             json.dumps(asdict(spec.letter), ensure_ascii=False) if spec.letter else None,
+            None if failure else spec.sealed_password,
         )
         if row is None:
             # Claimed at this very moment by the other way it can come.
@@ -189,6 +191,7 @@ class JobStore:
             size_bytes=artifact.size_bytes,
             sha256=artifact.sha256,
             finished_at=_timestamp(now),
+            encrypted=job.spec.is_encrypted,
         )
         document = None
         if artifact.document is not None:
@@ -254,6 +257,7 @@ def _job(row: Record) -> Job:
             json.loads(row["filter"]),
             template_version=row["template_version"],
             letter=_letter(row["letter"]),
+            sealed_password=row["sealed_password"],
         ),
         state=JobState(row["state"]),
         requested_at=row["requested_at"],

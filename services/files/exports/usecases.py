@@ -87,8 +87,16 @@ class Encoder(Protocol):
     """Turns chunks of rows into a file's bytes and keeps `progress` up to date."""
 
     def encode(
-        self, job: Job, chunks: AsyncGenerator[bytes, None], progress: Progress
+        self, job: Job, chunks: AsyncGenerator[bytes, None], progress: Progress, password: str | None
     ) -> AsyncGenerator[bytes, None]: ...
+
+
+class Seals(Protocol):
+    """What opens a password that was sealed for a job."""
+
+    def open(self, sealed: bytes, bound_to: str) -> str | None:
+        """None when it cannot be opened any more."""
+        ...
 
 
 class Objects(Protocol):
@@ -188,6 +196,7 @@ class Workers:
         rows: Rows,
         encoder: Encoder,
         objects: Objects,
+        seals: Seals,
         clock: Clock,
         *,
         name: str,
@@ -200,6 +209,7 @@ class Workers:
         self._rows = rows
         self._encoder = encoder
         self._objects = objects
+        self._seals = seals
         self._clock = clock
         self._name = name
         self._limits = limits or Limits()
@@ -328,6 +338,7 @@ class Workers:
             return True
 
     async def _produce(self, job: Job, progress: Progress, rows_max: int | None) -> Artifact:
+        password = self._password(job)
         # An earlier worker may have died over it: what it left belongs to nobody.
         await self._objects.clear(_folder(job.id))
         key = f"{_folder(job.id)}/{job.holder}.{job.spec.format}"
@@ -335,7 +346,7 @@ class Workers:
         async with (
             self._objects.writing(key) as write,
             aclosing(self._rows.chunks(job.actor, job.spec)) as chunks,
-            aclosing(self._encoder.encode(job, chunks, progress)) as pieces,
+            aclosing(self._encoder.encode(job, chunks, progress, password)) as pieces,
         ):
             async for piece in pieces:
                 if rows_max is not None and progress.rows_total > rows_max:
@@ -345,6 +356,14 @@ class Workers:
                 digest.update(piece)
                 await write(piece)
         return Artifact(key, progress.rows_done, size_bytes, digest.hexdigest(), progress.document)
+
+    def _password(self, job: Job) -> str | None:
+        if not job.spec.is_encrypted:
+            return None
+        password = self._seals.open(job.spec.sealed_password or b"", job.id)
+        if password is None:
+            raise ConflictError("The password of this export can no longer be opened.", code="password_lost")
+        return password
 
     def _check_size(self, progress: Progress, size_bytes: int) -> None:
         if max(progress.rows_done, progress.rows_total) > self._limits.rows_max:

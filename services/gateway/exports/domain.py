@@ -5,7 +5,7 @@ for the full file of the same job: files knows the job from the event that annou
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -14,6 +14,9 @@ from breakwater.chassis.identity import Actor, Scope
 
 REPORT_FIELDS_MAX = 16
 """Columns of a PDF: more cannot be read on a page."""
+ENCRYPTED_XLSX = "encrypted-xlsx"
+PASSWORD_LOST = "password_lost"  # noqa: S105 (a code)
+"""Of an export whose sealed password nobody here has the key for."""
 
 
 class ExportState(StrEnum):
@@ -47,7 +50,7 @@ class Spec:
     """What is asked for.
 
     `fields` empty means the dataset's default columns, its base columns in a PDF. `template_version` is that of a PDF's
-    template, empty for the newest.
+    template, empty for the newest. An `encrypted` file is behind a password.
     """
 
     dataset: str
@@ -56,6 +59,15 @@ class Spec:
     filter: Mapping[str, str]
     template_version: str = ""
     letter: Letter | None = None
+    encrypted: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The format as files and the tables have it: one of its own for an encrypted workbook.
+
+        So whoever does not know of passwords, such as an older release, refuses it instead of making a plain file.
+        """
+        return ENCRYPTED_XLSX if self.encrypted else self.format
 
     @property
     def local_format(self) -> str:
@@ -117,6 +129,8 @@ class Export:
     superseded_by: str | None = None
     follow_up: str | None = None
     """The export that waits for the full file, of a degraded one."""
+    sealed_password: bytes | None = field(default=None, repr=False)
+    """Of an encrypted file, for as long as somebody may have to make it; sealed for `job_id`."""
     failure_code: str | None = None
     failure: str | None = None
     finished_at: datetime | None = None
@@ -149,13 +163,15 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as files describes it; `file` once it is completed."""
+    """A job as files describes it; `file` once it is completed, and whether that is, or will be, behind the password."""
 
     state: JobState
     rows_done: int = 0
     rows_total: int = 0
     file: File | None = None
     failure: str = ""
+    failure_code: str = ""
+    encrypted: bool = False
     queue_moves: bool = False
     """While it is queued: files makes others, so that its turn will come."""
 
@@ -228,17 +244,11 @@ class Column:
 
 def after_seeing(export: Export, job: Job, now: datetime, patience: Patience) -> Step:
     """What to do when files answered: it works on it, is done, has failed, or stands still."""
-    match job.state:
-        case JobState.COMPLETED if job.file is not None:
-            return Complete(job.file)
-        case JobState.FAILED:
-            return Fail("export_failed", job.failure or "files could not make it")
-        case JobState.CANCELLED:
-            return Fail("cancelled", "it was cancelled")
-        case JobState.QUEUED if job.queue_moves:
-            return LookAgain(now + _pace(export, patience), job)
-        case _:
-            pass
+    ended = _end_of(export, job)
+    if ended is not None:
+        return ended
+    if job.state is JobState.QUEUED and job.queue_moves:
+        return LookAgain(now + _pace(export, patience), job)
     still_s = (now - (export.progressed_at or export.created_at)).total_seconds()
     progressed = job.rows_done > export.rows_done
     if not export.is_follow_up and not progressed and still_s >= patience.stalled_s:
@@ -281,6 +291,27 @@ def missing_of(spec: Spec, full: tuple[str, ...], made: tuple[str, ...]) -> tupl
 def may_read(export: Export, actor: Actor) -> bool:
     """A requester sees their own; scope `all` sees every one. What may not be seen is not found."""
     return actor.scope is Scope.ALL or actor.sub == export.requester.sub
+
+
+def _end_of(export: Export, job: Job) -> Complete | Fail | FallBack | None:
+    # What files does not say to be encrypted is not taken for it: a release that does not know passwords makes plain files.
+    if export.spec.encrypted and not job.encrypted:
+        return _without_its_password(export, "encryption_unsupported", "files does not know passwords")
+    match job.state:
+        case JobState.COMPLETED if job.file is not None:
+            return Complete(job.file)
+        case JobState.FAILED if job.failure_code == PASSWORD_LOST:
+            return _without_its_password(export, PASSWORD_LOST, "files cannot open the password")
+        case JobState.FAILED:
+            return Fail(job.failure_code or "export_failed", job.failure or "files could not make it")
+        case JobState.CANCELLED:
+            return Fail("cancelled", "it was cancelled")
+        case _:
+            return None
+
+
+def _without_its_password(export: Export, code: str, reason: str) -> Fail | FallBack:
+    return Fail(code, reason) if export.is_follow_up else FallBack(reason)
 
 
 def _pace(export: Export, patience: Patience) -> timedelta:

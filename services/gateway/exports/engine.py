@@ -15,20 +15,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import cryptography
 import msgspec
 
 import breakwater
 import services
 from breakwater.chassis.errors import (
     BreakwaterError,
+    ConflictError,
     DeadlineExceededError,
     PayloadTooLargeError,
     UnavailableError,
 )
 from breakwater.chassis.logging import get_logger
-from services.gateway.exports.domain import Column, Export, File, chosen_columns, missing_of
+from services.gateway.exports.domain import PASSWORD_LOST, Column, Export, File, chosen_columns, missing_of
 from services.gateway.exports.scratch import Scratch
 
+# Our own code by path and nothing else: no site packages, nothing of this process's environment.
 _COMMAND = (sys.executable, "-S", "-P", "-X", "utf8", "-m", "services.gateway.exports.local_engine")
 _ANSWER_SIZE_BYTES_MAX = 16 * 1024
 _DATASET_TITLES = {"leads": "线索", "customers": "客户", "assignments": "分配记录", "renewals": "续费客户"}
@@ -58,10 +61,19 @@ class EngineLimits:
     file_size_bytes_max: int
 
 
+class Seals(Protocol):
+    """What opens a password that was sealed for a job."""
+
+    def open(self, sealed: bytes, bound_to: str) -> str | None:
+        """None when it cannot be opened any more."""
+        ...
+
+
 class ChildEngine:
     """The port of the use cases."""
 
-    def __init__(self, rows: Rows, scratch: Scratch, limits: EngineLimits) -> None:
+    def __init__(self, rows: Rows, scratch: Scratch, seals: Seals, limits: EngineLimits) -> None:
+        self._seals = seals
         self._rows = rows
         self._scratch = scratch
         self._limits = limits
@@ -78,12 +90,13 @@ class ChildEngine:
                 raise DeadlineExceededError("the local engine did not finish in time") from None
 
     async def _run(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
+        password = self._password(export)
         # The child starts while leads is asked: on a busy machine that is half of the time.
-        process, ours = _start()
+        process, ours = _start(encrypts=export.spec.encrypted)
         try:
             _, child = await asyncio.open_unix_connection(sock=ours)
             try:
-                missing = await self._feed(child, export, reason, now)
+                missing = await self._feed(child, export, password, reason, now)
                 return _file(await asyncio.to_thread(_output, process)), missing
             finally:
                 child.close()
@@ -92,7 +105,17 @@ class ChildEngine:
             await asyncio.to_thread(process.wait)
             _close(process)
 
-    async def _feed(self, child: StreamWriter, export: Export, reason: str, now: datetime) -> tuple[str, ...]:
+    def _password(self, export: Export) -> str | None:
+        if not export.spec.encrypted:
+            return None
+        password = self._seals.open(export.sealed_password or b"", export.job_id)
+        if password is None:
+            raise ConflictError("the password of this export can no longer be opened", code=PASSWORD_LOST)
+        return password
+
+    async def _feed(
+        self, child: StreamWriter, export: Export, password: str | None, reason: str, now: datetime
+    ) -> tuple[str, ...]:
         full = export.spec.fields
         if not full and export.spec.local_format == export.spec.format:
             full = tuple(column.name for column in await self._rows.columns(export))
@@ -103,7 +126,8 @@ class ChildEngine:
             missing = missing_of(export.spec, full, tuple(column.name for column in columns))
             whole = len(places) == len(base)
             try:
-                child.write(msgspec.json.encode(self._order(export, columns, missing, reason, now)) + b"\n")
+                order = self._order(export, columns, missing, reason, now, password)
+                child.write(msgspec.json.encode(order) + b"\n")
                 async for chunk in rows:
                     cells = chunk if whole else [[row[place] for place in places] for row in chunk]
                     child.write(msgspec.json.encode(cells) + b"\n")
@@ -116,11 +140,18 @@ class ChildEngine:
         return missing
 
     def _order(
-        self, export: Export, columns: Sequence[Column], missing: tuple[str, ...], reason: str, now: datetime
+        self,
+        export: Export,
+        columns: Sequence[Column],
+        missing: tuple[str, ...],
+        reason: str,
+        now: datetime,
+        password: str | None = None,
     ) -> dict[str, Any]:
         spec, limits = export.spec, self._limits
         return {
             "format": spec.local_format,
+            "password": password,
             "path": str(self._scratch.path(export.id, spec.local_format)),
             "sheet_title": _DATASET_TITLES.get(spec.dataset, spec.dataset),
             "columns": [[column.name, column.title, column.kind.value] for column in columns],
@@ -144,9 +175,11 @@ class ChildEngine:
         }
 
 
-def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
+def _start(*, encrypts: bool = False) -> tuple["subprocess.Popen[bytes]", socket.socket]:
     # Not by the event loop's own means: those fork, and gRPC's threads do not survive that; Popen uses vfork.
-    roots = (Path(module.__path__[0]).parent for module in (breakwater, services))
+    # Encryption needs AES, which the standard library lacks: `cryptography` is here anyway, for the tokens.
+    modules = (breakwater, services, *((cryptography,) if encrypts else ()))
+    roots = (Path(module.__path__[0]).parent for module in modules)
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(  # noqa: S603 - a fixed command
@@ -154,7 +187,6 @@ def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
             stdin=theirs.fileno(),
             # Not the same socket: a child that refuses leaves input unread, and its answer would be lost with it.
             stdout=subprocess.PIPE,
-            # Our own code by path and nothing else: no site packages, nothing of this process's environment.
             env={"PYTHONPATH": os.pathsep.join(map(str, roots))},
             # Ctrl-C is for the gateway, which drains; its end, however it comes, ends the child's input.
             start_new_session=True,

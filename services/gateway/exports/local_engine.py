@@ -1,8 +1,9 @@
 """The local export engine: a child process of the gateway that turns rows on its standard input into a file.
 
-Nothing but the standard library and `breakwater.sheets` is imported, so it starts in tens of milliseconds and can be
-bounded hard: address space, CPU seconds, file size and open files are limited before the first row, and the end of the
-input without its end mark, as when the gateway was killed, leaves no file behind.
+Nothing but the standard library and `breakwater.sheets` is imported, and `cryptography` for a file behind a password, so it
+starts in tens of milliseconds and can be bounded hard: address space, CPU seconds, file size and open files are limited
+before the first row, and the end of the input without its end mark, as when the gateway was killed, leaves no file behind.
+A password comes with the order and is nowhere else; what waits to be encrypted whole waits encrypted, beside the target.
 
 Input, one JSON document a line: an order, chunks (`[[cell, ...], ...]`), and `{"end": true}`. Output, one line:
 `{"rows", "size_bytes", "sha256"}` or `{"code", "detail"}` with exit status 3.
@@ -13,9 +14,12 @@ import json
 import resource
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from breakwater.sheets import Column, ColumnType, CsvWriter, FileFullError, Note, XlsxWriter
+from breakwater.sheets import Column, ColumnType, CsvWriter, FileFullError, Note, Sink, XlsxWriter
+
+if TYPE_CHECKING:
+    from breakwater.sheets.encryption import EncryptedPackage
 
 _OPEN_FILES_MAX = 32
 _REFUSED = 3
@@ -69,7 +73,8 @@ def _make(order: dict[str, Any], lines: BinaryIO, partial: Path) -> dict[str, An
             file.write(piece)
             digest.update(piece)
 
-        writer = _writer(order, sink)
+        package = _package(order, sink, partial.parent)
+        writer = _writer(order, package.write if package else sink)
         rows, ended = 0, False
         for line in lines:
             chunk = json.loads(line)
@@ -84,10 +89,23 @@ def _make(order: dict[str, Any], lines: BinaryIO, partial: Path) -> dict[str, An
             raise OrderRefusedError("unavailable", "the rows broke off")
         # Not synced to disk: a lesser file that a power cut takes is asked for again, a slow disk keeps people waiting.
         summary = writer.close()
-    return {"rows": summary.rows, "size_bytes": summary.size_bytes, "sha256": digest.hexdigest()}
+        if package is not None:
+            package.close()
+        size_bytes = file.tell()
+    return {"rows": summary.rows, "size_bytes": size_bytes, "sha256": digest.hexdigest()}
 
 
-def _writer(order: dict[str, Any], sink: Any) -> XlsxWriter | CsvWriter:
+def _package(order: dict[str, Any], sink: Sink, directory: Path) -> "EncryptedPackage | None":
+    if order["password"] is None:
+        return None
+    # Only now: this process has it on its path when a password comes.
+    from breakwater.sheets.encryption import EncryptedPackage  # noqa: PLC0415
+
+    size_bytes_max: int = order["limits"]["file_size_bytes_max"]
+    return EncryptedPackage(sink, order["password"], spool_dir=str(directory), size_bytes_max=size_bytes_max)
+
+
+def _writer(order: dict[str, Any], sink: Sink) -> XlsxWriter | CsvWriter:
     columns = [Column(name, title, ColumnType(kind)) for name, title, kind in order["columns"]]
     if order["format"] == "csv":
         return CsvWriter(sink, columns)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportDegraded, ExportDelivered, ExportRequested
 from services.gateway.exports.domain import (
+    ENCRYPTED_XLSX,
     Degradation,
     Document,
     Engine,
@@ -40,8 +41,8 @@ DUE = "exports-due"
 
 _INSERT = """
 INSERT INTO exports (id, job_id, requester_sub, requester_role, requester_scope, dataset, format, fields, filter, state,
-                     supersedes, created_at, progressed_at, due_at, sequence, template_version, letter)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11, $12, $13, $14, $15)
+                     supersedes, created_at, progressed_at, due_at, sequence, template_version, letter, sealed_password)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', $10, $11, $11, $12, $13, $14, $15, $16)
 """
 _TAKE_DUE = """
 UPDATE exports SET due_at = $1::timestamptz + $2::interval, turn = turn + 1
@@ -62,24 +63,25 @@ WHERE id = $1 AND turn = $2 AND due_at IS NOT NULL
 """
 _COMPLETE = """
 UPDATE exports SET state = 'completed', engine = 'files', rows = $2, rows_done = $2, rows_total = $2, size_bytes = $3,
-    sha256 = $4, finished_at = $5, document = $6, due_at = NULL, sequence = sequence + 1
+    sha256 = $4, finished_at = $5, document = $6, due_at = NULL, sequence = sequence + 1, sealed_password = NULL
 WHERE id = $1 AND due_at IS NOT NULL RETURNING *
 """
 _SUPERSEDE = "UPDATE exports SET superseded_by = $2 WHERE id = $1"
 _LESSER = """
 UPDATE exports SET state = 'completed', engine = 'local', rows = $3, rows_done = $3, size_bytes = $4, sha256 = $5,
     degraded_dependency = $6, degraded_reason = $7, degraded_missing = $8, follow_up = $9, finished_at = $10,
-    document = NULL, due_at = NULL, sequence = sequence + 1
+    document = NULL, due_at = NULL, sequence = sequence + 1, sealed_password = NULL
 WHERE id = $1 AND turn = $2 AND
 """
 _DEGRADE = f"{_LESSER} due_at IS NOT NULL RETURNING *"
 _STAND_IN = f"{_LESSER} state = 'completed' AND engine = 'files' RETURNING *"
 _FAIL = """
-UPDATE exports SET state = 'failed', failure_code = $2, failure = $3, finished_at = $4, due_at = NULL
+UPDATE exports SET state = 'failed', failure_code = $2, failure = $3, finished_at = $4, due_at = NULL,
+    sealed_password = NULL
 WHERE id = $1 AND due_at IS NOT NULL RETURNING created_at, supersedes
 """
 _CANCEL = """
-UPDATE exports SET state = 'cancelled', finished_at = $2, due_at = NULL, sequence = sequence + 1
+UPDATE exports SET state = 'cancelled', finished_at = $2, due_at = NULL, sequence = sequence + 1, sealed_password = NULL
 WHERE id = $1 AND due_at IS NOT NULL RETURNING job_id, sequence
 """
 _OPEN_OF_REQUESTER = (
@@ -98,7 +100,12 @@ DURATION = Histogram(
 )
 # There from the start: a series that begins with its first failure hides it from `increase`.
 _DURATIONS = {outcome: DURATION.labels(outcome) for outcome in ("completed", "degraded", "failed", "refused")}
-_OURS = frozenset({"export_failed", "internal", "rate_limited", "unavailable", "worker_lost"})
+_OURS = frozenset(
+    {
+        *("encryption_unsupported", "export_failed", "internal", "password_lost", "rate_limited", "unavailable"),
+        "worker_lost",
+    }
+)
 """Failures that are no answer to what was asked."""
 
 
@@ -110,12 +117,13 @@ class ExportStore:
         self._database = database
         self._open_max = open_max
 
-    async def create(self, requester: Actor, spec: Spec, key: Key, now: datetime) -> tuple[Export, bool]:
+    async def create(self, export: Export, key: Key) -> tuple[Export, bool]:
         """Stores the request and announces its job.
 
-        Raises as `idempotency.replay` does, and `RateLimitedError` where the requester has too many under way.
+        An encrypted one is announced by RPC alone: events are kept for days, and a password is gone when it was used. Raises
+        as `idempotency.replay` does, and `RateLimitedError` where the requester has too many under way.
         """
-        keyed = KeyedRequest(requester.sub, ROUTE, key.key, key.body_hmac)
+        keyed = KeyedRequest(export.requester.sub, ROUTE, key.key, key.body_hmac)
         async with self._database.transaction() as tx:
             replayed = await idempotency.replay(tx, keyed)
             if replayed is not None:
@@ -123,21 +131,18 @@ class ExportStore:
                 if row is None:
                     raise LookupError("an idempotency key names an export that is gone")
                 return _export(row), True
-            if await tx.fetchval(_OPEN_OF_REQUESTER, requester.sub, self._open_max) >= self._open_max:
+            if await tx.fetchval(_OPEN_OF_REQUESTER, export.requester.sub, self._open_max) >= self._open_max:
                 raise RateLimitedError(
                     f"{self._open_max} of your exports are under way already",
                     code="exports_open",
                     retry_after_s=_OPEN_RETRY_AFTER_S,
                 )
-            export_id = uuid7()
-            await _insert(tx, export_id, export_id, requester, spec, supersedes=None, now=now, due_at=now, sequence=1)
-            requested = ExportRequested(
-                export_id=export_id, actor=wire.actor_to(requester), spec=spec_to_wire(spec), requested_at=_stamp(now)
-            )
-            await outbox.add(tx, [_event(requested, export_id, 1, now)])
-            await idempotency.store(tx, keyed, export_id.encode())
+            events = [] if export.spec.encrypted else [_requested(export)]
+            await _insert(tx, export, due_at=export.created_at, sequence=len(events))
+            await outbox.add(tx, events)
+            await idempotency.store(tx, keyed, export.id.encode())
             tx.announce(DUE)
-        return Export(export_id, export_id, requester, spec, ExportState.QUEUED, now), False
+        return export, False
 
     async def get(self, export_id: str) -> Export | None:
         """An export; None also for what is no id of ours."""
@@ -186,11 +191,11 @@ class ExportStore:
         async with self._database.transaction() as tx:
             await _complete(tx, export.id, file, now)
 
-    async def complete_job(self, tx: Transaction, job_id: str, file: File, now: datetime) -> None:
-        """As `complete`, for whichever export waits for the job."""
-        export_id = await _waiting_for(tx, job_id)
-        if export_id is not None:
-            await _complete(tx, export_id, file, now)
+    async def complete_job(self, tx: Transaction, job_id: str, file: File, now: datetime, *, encrypted: bool) -> None:
+        """As `complete`, for whichever export waits for the job; a plain file ends no export that wants a password."""
+        row = await _waiting_for(tx, job_id)
+        if row is not None and (encrypted or not _is_encrypted(row)):
+            await _complete(tx, str(row["id"]), file, now)
 
     async def degrade(
         self, export: Export, file: File, degradation: Degradation, now: datetime, follow_up_at: datetime
@@ -231,17 +236,8 @@ class ExportStore:
             if row is None:
                 return
             _measure(row, "degraded", now)
-            await _insert(
-                tx,
-                follow_up,
-                export.job_id,
-                export.requester,
-                export.spec,
-                supersedes=export.id,
-                now=now,
-                due_at=follow_up_at,
-                sequence=0,
-            )
+            full = replace(export, id=follow_up, supersedes=export.id, created_at=now)
+            await _insert(tx, full, due_at=follow_up_at, sequence=0)
             degraded = ExportDegraded(
                 export_id=export.id,
                 requester_id=export.requester.sub,
@@ -264,51 +260,49 @@ class ExportStore:
             await _fail(tx, export.id, step, now)
 
     async def fail_job(self, tx: Transaction, job_id: str, step: Fail, now: datetime) -> None:
-        """As `fail`, for whichever export waits for the job."""
-        export_id = await _waiting_for(tx, job_id)
-        if export_id is not None:
-            await _fail(tx, export_id, step, now)
+        """As `fail`, for whichever export waits for the job.
+
+        An encrypted one may still fall back: what to do is decided when files is looked at, which is within seconds.
+        """
+        row = await _waiting_for(tx, job_id)
+        if row is not None and not _is_encrypted(row):
+            await _fail(tx, str(row["id"]), step, now)
 
 
-async def _insert(
-    tx: Transaction,
-    export_id: str,
-    job_id: str,
-    requester: Actor,
-    spec: Spec,
-    *,
-    supersedes: str | None,
-    now: datetime,
-    due_at: datetime,
-    sequence: int,
-) -> None:
+async def _insert(tx: Transaction, export: Export, *, due_at: datetime, sequence: int) -> None:
+    requester, spec = export.requester, export.spec
     await tx.execute(
         _INSERT,
-        export_id,
-        job_id,
+        export.id,
+        export.job_id,
         requester.sub,
         requester.role.value,
         requester.scope.value,
         spec.dataset,
-        spec.format,
+        spec.kind,
         list(spec.fields),
         json.dumps(dict(spec.filter), ensure_ascii=False),
-        supersedes,
-        now,
+        export.supersedes,
+        export.created_at,
         due_at,
         sequence,
         spec.template_version,
         json.dumps(asdict(spec.letter), ensure_ascii=False) if spec.letter else None,
+        export.sealed_password,
     )
 
 
-async def _waiting_for(tx: Transaction, job_id: str) -> str | None:
+async def _waiting_for(tx: Transaction, job_id: str) -> Record | None:
     # Asked twice: an export being degraded at this moment is locked, and its follow-up is there once the lock is free.
     for _ in range(2):
         row = await tx.fetchrow(_OPEN_OF_JOB, job_id)
         if row is not None:
-            return str(row["id"])
+            return row
     return None
+
+
+def _is_encrypted(row: Record) -> bool:
+    return bool(row["format"] == ENCRYPTED_XLSX)
 
 
 async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) -> None:
@@ -325,7 +319,7 @@ async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) 
         requester_id=row["requester_sub"],
         supersedes=str(row["supersedes"] or ""),
         rows=file.rows,
-        format=row["format"],
+        format="xlsx" if _is_encrypted(row) else row["format"],
     )
     await outbox.add(tx, [_event(delivered, export_id, row["sequence"], now)])
 
@@ -339,6 +333,16 @@ async def _fail(tx: Transaction, export_id: str, step: Fail, now: datetime) -> N
 def _measure(row: Record, outcome: str, now: datetime) -> None:
     # Within the transaction: one that fails to commit is counted again, which a ratio of thousands does not feel.
     _DURATIONS[outcome].observe(max(0.0, (now - row["created_at"]).total_seconds()))
+
+
+def _requested(export: Export) -> OutboxEvent:
+    message = ExportRequested(
+        export_id=export.id,
+        actor=wire.actor_to(export.requester),
+        spec=spec_to_wire(export.spec),
+        requested_at=_stamp(export.created_at),
+    )
+    return _event(message, export.id, 1, export.created_at)
 
 
 def _event(message: Message, export_id: str, sequence: int, now: datetime) -> OutboxEvent:
@@ -358,10 +362,11 @@ def _export(row: Record) -> Export:
         requester=Actor(row["requester_sub"], Role(row["requester_role"]), Scope(row["requester_scope"])),
         spec=Spec(
             row["dataset"],
-            row["format"],
+            "xlsx" if _is_encrypted(row) else row["format"],
             tuple(row["fields"]),
             json.loads(row["filter"]),
             template_version=row["template_version"],
+            encrypted=_is_encrypted(row),
             letter=_letter(row["letter"]),
         ),
         state=ExportState(row["state"]),
@@ -380,6 +385,7 @@ def _export(row: Record) -> Export:
         supersedes=_text(row["supersedes"]),
         superseded_by=_text(row["superseded_by"]),
         follow_up=_text(row["follow_up"]),
+        sealed_password=row["sealed_password"],
         failure_code=row["failure_code"],
         failure=row["failure"],
         finished_at=row["finished_at"],

@@ -9,6 +9,7 @@ from typing import Protocol
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError, ConflictError, NotFoundError
 from breakwater.chassis.identity import Actor
+from breakwater.chassis.ids import uuid7
 from services.gateway.exports import domain
 from services.gateway.exports.domain import (
     Complete,
@@ -37,7 +38,7 @@ class Key:
 class Store(Protocol):
     """Each method is one transaction: rows, and the events they cause."""
 
-    async def create(self, requester: Actor, spec: Spec, key: Key, now: datetime) -> tuple[Export, bool]:
+    async def create(self, export: Export, key: Key) -> tuple[Export, bool]:
         """The new export, or the first one of this key and True."""
         ...
 
@@ -98,6 +99,12 @@ class LocalEngine(Protocol):
         ...
 
 
+class Seals(Protocol):
+    """What seals a password for one job."""
+
+    def seal(self, secret: str, bound_to: str) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Exports:
     """The use cases over their ports."""
@@ -107,11 +114,19 @@ class Exports:
     local: LocalEngine
     clock: Clock
     patience: Patience
+    seals: Seals
     _standing_in: dict[str, asyncio.Task[Export]] = field(default_factory=dict, init=False)
 
-    async def request(self, requester: Actor, spec: Spec, key: Key) -> tuple[Export, bool]:
-        """Stores the request and announces it to files in one transaction; True marks a replay."""
-        return await self.store.create(requester, spec, key, self.clock.now())
+    async def request(self, requester: Actor, spec: Spec, key: Key, password: str | None = None) -> tuple[Export, bool]:
+        """Stores the request and announces it to files in one transaction; True marks a replay.
+
+        The password of an encrypted file goes no further than this: from here on it is sealed.
+        """
+        export_id = uuid7()
+        sealed = None if password is None else self.seals.seal(password, export_id)
+        now = self.clock.now()
+        export = Export(export_id, export_id, requester, spec, ExportState.QUEUED, now, sealed_password=sealed)
+        return await self.store.create(export, key)
 
     async def read(self, actor: Actor, export_id: str) -> Export:
         """An export the actor may see. Raises `NotFoundError`."""
@@ -144,8 +159,8 @@ class Exports:
     async def stand_in(self, export: Export, failure: BreakwaterError) -> Export:
         """A finished export whose full file cannot be had now, with the lesser one in its place; made once for all who ask.
 
-        Raises `failure` where there is no such thing: the fault is the caller's, the local engine fails as well, or the
-        export is a follow-up, whose lesser file is there already.
+        Raises `failure` where there is no such thing: the fault is the caller's, the local engine fails as well, the export
+        is a follow-up, whose lesser file is there already, or it is encrypted, and its password was erased with its end.
         """
         under_way = self._standing_in.get(export.id)
         if under_way is None:
@@ -158,7 +173,7 @@ class Exports:
     async def _stand_in(self, export: Export, failure: BreakwaterError) -> Export:
         now = self.clock.now()
         step = domain.after_failure(export, failure, now, self.patience)
-        if not isinstance(step, FallBack):
+        if not isinstance(step, FallBack) or export.spec.encrypted:
             raise failure
         try:
             file, missing = await self.local.make(export, step.reason, now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal, NotRequired, Protocol
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from breakwater.chassis.clock import Clock
@@ -29,6 +29,14 @@ _MEDIA_TYPES = {
     "pdf": b"application/pdf",
     "zip": b"application/zip",
 }
+
+
+def _printable(password: str | None) -> str | None:
+    # What no keyboard types, no other program would take as this password.
+    if password is not None and not password.isprintable():
+        raise ValueError("holds characters that are not allowed")
+    return password
+
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
@@ -79,8 +87,8 @@ class NewExport(Input):
     """Of a PDF; the newest without it."""
     letter: LetterText | None = None
     """With `renewals`, and only then."""
-    password: Annotated[str, Field(min_length=8, max_length=128)] | None = None
-    """Refused until files are encrypted: a file that only seems protected is worse than none."""
+    password: Annotated[str | None, Field(min_length=8, max_length=128, repr=False), AfterValidator(_printable)] = None
+    """Of an xlsx: the file is encrypted with it (AES-256). It is kept sealed until the file is made and never shown again."""
 
 
 class DegradedExport(TypedDict):
@@ -116,12 +124,13 @@ class ExportAccepted(TypedDict):
 
 
 class ExportView(TypedDict):
-    """An export. `superseded_by` names the full one, once it is complete."""
+    """An export. `superseded_by` names the full one, once it is complete; an encrypted one opens with its password."""
 
     id: str
     state: str
     dataset: str
     format: str
+    encrypted: bool
     engine: str | None
     rows: int | None
     rows_done: int
@@ -162,10 +171,11 @@ def add_routes(
             body.fields,
             filters,
             template_version=body.template_version or "",
+            encrypted=body.password is not None,
             letter=_letter(body.letter),
         )
         key = Key(call.idempotency_key, call.body_hmac(call.content) if call.idempotency_key else b"")
-        export, replayed = await exports.request(call.actor, spec, key)
+        export, replayed = await exports.request(call.actor, spec, key, body.password)
         accepted: ExportAccepted = {"id": export.id, "state": "queued" if replayed else export.state.value}
         return answer(accepted, status=202, replayed=replayed, location=f"/v1/exports/{export.id}")
 
@@ -260,8 +270,9 @@ class _Downloads:
 def _refuse_what_is_not_there(body: NewExport) -> None:
     renewals = body.dataset == "renewals"
     refused = []
-    if body.password is not None:
-        refused.append(FieldError("password", "encrypted files are not made yet"))
+    if body.password is not None and body.format != "xlsx":
+        # Better no file than one that only seems protected.
+        refused.append(FieldError("password", f"goes with format xlsx; {body.format} cannot be encrypted"))
     if renewals and body.format != "pdf":
         refused.append(FieldError("format", "is pdf for renewals; their customers as rows are the dataset customers"))
     if renewals and body.fields:
@@ -341,6 +352,7 @@ def _export_view(export: Export) -> ExportView:
         "state": export.state.value,
         "dataset": export.spec.dataset,
         "format": export.spec.format,
+        "encrypted": export.spec.encrypted,
         "engine": export.engine.value if export.engine else None,
         "rows": export.file.rows if export.file else None,
         "rows_done": export.rows_done,

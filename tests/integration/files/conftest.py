@@ -147,6 +147,17 @@ async def as_admin(files_database):
     return run
 
 
+SEAL_KEY = bytes(range(64, 96))
+
+
+def seal_key_file(folder: Path) -> Path:
+    """The key that the gateway seals passwords with."""
+    path = folder / "seal.key"
+    path.write_bytes(SEAL_KEY)
+    path.chmod(0o600)
+    return path
+
+
 @dataclass
 class FilesProcess:
     """A process of files and a channel of the gateway to it."""
@@ -190,12 +201,13 @@ class FilesProcess:
         except UnavailableError:
             return None
 
-    async def begin(self, export_id: str, **spec: Any) -> files_pb2.ExportJob:
+    async def begin(self, export_id: str, *, sealed_password: bytes = b"", **spec: Any) -> files_pb2.ExportJob:
         """Starts an export, as soon as files is there."""
         request = files_pb2.StartExportRequest(
             export_id=export_id,
             actor={"sub": "1001", "role": "ROLE_SALES", "scope": "SCOPE_OWN"},
             spec=files_pb2.ExportSpec(**({"dataset": "leads", "format": "xlsx"} | spec)),
+            sealed_password=sealed_password,
         )
         return (await until("StartExport", lambda: self.ask("StartExport", request), 60)).job
 
@@ -238,6 +250,7 @@ async def new_process(keys, leads, files_database, clean_nats, tmp_path) -> Asyn
             "SERVICE_JWKS": keys.jwks,
             "PEERS": f"leads={leads[1]}",
             "OBJECT_STORE_URL": (tmp_path / "objects").as_uri(),
+            "SEAL_KEY_FILE": seal_key_file(tmp_path),
         } | variables
         environment = {f"BREAKWATER_{name}": str(value) for name, value in told.items()}
         signer = ServiceSigner(keys.file("gateway"), "gateway", production=False)

@@ -17,13 +17,14 @@ import pytest
 from python_calamine import CalamineWorkbook
 
 from breakwater.chassis.clock import VirtualClock
-from breakwater.chassis.errors import UnavailableError
+from breakwater.chassis.errors import PayloadTooLargeError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.files.exports.domain import Job, JobState, Progress, Spec
 from services.files.exports.encoder import COLUMNS_ROWS_MIN
 from services.files.exports.encoding import EncoderLostError, ProcessEncoder
 from services.files.exports.frames import Kind, frame
 from tests.integration.files.conftest import chunks_of
+from tests.support.encrypted import decrypted
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.capability(36, 37)
@@ -36,12 +37,25 @@ def job_of(spec):
     return Job("id", Actor("1001", Role.SALES, Scope.OWN), spec, JobState.RUNNING, requested_at=NOW)
 
 
+MIB = 1024 * 1024
+PASSWORD = "密码 correct horse"
 XLSX = job_of(Spec("leads", "xlsx"))
+ENCRYPTED = job_of(Spec("leads", "encrypted-xlsx"))
+
+
+def encoder_of(memory_bytes_max=512 * MIB, size_bytes_max=64 * MIB, spool_dir=None):
+    return ProcessEncoder(
+        zone="Asia/Shanghai",
+        memory_bytes_max=memory_bytes_max,
+        size_bytes_max=size_bytes_max,
+        clock=VirtualClock(),
+        spool_dir=spool_dir,
+    )
 
 
 @pytest.fixture
-def encoder():
-    return ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=512 * 1024**2, clock=VirtualClock())
+def encoder(tmp_path):
+    return encoder_of(spool_dir=tmp_path)
 
 
 async def messages(count, failure=None, *, packed=True):
@@ -95,6 +109,31 @@ async def test_many_rows_and_few_packed_or_not_make_the_same_sheet(encoder, coun
     assert packed.count(b"<row ") == count + 1
 
 
+@pytest.mark.parametrize("count", [0, 1_200, COLUMNS_ROWS_MIN + 1])
+async def test_an_encrypted_workbook_has_the_cells_of_the_plain_one(encoder, count, tmp_path):
+    """Whichever tier made it; while it is made its password is on no command line and in no environment."""
+    plain = b"".join([piece async for piece in encoder.encode(XLSX, messages(count), Progress())])
+    progress, pieces, seen = Progress(), [], b""
+    async with aclosing(encoder.encode(ENCRYPTED, messages(count), progress, PASSWORD)) as encoding:
+        async for piece in encoding:
+            pieces.append(piece)
+            for pid in children():
+                seen += Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"services.files.exports.encoder" in seen
+    assert PASSWORD.encode() not in seen
+    assert decrypted(b"".join(pieces), PASSWORD) == plain
+    assert (progress.rows_done, progress.rows_total) == (count, count)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_encrypted_workbook_past_its_size_is_refused(tmp_path):
+    """What waits on disk is bounded, and nothing of it stays."""
+    small = encoder_of(size_bytes_max=20_000, spool_dir=tmp_path)
+    with pytest.raises(PayloadTooLargeError, match="20000 bytes"):
+        [piece async for piece in small.encode(ENCRYPTED, messages(5_000), Progress(), PASSWORD)]
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_rows_become_csv(encoder):
     """The same rows as CSV."""
     content = b"".join([piece async for piece in encoder.encode(job_of(Spec("leads", "csv")), messages(2), Progress())])
@@ -146,7 +185,7 @@ async def test_leaving_early_leaves_no_process(encoder):
 
 async def test_an_encoder_out_of_memory_ends_alone():
     """Its memory has a limit: past it the encoder dies, not the service."""
-    small = ProcessEncoder(zone="Asia/Shanghai", memory_bytes_max=4 * 1024**2, clock=VirtualClock())
+    small = encoder_of(memory_bytes_max=4 * MIB)
     with pytest.raises(EncoderLostError):
         async for _ in small.encode(XLSX, messages(5_000), Progress()):
             pass

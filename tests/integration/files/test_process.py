@@ -17,14 +17,19 @@ from breakwater.chassis.bus import BusMessage, StreamSpec
 from breakwater.chassis.cloudevents import headers_of
 from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFoundError, UnavailableError
 from breakwater.chassis.ids import uuid7
+from breakwater.chassis.sealing import Seals
 from breakwater.files.v1.events_pb2 import ExportCompleted, ExportFailed
 from breakwater.files.v1.files_pb2 import ExportSpec
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportRequested
 from breakwater.identity.v1.identity_pb2 import ROLE_SALES, SCOPE_OWN, Actor
+from tests.integration.files.conftest import SEAL_KEY, seal_key_file
+from tests.support.encrypted import decrypted
 from tests.support.s3 import new_bucket
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(180)]
+
+PASSWORD = "密码 correct horse"
 
 
 async def outcomes(as_admin):
@@ -177,6 +182,64 @@ async def test_what_leads_refuses_fails_the_export(new_process, leads, as_admin)
         await files.content(export_id)
 
 
+async def test_an_encrypted_export_is_behind_its_password_and_nothing_else_has_that(
+    new_process, leads, as_admin, tmp_path
+):
+    """The job says so, the row is rid of the seal, and neither row, event, log nor object store ever had it in clear."""
+    files, export_id = new_process(), uuid7()
+    sealed = Seals(SEAL_KEY).seal(PASSWORD, export_id)
+    job = await files.begin(export_id, format="encrypted-xlsx", sealed_password=sealed)
+    assert job.encrypted
+    job = await files.ended(export_id)
+    assert (job.state, job.encrypted) == ("completed", True)
+    content = b"".join(await files.content(export_id))
+    assert zipfile.is_zipfile(io.BytesIO(decrypted(content, PASSWORD)))
+    (row,) = await as_admin("SELECT sealed_password, export_job::text AS whole FROM export_job")
+    assert row["sealed_password"] is None
+    (outcome,) = await outcomes(as_admin)
+    assert outcome.encrypted
+    kept = [path.read_bytes() for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    assert kept == [content]
+    for text in (row["whole"].encode(), outcome.SerializeToString(), files.log.read_bytes(), *kept):
+        assert PASSWORD.encode() not in text
+        assert PASSWORD.encode("utf-16-le") not in text
+        assert sealed not in text
+
+
+async def test_a_worker_killed_over_an_encrypted_export_is_followed_by_another(new_process, leads, as_admin):
+    """The seal waits with the job until its file is there: kill -9 loses nothing, and leaves no plain part behind."""
+    servicer, _ = leads
+    servicer.stop_after = 1
+    files, export_id = new_process(), uuid7()
+    sealed = Seals(SEAL_KEY).seal(PASSWORD, export_id)
+    await files.begin(export_id, format="encrypted-xlsx", sealed_password=sealed)
+    await until("rows are under way", lambda: servicer.requests, 60)
+    files.kill()
+    (row,) = await as_admin("SELECT sealed_password FROM export_job")
+    assert row["sealed_password"] == sealed
+    servicer.gate.set()
+    files = new_process()
+    assert (await files.ended(export_id)).state == "completed"
+    assert decrypted(b"".join(await files.content(export_id)), PASSWORD)
+
+
+async def test_a_changed_key_opens_what_waits_and_a_lost_one_fails_it_by_name(new_process, leads, tmp_path):
+    """With the key before beside it every password is opened; without, the export fails and no file is made."""
+    new_key = tmp_path / "new.key"
+    new_key.write_bytes(SEAL_KEY[::-1])
+    new_key.chmod(0o600)
+    old_key = seal_key_file(tmp_path)
+    kept, lost = uuid7(), uuid7()
+    files = new_process(SEAL_KEY_FILE=new_key, SEAL_KEY_PREVIOUS_FILE=old_key)
+    await files.begin(kept, format="encrypted-xlsx", sealed_password=Seals(SEAL_KEY).seal(PASSWORD, kept))
+    assert (await files.ended(kept)).state == "completed"
+    await files.end()
+    files = new_process(SEAL_KEY_FILE=new_key)
+    await files.begin(lost, format="encrypted-xlsx", sealed_password=Seals(SEAL_KEY).seal(PASSWORD, lost))
+    job = await files.ended(lost)
+    assert (job.state, job.failure_code, job.encrypted) == ("failed", "password_lost", True)
+
+
 async def test_an_event_claims_what_no_request_could(new_process, leads, gateway_bus, as_admin):
     """ExportRequested published while files was away is made when it is there, and once though both ways lead to it."""
     export_id, at = uuid7(), Timestamp()
@@ -199,15 +262,17 @@ async def test_an_event_claims_what_no_request_could(new_process, leads, gateway
 
 
 async def test_a_cancelled_export_is_given_up_in_the_middle(new_process, leads, gateway_bus, as_admin, tmp_path):
-    """The event takes the lease away: work stops, nothing of the file is left, nobody is told of an end."""
+    """The event takes the lease away: work stops, nothing of the file or its password is left, nobody is told of an end."""
     servicer, _ = leads
     servicer.stop_after = 1
     files, export_id = new_process(), uuid7()
-    await files.begin(export_id)
+    sealed = Seals(SEAL_KEY).seal(PASSWORD, export_id)
+    await files.begin(export_id, format="encrypted-xlsx", sealed_password=sealed)
     await until("rows are under way", lambda: servicer.requests, 60)
     await publish(gateway_bus, ExportCancelled(export_id=export_id))
     job = await files.ended(export_id)
     assert job.state == "cancelled"
+    assert [row["sealed_password"] for row in await as_admin("SELECT sealed_password FROM export_job")] == [None]
     servicer.gate.set()
     await until("the upload is gone", lambda: not left(tmp_path), 60)
     assert await outcomes(as_admin) == []

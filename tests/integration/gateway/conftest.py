@@ -27,6 +27,7 @@ from tests.support.tokens import Key, write_jwks
 from tests.support.waiting import until
 
 POLICIES = Path(__file__).parents[3] / "services/gateway/policies.yaml"
+SEAL_KEY = bytes(range(64, 96))
 ISSUER = "https://issuer.test"
 
 
@@ -114,6 +115,9 @@ def settings_of(tmp_path: Path, peers: Peers, callers: Callers, fresh_database: 
     hmac_key = tmp_path / "hmac.key"
     hmac_key.write_text("k" * 32)
     hmac_key.chmod(0o600)
+    seal_key = tmp_path / "seal.key"
+    seal_key.write_bytes(SEAL_KEY)
+    seal_key.chmod(0o600)
     made: dict[str, Any] = {}
 
     async def make(**changes: Any) -> GatewaySettings:
@@ -133,6 +137,7 @@ def settings_of(tmp_path: Path, peers: Peers, callers: Callers, fresh_database: 
                 "caller_jwks": callers.jwks,
                 "caller_issuer": ISSUER,
                 "hmac_key_file": hmac_key,
+                "seal_key_file": seal_key,
                 "export_scratch_dir": tmp_path / "scratch",
                 "export_lease_s": 2.0,
                 "drain_grace_s": 2.0,
@@ -176,8 +181,22 @@ async def start_gateway(settings_of: Any, callers: Callers) -> AsyncIterator[Sta
 
 
 @pytest.fixture
-async def say_completed(clean_nats: Any) -> AsyncIterator[Callable[[Any], Awaitable[None]]]:
-    """`await say_completed(job)`: files publishes that a job is complete."""
+def finished(eventually: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """`export = await finished(gateway, id)`: once its state is final."""
+
+    async def wait(gateway: Gateway, export_id: str, timeout_s: float = 10.0) -> dict[str, Any]:
+        async def look() -> dict[str, Any] | None:
+            export = await gateway.read(export_id)
+            return export if export["state"] in {"completed", "failed"} else None
+
+        return dict(await eventually(look, timeout_s=timeout_s))
+
+    return wait
+
+
+@pytest.fixture
+async def say_ended(clean_nats: Any) -> AsyncIterator[Callable[[Any], Awaitable[None]]]:
+    """`await say_ended(job)`: files publishes that a job is completed or failed."""
     bus = await Bus.connect(clean_nats.url, service="files", user="files", password=clean_nats.password("files"))
 
     async def there():
@@ -191,23 +210,27 @@ async def say_completed(clean_nats: Any) -> AsyncIterator[Callable[[Any], Awaita
     await until("the stream", there)
 
     async def say(job: Any) -> None:
-        event = events_pb2.ExportCompleted(
-            export_id=job.export_id,
-            rows=job.rows_done,
-            size_bytes=job.size_bytes,
-            sha256=job.sha256,
-            document=job.document if job.HasField("document") else None,
-        )
+        event: Any = events_pb2.ExportFailed(export_id=job.export_id, code=job.failure_code, reason=job.failure)
+        if job.state == "completed":
+            event = events_pb2.ExportCompleted(
+                export_id=job.export_id,
+                rows=job.rows_done,
+                size_bytes=job.size_bytes,
+                sha256=job.sha256,
+                encrypted=job.encrypted,
+                document=job.document if job.HasField("document") else None,
+            )
+        kind = event.DESCRIPTOR.full_name
         headers = cloudevents.headers_of(
             event_id=uuid7(),
-            event_type="breakwater.files.v1.ExportCompleted",
+            event_type=kind,
             source="files",
             subject_id=job.export_id,
             sequence=1,
             time=datetime.now(UTC),
             traceparent=None,
         )
-        await bus.publish_batch([BusMessage("breakwater.files.v1.ExportCompleted", event.SerializeToString(), headers)])
+        await bus.publish_batch([BusMessage(kind, event.SerializeToString(), headers)])
 
     yield say
     await bus.close()

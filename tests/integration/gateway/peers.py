@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ class FakeLeads(LeadsServiceServicer, ImportServiceServicer):
         return answer
 
 
+class Passwords(Enum):
+    """What a release of files makes of a password."""
+
+    KNOWN = "encrypts"
+    UNKNOWN = "refuses the format, as 0.2.0 does"
+    IGNORED = "makes a plain file"
+
+
 class FakeFiles(FilesServiceServicer):
     """Jobs in memory; `hang` holds every answer, `finish` completes a job with its content."""
 
@@ -99,6 +108,7 @@ class FakeFiles(FilesServiceServicer):
         self.contents: dict[str, bytes] = {}
         self.claims: list[Any] = []
         self.hang = False
+        self.passwords = Passwords.KNOWN
 
     def finish(self, export_id: str, content: bytes, document: files_pb2.Document | None = None) -> files_pb2.ExportJob:
         job = files_pb2.ExportJob(
@@ -109,6 +119,7 @@ class FakeFiles(FilesServiceServicer):
             size_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             document=document,
+            encrypted=export_id in self.jobs and self.jobs[export_id].encrypted,
         )
         self.jobs[export_id] = job
         self.contents[export_id] = content
@@ -117,8 +128,16 @@ class FakeFiles(FilesServiceServicer):
     async def StartExport(self, request: Any, context: Any) -> Any:
         await self._answer()
         self.claims.append(request)
-        job = self.jobs.setdefault(request.export_id, files_pb2.ExportJob(export_id=request.export_id, state="queued"))
+        job = self.jobs.setdefault(request.export_id, self._claimed(request))
         return files_pb2.StartExportResponse(job=job)
+
+    def _claimed(self, request: Any) -> files_pb2.ExportJob:
+        job = files_pb2.ExportJob(export_id=request.export_id, state="queued")
+        if request.spec.format == "encrypted-xlsx":
+            job.encrypted = self.passwords is Passwords.KNOWN
+            if self.passwords is Passwords.UNKNOWN:
+                job.state, job.failure = "failed", "The export cannot be made. format is one of xlsx, csv."
+        return job
 
     async def GetExport(self, request: Any, context: Any) -> Any:
         await self._answer()

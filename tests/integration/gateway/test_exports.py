@@ -17,20 +17,6 @@ pytestmark = pytest.mark.capability(36, 37, 39)
 FALLBACK_S_MAX = 2.0
 
 
-@pytest.fixture
-def finished(eventually):
-    """`export = await finished(gateway, id)`: once its state is final."""
-
-    async def wait(gateway, export_id, timeout_s=10.0):
-        async def look():
-            export = await gateway.read(export_id)
-            return export if export["state"] in {"completed", "failed"} else None
-
-        return await eventually(look, timeout_s=timeout_s)
-
-    return wait
-
-
 async def test_files_makes_the_full_file(peers, start_gateway, finished, eventually):
     """Announced in the transaction of the request, claimed, watched, delivered, downloaded with its checksum."""
     await peers.start("leads")
@@ -53,7 +39,7 @@ async def test_files_makes_the_full_file(peers, start_gateway, finished, eventua
 
 
 async def test_a_finished_file_that_files_cannot_hand_out_is_stood_in_for(
-    peers, start_gateway, finished, eventually, say_completed
+    peers, start_gateway, finished, eventually, say_ended
 ):
     """files made it and went out: who downloads gets the base fields at once, and the full file when it is back."""
     await peers.start("leads")
@@ -91,7 +77,7 @@ async def out_refusing(peers):
 
 @pytest.mark.parametrize("make_out", [out_stopped, out_hanging, out_refusing])
 async def test_a_degraded_file_is_there_in_two_seconds_and_the_full_one_follows(
-    peers, start_gateway, finished, eventually, say_completed, make_out
+    peers, start_gateway, finished, eventually, say_ended, make_out
 ):
     """Stopped, hanging, or rejecting our credential as in the founding outage: a marked file now, the full one later."""
     await peers.start("leads")
@@ -120,7 +106,7 @@ async def test_a_degraded_file_is_there_in_two_seconds_and_the_full_one_follows(
 
     full_id = export["degraded"]["follow_up"]
     assert (await gateway.read(full_id))["state"] == "queued"
-    await say_completed(peers.files.finish(export_id, b"everything"))
+    await say_ended(peers.files.finish(export_id, b"everything"))
     full = await finished(gateway, full_id)
     assert (full["engine"], full["supersedes"]) == ("files", export_id)
     assert (await gateway.read(export_id))["superseded_by"] == full_id
@@ -235,7 +221,7 @@ async def test_a_replay_is_the_same_export(peers, start_gateway):
     assert len(await gateway.events("ExportRequested")) == 1
 
 
-async def test_a_cancelled_export_stays_cancelled(peers, start_gateway, eventually, say_completed):
+async def test_a_cancelled_export_stays_cancelled(peers, start_gateway, eventually, say_ended):
     """files is told under the name it knows; a file that is finished all the same changes nothing; watchers hear the end."""
     await peers.start("leads")
     await peers.start("files")
@@ -248,7 +234,7 @@ async def test_a_cancelled_export_stays_cancelled(peers, start_gateway, eventual
     assert '"state":"cancelled"' in (await watching).text
     (cancelled,) = [ExportCancelled.FromString(each) for each in await gateway.events("ExportCancelled")]
     assert cancelled.export_id == export_id
-    await say_completed(peers.files.finish(export_id, b"too late"))
+    await say_ended(peers.files.finish(export_id, b"too late"))
     await eventually(lambda: gateway.admin.fetchval("SELECT count(*) FROM gateway.inbox"))
     assert (await gateway.read(export_id))["state"] == "cancelled"
     assert await gateway.events("ExportDelivered") == []
@@ -280,7 +266,7 @@ DOCUMENT = files_pb2.Document(template="renewal", version="1", template_sha256="
 @pytest.mark.capability(41)
 @pytest.mark.parametrize("told_by", ["an answer", "an event"])
 async def test_letters_come_from_files_with_what_made_them(
-    peers, start_gateway, finished, eventually, say_completed, told_by
+    peers, start_gateway, finished, eventually, say_ended, told_by
 ):
     """What the letters say reaches files by both ways; the record names the template, whoever told of the end."""
     await peers.start("leads")
@@ -296,7 +282,7 @@ async def test_letters_come_from_files_with_what_made_them(
     job = peers.files.finish(export_id, b"a zip", DOCUMENT)
     if told_by == "an event":
         peers.files.jobs[export_id] = files_pb2.ExportJob(export_id=export_id, state="queued")
-        await say_completed(job)
+        await say_ended(job)
     export = await finished(gateway, export_id)
     assert export["document"] == {"template": "renewal", "version": "1", "template_sha256": "ab" * 32}
     content = await gateway.client.get(f"/v1/exports/{export_id}/content")

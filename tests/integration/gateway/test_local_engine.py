@@ -1,21 +1,26 @@
 """The local export engine as the process it is: bounded in rows, memory, size and time, and never an orphan."""
 
 import asyncio
+import hashlib
 import io
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import openpyxl
 import pytest
+from msoffcrypto.exceptions import InvalidKeyError
 
-from breakwater.chassis.errors import DeadlineExceededError, PayloadTooLargeError, UnavailableError
+from breakwater.chassis.errors import ConflictError, DeadlineExceededError, PayloadTooLargeError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.chassis.sealing import Seals
 from services.gateway.exports.domain import Column, ColumnKind, Export, ExportState, Spec
 from services.gateway.exports.engine import ChildEngine, EngineLimits, _start
 from services.gateway.exports.scratch import Scratch
+from tests.support.encrypted import decrypted
 
 pytestmark = pytest.mark.capability(37, 39)
 NOW = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
@@ -26,6 +31,8 @@ COLUMNS = (
     Column("budget", "预算（元）", ColumnKind.DECIMAL),
     Column("created_at", "创建时间", ColumnKind.DATETIME),
 )
+SEALS = Seals(bytes(range(32)))
+PASSWORD = "密码 correct horse"
 ROW = ["007", "=1+1", "800000.50", "2026-01-05T01:00:00Z"]
 
 
@@ -61,7 +68,7 @@ def engine_of(rows, scratch, **changes):
         "rows_max": 100_000,
         "file_size_bytes_max": 100 * MIB,
     }
-    return ChildEngine(rows, scratch, EngineLimits(**(limits | changes)))
+    return ChildEngine(rows, scratch, SEALS, EngineLimits(**(limits | changes)))
 
 
 def export_of(export_id="e1", file_format="xlsx"):
@@ -196,3 +203,62 @@ async def test_old_files_and_surplus_ones_make_room(tmp_path):
         os.utime(path, (NOW.timestamp() - age_h * 3600,) * 2)
     scratch.make_room(NOW)
     assert sorted(path.name for path in scratch.directory.iterdir()) == ["newer.csv", "newest.csv"]
+
+
+def encrypted_export(export_id="e1", sealed_for="e1"):
+    spec = Spec("leads", "xlsx", (), {}, encrypted=True)
+    sealed = SEALS.seal(PASSWORD, sealed_for)
+    return replace(export_of(export_id), spec=spec, sealed_password=sealed)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3_000])
+async def test_a_file_behind_a_password_has_the_cells_of_the_plain_one(scratch, count):
+    """The same rows and the same note, opened by another project's reader; its hash and size are the encrypted file's."""
+    rows = [ROW] * count
+    engine = engine_of(FakeRows(rows), scratch)
+    await engine.make(export_of("plain"), "files is out", NOW)
+    file, missing = await engine.make(encrypted_export(), "files is out", NOW)
+    content = scratch.path("e1", "xlsx").read_bytes()
+    assert (file.rows, file.size_bytes, missing) == (count, len(content), ("need",))
+    assert file.sha256 == hashlib.sha256(content).hexdigest()
+    plain = openpyxl.load_workbook(scratch.path("plain", "xlsx"))
+    book = openpyxl.load_workbook(io.BytesIO(decrypted(content, PASSWORD)))
+    assert [*book["线索"].values] == [*plain["线索"].values]
+    assert len([*book["线索"].values]) == count + 1
+    assert "降级导出" in str([*book["说明"].values])
+    with pytest.raises(InvalidKeyError):
+        decrypted(content, PASSWORD.upper())
+    assert sorted(path.name for path in scratch.directory.iterdir()) == ["e1.xlsx", "plain.xlsx"]
+
+
+async def test_a_password_is_in_no_command_line_environment_or_file_while_it_is_used(scratch, eventually):
+    """It comes with the order, over the child's input, and what waits beside the target waits encrypted."""
+    engine = engine_of(FakeRows([ROW] * 20_000, hold=True), scratch)
+    task = asyncio.create_task(engine.make(encrypted_export(), "out", NOW))
+    [pid] = await eventually(children)
+    await eventually(lambda: list(scratch.directory.glob("*.partial")))
+    seen = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+    kept = b"".join(path.read_bytes() for path in scratch.directory.iterdir())
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert b"local_engine" in seen
+    assert PASSWORD.encode() not in seen + kept
+    assert b"PK\3\4" not in kept
+
+
+async def test_a_password_that_cannot_be_opened_starts_no_child(scratch):
+    """Sealed for another export, or with a key that is gone: no file at all, rather than a plain one."""
+    with pytest.raises(ConflictError) as refused:
+        await engine_of(FakeRows([ROW]), scratch).make(encrypted_export("e1", sealed_for="e2"), "out", NOW)
+    assert refused.value.code == "password_lost"
+    assert list(scratch.directory.iterdir()) == []
+
+
+async def test_a_file_behind_a_password_is_bounded_as_well(scratch):
+    """The same limits, and what waits counts."""
+    rows = [[f"{number}", os.urandom(400).hex(), "1", ""] for number in range(4000)]
+    engine = engine_of(FakeRows(rows), scratch, file_size_bytes_max=256 * 1024)
+    with pytest.raises((PayloadTooLargeError, UnavailableError)):
+        await engine.make(encrypted_export(), "out", NOW)
+    assert list(scratch.directory.iterdir()) == []

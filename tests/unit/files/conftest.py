@@ -9,6 +9,7 @@ import pytest
 
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.chassis.sealing import Seals
 from services.files.exports.domain import Job, JobState, Spec
 from services.files.exports.usecases import Exports, Limits, Pace, Workers
 
@@ -97,6 +98,8 @@ class FakeJobs:
         if not self._holds(job):
             return False
         self.due[job.id] = due_at
+        if changes["state"] is not JobState.QUEUED:
+            changes["spec"] = replace(job.spec, sealed_password=None)
         self._set(job, holder=None, **changes)
         return True
 
@@ -125,10 +128,12 @@ class FakeRows:
 
 
 class FakeEncoder:
-    """A file is its chunks in brackets; each chunk is a row."""
+    """A file is its chunks in brackets, after the password; each chunk is a row."""
 
-    async def encode(self, job, chunks, progress):
+    async def encode(self, job, chunks, progress, password):
         progress.rows_total = 3
+        if password is not None:
+            yield password.encode()
         async for chunk in chunks:
             progress.rows_done += 1
             yield b"<" + chunk + b">"
@@ -176,6 +181,7 @@ class Desk:
     jobs: FakeJobs = field(default_factory=FakeJobs)
     rows: FakeRows = field(default_factory=FakeRows)
     objects: FakeObjects = field(default_factory=FakeObjects)
+    seals: Seals = field(default_factory=lambda: Seals(bytes(range(32))))
     limits: Limits = field(default_factory=Limits)
     actor: Actor = field(default_factory=lambda: Actor("1001", Role.SALES, Scope.OWN))
     spec: Spec = field(default_factory=lambda: Spec("leads", "xlsx"))
@@ -190,6 +196,7 @@ class Desk:
             self.rows,
             FakeEncoder(),
             self.objects,
+            self.seals,
             self.clock,
             name=name,
             limits=self.limits,

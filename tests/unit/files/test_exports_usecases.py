@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from breakwater.chassis import errors
+from breakwater.chassis.sealing import Seals
 from services.files.exports.domain import JobState, Limits, Spec
 
 pytestmark = pytest.mark.capability(36, 37)
@@ -46,6 +47,39 @@ async def test_what_cannot_be_made_is_claimed_as_failed(desk):
     assert "dataset" in job.failure.reason
     assert "format" in job.failure.reason
     assert not await desk.workers().make_next("w")
+
+
+async def test_a_password_is_opened_for_the_encoder_and_gone_with_the_job(desk):
+    """Sealed while the job waits, handed to the encoder in clear, erased when the file is there."""
+    desk.spec = Spec("leads", "encrypted-xlsx", sealed_password=desk.seals.seal("correct horse", "a"))
+    job = await started(desk)
+    assert b"correct" not in job.spec.sealed_password
+    await desk.workers().make_next("w")
+    job = await desk.exports.get("a")
+    assert desk.objects.kept[job.artifact.key] == b"correct horse<head><one><two>"
+    assert job.spec.sealed_password is None
+
+
+@pytest.mark.parametrize("sealed_for", ["another export", "a key that is lost"])
+async def test_a_password_that_cannot_be_opened_ends_the_job(desk, sealed_for):
+    """Not a plain file, no rows read, no second try: the requester is told by a code of its own."""
+    seals = desk.seals if sealed_for == "another export" else Seals(bytes(range(1, 33)))
+    sealed = seals.seal("correct horse", "b" if sealed_for == "another export" else "a")
+    desk.spec = Spec("leads", "encrypted-xlsx", sealed_password=sealed)
+    await started(desk)
+    await desk.workers().make_next("w")
+    job = await desk.exports.get("a")
+    assert (job.state, job.failure.code, job.spec.sealed_password) == (JobState.FAILED, "password_lost", None)
+    assert desk.objects.kept == {}
+    assert desk.rows.asked == []
+
+
+@pytest.mark.parametrize("spec", [Spec("leads", "encrypted-xlsx"), Spec("leads", "csv", sealed_password=b"sealed")])
+async def test_a_password_and_its_format_go_together(desk, spec):
+    """Neither an encrypted file without a password nor a plain one for who gave a password."""
+    job = await desk.exports.start("a", desk.actor, spec)
+    assert (job.state, job.failure.code) == (JobState.FAILED, "invalid_request")
+    assert "password" in job.failure.reason
 
 
 async def test_no_object_appears_before_the_job_is_complete(desk):

@@ -8,7 +8,7 @@ from typing import Any
 
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import BreakwaterError, IdempotencyMismatchError, InternalError
-from breakwater.chassis.identity import Actor
+from breakwater.chassis.sealing import Seals
 from services.gateway.exports.domain import (
     Degradation,
     Engine,
@@ -19,7 +19,6 @@ from services.gateway.exports.domain import (
     Job,
     LookAgain,
     Patience,
-    Spec,
 )
 from services.gateway.exports.usecases import Exports, Key
 
@@ -82,20 +81,19 @@ class FakeExports:
         self.made: File | BreakwaterError = File(2, 10, "ab")
         self.asked: list[str] = []
         self.out: BreakwaterError | None = None
-        self.use_cases = Exports(self, self, self, clock, Patience())
+        self.seals = Seals(bytes(range(32)))
+        self.use_cases = Exports(self, self, self, clock, Patience(), self.seals)
 
     # The store.
 
-    async def create(self, requester: Actor, spec: Spec, key: Key, now: datetime) -> tuple[Export, bool]:
+    async def create(self, export: Export, key: Key) -> tuple[Export, bool]:
         if key.key and key.key in self.keys:
             known_hmac, known = self.keys[key.key]
             if known_hmac != key.body_hmac:
                 raise IdempotencyMismatchError("another body")
             return self.rows[known], True
-        export_id = f"export-{len(self.rows) + 1}"
-        export = Export(export_id, export_id, requester, spec, ExportState.QUEUED, now)
-        self.rows[export_id] = export
-        self.keys[key.key] = (key.body_hmac, export_id)
+        self.rows[export.id] = export
+        self.keys[key.key] = (key.body_hmac, export.id)
         return export, False
 
     async def get(self, export_id: str) -> Export | None:

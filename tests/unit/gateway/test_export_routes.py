@@ -65,6 +65,10 @@ async def test_a_replay_answers_the_first_result_and_another_body_is_refused(gat
         ({"dataset": "renewals", "format": "pdf", "letter": LETTER | {"offer": ""}}, "letter.offer"),
         ({"dataset": "renewals", "format": "pdf", "letter": LETTER | {"highlights": ["x"] * 9}}, "letter.highlights"),
         ({"dataset": "renewals", "format": "pdf", "letter": LETTER | {"offer_until": "soon"}}, "letter.offer_until"),
+        ({"format": "xlsx", "password": "correct"}, "password"),
+        ({"format": "xlsx", "password": "correct horse" * 10}, "password"),
+        ({"format": "xlsx", "password": "correct horse\x00"}, "password"),
+        ({"format": "xlsx", "password": 12345678}, "password"),
         ({"format": "docx"}, "format"),
         ({"dataset": "passwords"}, "dataset"),
         ({"fields": ["name; DROP TABLE"]}, "fields.0"),
@@ -103,6 +107,42 @@ async def test_a_document_says_what_it_is_and_what_made_it(gateway, wanted, medi
     content = await gateway.ask("GET", f"/v1/exports/{export_id}/content")
     assert content.headers["content-type"] == media_type
     assert content.headers["content-disposition"].endswith(f'{name}"')
+
+
+async def test_a_password_is_sealed_at_the_door(gateway):
+    """The record says that the file is behind a password; what is kept is of use to nobody without the key."""
+    reply = await gateway.ask("POST", "/v1/exports", json=WANTED | {"format": "xlsx", "password": "correct horse 密码"})
+    assert reply.status_code == 202
+    export = gateway.exports.rows[reply.json()["id"]]
+    assert export.spec.encrypted
+    assert b"correct horse" not in export.sealed_password
+    assert gateway.exports.seals.open(export.sealed_password, export.job_id) == "correct horse 密码"
+    view = (await gateway.ask("GET", reply.headers["location"])).json()
+    assert view["encrypted"] is True
+    for text in (str(view), reply.text, repr(export)):
+        assert "correct horse" not in text
+
+
+async def test_the_same_key_with_another_password_is_another_request(gateway):
+    """Who asks again with a typing error must not believe that this is the password now."""
+    headers, wanted = {"idempotency-key": "k1"}, WANTED | {"format": "xlsx"}
+    first = await gateway.ask("POST", "/v1/exports", json=wanted | {"password": "correct horse"}, headers=headers)
+    again = await gateway.ask("POST", "/v1/exports", json=wanted | {"password": "correct horse"}, headers=headers)
+    other = await gateway.ask("POST", "/v1/exports", json=wanted | {"password": "correct house"}, headers=headers)
+    assert again.json() == first.json()
+    body = assert_problem(other, 422, "idempotency_key_reused")
+    assert "correct" not in str(body)
+
+
+async def test_a_finished_encrypted_file_that_files_cannot_hand_out_is_waited_for(gateway, full):
+    """Its password was erased with its end: no lesser file can be made, and a plain one is none."""
+    export_id = full.rsplit("/", 1)[1]
+    row = gateway.exports.rows[export_id]
+    gateway.exports.rows[export_id] = replace(row, spec=replace(row.spec, format="xlsx", encrypted=True))
+    gateway.exports.out = UnavailableError("files is out", dependency="files")
+    assert_problem(await gateway.ask("GET", f"{full}/content"), 503, "unavailable")
+    gateway.exports.out = None
+    assert (await gateway.ask("GET", f"{full}/content")).content == BODY
 
 
 async def test_a_degraded_export_says_so_everywhere(gateway, full):

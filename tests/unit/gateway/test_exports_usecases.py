@@ -133,3 +133,49 @@ async def test_nothing_stands_in_where_there_is_nothing_better(fakes, failure, m
         await fakes.use_cases.stand_in(full, failure)
     assert told.value is failure
     assert fakes.rows[full.id] == full
+
+
+PLAIN = Job(JobState.COMPLETED, file=FILE)
+"""What a release of files that does not know passwords says, whatever it made."""
+
+
+async def encrypted(fakes):
+    spec = Spec("leads", "xlsx", (), {}, encrypted=True)
+    return (await fakes.use_cases.request(ME, spec, Key("", b""), "correct horse"))[0]
+
+
+async def test_an_encrypted_export_is_complete_when_files_says_that_it_is_encrypted(fakes):
+    """Claimed, made, and said to be behind the password."""
+    fakes.jobs = [Job(JobState.COMPLETED, file=FILE, encrypted=True)]
+    assert (await advanced(fakes, await encrypted(fakes))).engine is Engine.FILES
+
+
+@pytest.mark.parametrize("answer", [PLAIN, RUNNING, Job(JobState.FAILED, failure="format is one of xlsx, csv")])
+async def test_a_files_that_does_not_know_passwords_is_fallen_back_from(fakes, answer):
+    """Whatever it says of its job: a plain file is never taken for the one that was asked for."""
+    fakes.jobs = [answer]
+    export = await advanced(fakes, await encrypted(fakes))
+    assert (export.engine, export.degradation.reason) == (Engine.LOCAL, "files does not know passwords")
+    full = replace(await encrypted(fakes), supersedes=export.id)
+    fakes.jobs = [answer]
+    full = await advanced(fakes, full)
+    assert (full.state, full.failure_code) == (ExportState.FAILED, "encryption_unsupported")
+
+
+async def test_a_password_that_files_cannot_open_is_fallen_back_from(fakes):
+    """Two processes with different keys are a contract broken between them, as in the founding outage."""
+    lost = Job(JobState.FAILED, failure="lost", failure_code="password_lost", encrypted=True)
+    fakes.jobs = [lost]
+    export = await advanced(fakes, await encrypted(fakes))
+    assert (export.engine, export.degradation.reason) == (Engine.LOCAL, "files cannot open the password")
+    fakes.jobs = [lost]
+    full = await advanced(fakes, replace(await encrypted(fakes), supersedes=export.id))
+    assert (full.state, full.failure_code) == (ExportState.FAILED, "password_lost")
+
+
+async def test_a_password_that_nobody_can_open_fails_the_export_by_name(fakes):
+    """Trying again would not help: the requester asks anew."""
+    fakes.jobs = [UnavailableError("files is out")]
+    fakes.made = ConflictError("the password of this export can no longer be opened", code="password_lost")
+    export = await advanced(fakes, await encrypted(fakes))
+    assert (export.state, export.failure_code) == (ExportState.FAILED, "password_lost")

@@ -5,17 +5,16 @@ import os
 import subprocess
 import tracemalloc
 
-import msoffcrypto
 import olefile
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msoffcrypto.exceptions import InvalidKeyError
-from msoffcrypto.method.ecma376_agile import ECMA376Agile
+from msoffcrypto.exceptions import DecryptionError, InvalidKeyError
 
 from breakwater.sheets import Column, ColumnType, FileFullError, XlsxWriter, compound, encryption
 from breakwater.sheets.compound import Stream, write_compound
 from breakwater.sheets.encryption import EncryptedPackage
+from tests.support.encrypted import decrypted, is_whole, opened
 
 pytestmark = pytest.mark.capability(36, 37)
 
@@ -34,38 +33,6 @@ def encrypted(content, password=PASSWORD, *, piece_bytes=100_000, **options):
             package.write(content[start : start + piece_bytes])
         assert package.close() == len(sent.getvalue())
     return sent.getvalue()
-
-
-def opened(file, password=PASSWORD):
-    """The reader of another project, past the check of the password."""
-    office = msoffcrypto.OfficeFile(io.BytesIO(file))
-    office.load_key(password=password, verify_password=True)
-    return office
-
-
-def is_whole(office):
-    """Whether that reader finds the code over the package to be right."""
-    info = office.info
-    with office.file.openstream("EncryptedPackage") as stream:
-        return ECMA376Agile.verify_integrity(
-            office.secret_key,
-            info["keyDataSalt"],
-            info["keyDataHashAlgorithm"],
-            info["keyDataBlockSize"],
-            info["encryptedHmacKey"],
-            info["encryptedHmacValue"],
-            stream,
-        )
-
-
-def decrypted(file, password=PASSWORD):
-    """The package; fails when it is not whole."""
-    office = opened(file, password)
-    assert is_whole(office)
-    with office.file.openstream("EncryptedPackage") as stream:
-        return ECMA376Agile.decrypt(
-            office.secret_key, office.info["keyDataSalt"], office.info["keyDataHashAlgorithm"], stream
-        )
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +64,7 @@ def test_the_cells_are_those_of_the_plain_file(columns_of_every_type, xlsx, by_o
     """Also of a file so small that its package lives in the small pieces of the container."""
     table = [[f"{number:011}", number, "1234.50", "2026-01-05", "2026-01-05T01:30:00Z", True] for number in range(rows)]
     plain, _ = xlsx(columns_of_every_type, table)
-    package = decrypted(encrypted(plain))
+    package = decrypted(encrypted(plain), PASSWORD)
     assert package == plain
     assert by_openpyxl(package) == by_openpyxl(plain)
     assert by_calamine(package) == by_calamine(plain)
@@ -114,7 +81,7 @@ def test_a_writer_and_the_encryption_are_one_stream(by_openpyxl):
         assert sent.getvalue() == b""
         package.close()
     assert b"PK\3\4" not in sent.getvalue()
-    assert by_openpyxl(decrypted(sent.getvalue())) == [["姓名"], ["王芳"]]
+    assert by_openpyxl(decrypted(sent.getvalue(), PASSWORD)) == [["姓名"], ["王芳"]]
 
 
 def test_libreoffice_opens_it_with_the_password_and_without_it_does_not(xlsx, by_libreoffice):
@@ -129,7 +96,7 @@ def test_libreoffice_opens_it_with_the_password_and_without_it_does_not(xlsx, by
 def test_a_wrong_password_is_refused(wrong):
     """By the verifier in the file, before anything is decrypted."""
     file = encrypted(b"x" * 100, spin_count=SPIN_COUNT)
-    with pytest.raises((InvalidKeyError, msoffcrypto.exceptions.DecryptionError)):
+    with pytest.raises((InvalidKeyError, DecryptionError)):
         opened(file, wrong)
 
 
@@ -149,7 +116,7 @@ def test_every_border_of_the_format_is_read_back(size_bytes):
     file = encrypted(content, spin_count=SPIN_COUNT)
     container = olefile.OleFileIO(io.BytesIO(file), raise_defects=olefile.DEFECT_POTENTIAL)
     assert container.parsing_issues == []
-    assert decrypted(file) == content
+    assert decrypted(file, PASSWORD) == content
     assert len(file) % SECTOR_BYTES == 0
 
 
@@ -173,9 +140,9 @@ def test_a_changed_package_is_found_out(place):
     container = olefile.OleFileIO(io.BytesIO(bytes(file)))
     [entry] = [each for each in container.direntries if each and each.name == "EncryptedPackage"]
     start = SECTOR_BYTES * (1 + entry.isectStart)
-    assert is_whole(opened(bytes(file)))
+    assert is_whole(opened(bytes(file), PASSWORD))
     file[{"in its size": start, "in its first segment": start + 8}.get(place, start + entry.size - 1)] ^= 1
-    assert not is_whole(opened(bytes(file)))
+    assert not is_whole(opened(bytes(file), PASSWORD))
 
 
 def test_two_files_of_the_same_rows_have_nothing_in_common():
@@ -224,15 +191,17 @@ def test_what_waits_on_disk_is_encrypted(monkeypatch, tmp_path):
     assert b"plain" not in waiting
 
 
-def test_a_package_past_the_containers_limit_is_refused(monkeypatch):
-    """While it is written, not at the end; the largest one passes."""
-    monkeypatch.setattr(encryption, "SIZE_BYTES_MAX", 10_000)
-    assert decrypted(encrypted(bytes(10_000), spin_count=SPIN_COUNT)) == bytes(10_000)
-    with pytest.raises(FileFullError, match="2 GiB"):
-        encrypted(bytes(10_001), spin_count=SPIN_COUNT)
-    monkeypatch.setattr(compound, "SIZE_BYTES_MAX", 4_096)
-    with pytest.raises(FileFullError, match="2 GiB"):
-        encrypted(bytes(5_000), spin_count=SPIN_COUNT)
+def test_a_package_past_its_limit_is_refused(monkeypatch):
+    """While it is written, so that what waits is bounded, and the container's own at the end; the largest one passes."""
+    largest = encrypted(bytes(10_000), size_bytes_max=10_000, spin_count=SPIN_COUNT)
+    assert decrypted(largest, PASSWORD) == bytes(10_000)
+    with pytest.raises(FileFullError, match="10000 bytes"):
+        encrypted(bytes(10_001), size_bytes_max=10_000, spin_count=SPIN_COUNT)
+    monkeypatch.setattr(compound, "SIZE_BYTES_MAX", len(largest))
+    encrypted(bytes(10_000), spin_count=SPIN_COUNT)
+    monkeypatch.setattr(compound, "SIZE_BYTES_MAX", len(largest) - 1)
+    with pytest.raises(FileFullError, match=f"{len(largest) - 1} bytes"):
+        encrypted(bytes(10_000), spin_count=SPIN_COUNT)
 
 
 @pytest.mark.parametrize("password", ["", "x" * 256])

@@ -26,7 +26,7 @@ from breakwater.files.v1 import files_pb2 as breakwater_dot_files_dot_v1_dot_fil
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n breakwater/files/v1/events.proto\x12\x13\x62reakwater.files.v1\x1a\x1f\x62reakwater/files/v1/files.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n\x0f\x45xportCompleted\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12/\n\x0b\x66inished_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x64ocument\x18\x06 \x01(\x0b\x32\x1d.breakwater.files.v1.Document\"?\n\x0c\x45xportFailed\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n breakwater/files/v1/events.proto\x12\x13\x62reakwater.files.v1\x1a\x1f\x62reakwater/files/v1/files.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x01\n\x0f\x45xportCompleted\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12/\n\x0b\x66inished_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x64ocument\x18\x06 \x01(\x0b\x32\x1d.breakwater.files.v1.Document\x12\x11\n\tencrypted\x18\x07 \x01(\x08\"?\n\x0c\x45xportFailed\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'breakwater.files.v1.events_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXPORTCOMPLETED']._serialized_start=124
-  _globals['_EXPORTCOMPLETED']._serialized_end=308
-  _globals['_EXPORTFAILED']._serialized_start=310
-  _globals['_EXPORTFAILED']._serialized_end=373
+  _globals['_EXPORTCOMPLETED']._serialized_end=327
+  _globals['_EXPORTFAILED']._serialized_start=329
+  _globals['_EXPORTFAILED']._serialized_end=392
 # @@protoc_insertion_point(module_scope)

@@ -30,10 +30,13 @@ class ExportCompleted(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
     rows: _builtins.int
     size_bytes: _builtins.int
     sha256: _builtins.str
+    encrypted: _builtins.bool
+    """Whether the file is behind the export's password."""
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -49,10 +52,11 @@ class ExportCompleted(_message.Message):
         sha256: _builtins.str = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
         document: _files_pb2.Document | None = ...,
+        encrypted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "finished_at", b"finished_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "export_id", b"export_id", "finished_at", b"finished_at", "rows", b"rows", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "encrypted", b"encrypted", "export_id", b"export_id", "finished_at", b"finished_at", "rows", b"rows", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

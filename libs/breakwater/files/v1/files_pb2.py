@@ -26,7 +26,7 @@ from breakwater.identity.v1 import identity_pb2 as breakwater_dot_identity_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62reakwater/files/v1/files.proto\x12\x13\x62reakwater.files.v1\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x01\n\nExportSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\x12;\n\x06\x66ilter\x18\x04 \x03(\x0b\x32+.breakwater.files.v1.ExportSpec.FilterEntry\x12\x18\n\x10template_version\x18\x06 \x01(\t\x12+\n\x06letter\x18\x07 \x01(\x0b\x32\x1b.breakwater.files.v1.Letter\x1a-\n\x0b\x46ilterEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x06Letter\x12\x12\n\nhighlights\x18\x01 \x03(\t\x12\r\n\x05offer\x18\x02 \x01(\t\x12\x13\n\x0boffer_until\x18\x03 \x01(\t\"F\n\x08\x44ocument\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0ftemplate_sha256\x18\x03 \x01(\t\"\x84\x01\n\x12StartExportRequest\x12\x11\n\texport_id\x18\x01 \x01(\t\x12,\n\x05\x61\x63tor\x18\x02 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12-\n\x04spec\x18\x03 \x01(\x0b\x32\x1f.breakwater.files.v1.ExportSpec\"B\n\x13StartExportResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.breakwater.files.v1.ExportJob\"%\n\x10GetExportRequest\x12\x11\n\texport_id\x18\x01 \x01(\t\"@\n\x11GetExportResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.breakwater.files.v1.ExportJob\"\x80\x02\n\tExportJob\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\trows_done\x18\x03 \x01(\x03\x12\x12\n\nrows_total\x18\x04 \x01(\x03\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x07 \x01(\t\x12/\n\x0b\x66inished_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_moves\x18\t \x01(\x08\x12/\n\x08\x64ocument\x18\n \x01(\x0b\x32\x1d.breakwater.files.v1.Document\"G\n\x12ReadContentRequest\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\"&\n\x13ReadContentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x32\xb0\x02\n\x0c\x46ilesService\x12`\n\x0bStartExport\x12\'.breakwater.files.v1.StartExportRequest\x1a(.breakwater.files.v1.StartExportResponse\x12Z\n\tGetExport\x12%.breakwater.files.v1.GetExportRequest\x1a&.breakwater.files.v1.GetExportResponse\x12\x62\n\x0bReadContent\x12\'.breakwater.files.v1.ReadContentRequest\x1a(.breakwater.files.v1.ReadContentResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62reakwater/files/v1/files.proto\x12\x13\x62reakwater.files.v1\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x01\n\nExportSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\x12;\n\x06\x66ilter\x18\x04 \x03(\x0b\x32+.breakwater.files.v1.ExportSpec.FilterEntry\x12\x18\n\x10template_version\x18\x06 \x01(\t\x12+\n\x06letter\x18\x07 \x01(\x0b\x32\x1b.breakwater.files.v1.Letter\x1a-\n\x0b\x46ilterEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x06Letter\x12\x12\n\nhighlights\x18\x01 \x03(\t\x12\r\n\x05offer\x18\x02 \x01(\t\x12\x13\n\x0boffer_until\x18\x03 \x01(\t\"F\n\x08\x44ocument\x12\x10\n\x08template\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x17\n\x0ftemplate_sha256\x18\x03 \x01(\t\"\x9d\x01\n\x12StartExportRequest\x12\x11\n\texport_id\x18\x01 \x01(\t\x12,\n\x05\x61\x63tor\x18\x02 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12-\n\x04spec\x18\x03 \x01(\x0b\x32\x1f.breakwater.files.v1.ExportSpec\x12\x17\n\x0fsealed_password\x18\x04 \x01(\x0c\"B\n\x13StartExportResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.breakwater.files.v1.ExportJob\"%\n\x10GetExportRequest\x12\x11\n\texport_id\x18\x01 \x01(\t\"@\n\x11GetExportResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.breakwater.files.v1.ExportJob\"\xa9\x02\n\tExportJob\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\trows_done\x18\x03 \x01(\x03\x12\x12\n\nrows_total\x18\x04 \x01(\x03\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06sha256\x18\x06 \x01(\t\x12\x0f\n\x07\x66\x61ilure\x18\x07 \x01(\t\x12/\n\x0b\x66inished_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bqueue_moves\x18\t \x01(\x08\x12/\n\x08\x64ocument\x18\n \x01(\x0b\x32\x1d.breakwater.files.v1.Document\x12\x11\n\tencrypted\x18\x0b \x01(\x08\x12\x14\n\x0c\x66\x61ilure_code\x18\x0c \x01(\t\"G\n\x12ReadContentRequest\x12\x11\n\texport_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\"&\n\x13ReadContentResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x32\xb0\x02\n\x0c\x46ilesService\x12`\n\x0bStartExport\x12\'.breakwater.files.v1.StartExportRequest\x1a(.breakwater.files.v1.StartExportResponse\x12Z\n\tGetExport\x12%.breakwater.files.v1.GetExportRequest\x1a&.breakwater.files.v1.GetExportResponse\x12\x62\n\x0bReadContent\x12\'.breakwater.files.v1.ReadContentRequest\x1a(.breakwater.files.v1.ReadContentResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,19 +44,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENT']._serialized_start=437
   _globals['_DOCUMENT']._serialized_end=507
   _globals['_STARTEXPORTREQUEST']._serialized_start=510
-  _globals['_STARTEXPORTREQUEST']._serialized_end=642
-  _globals['_STARTEXPORTRESPONSE']._serialized_start=644
-  _globals['_STARTEXPORTRESPONSE']._serialized_end=710
-  _globals['_GETEXPORTREQUEST']._serialized_start=712
-  _globals['_GETEXPORTREQUEST']._serialized_end=749
-  _globals['_GETEXPORTRESPONSE']._serialized_start=751
-  _globals['_GETEXPORTRESPONSE']._serialized_end=815
-  _globals['_EXPORTJOB']._serialized_start=818
-  _globals['_EXPORTJOB']._serialized_end=1074
-  _globals['_READCONTENTREQUEST']._serialized_start=1076
-  _globals['_READCONTENTREQUEST']._serialized_end=1147
-  _globals['_READCONTENTRESPONSE']._serialized_start=1149
-  _globals['_READCONTENTRESPONSE']._serialized_end=1187
-  _globals['_FILESSERVICE']._serialized_start=1190
-  _globals['_FILESSERVICE']._serialized_end=1494
+  _globals['_STARTEXPORTREQUEST']._serialized_end=667
+  _globals['_STARTEXPORTRESPONSE']._serialized_start=669
+  _globals['_STARTEXPORTRESPONSE']._serialized_end=735
+  _globals['_GETEXPORTREQUEST']._serialized_start=737
+  _globals['_GETEXPORTREQUEST']._serialized_end=774
+  _globals['_GETEXPORTRESPONSE']._serialized_start=776
+  _globals['_GETEXPORTRESPONSE']._serialized_end=840
+  _globals['_EXPORTJOB']._serialized_start=843
+  _globals['_EXPORTJOB']._serialized_end=1140
+  _globals['_READCONTENTREQUEST']._serialized_start=1142
+  _globals['_READCONTENTREQUEST']._serialized_end=1213
+  _globals['_READCONTENTRESPONSE']._serialized_start=1215
+  _globals['_READCONTENTRESPONSE']._serialized_end=1253
+  _globals['_FILESSERVICE']._serialized_start=1256
+  _globals['_FILESSERVICE']._serialized_end=1560
 # @@protoc_insertion_point(module_scope)

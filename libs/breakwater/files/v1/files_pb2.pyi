@@ -55,7 +55,9 @@ class ExportSpec(_message.Message):
     dataset: _builtins.str
     """leads, customers, assignments or renewals: a letter to each customer."""
     format: _builtins.str
-    """xlsx, csv or pdf; of renewals a ZIP with a PDF for each customer."""
+    """xlsx, csv, pdf (of renewals a ZIP with a PDF for each customer), or encrypted-xlsx: a workbook behind a password. Who does
+    not know the last refuses it, instead of making a plain file.
+    """
     template_version: _builtins.str
     """Of a PDF; empty means the newest."""
     @_builtins.property
@@ -150,8 +152,13 @@ class StartExportRequest(_message.Message):
     EXPORT_ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
+    SEALED_PASSWORD_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
     """The gateway's id of the export request."""
+    sealed_password: _builtins.bytes
+    """Of an encrypted-xlsx its password, sealed for this export_id with the key that gateway and files share. It is here and in
+    no event, because it is gone when it was used and events are kept.
+    """
     @_builtins.property
     def actor(self) -> _identity_pb2.Actor:
         """Whose scope the rows are limited to."""
@@ -164,10 +171,11 @@ class StartExportRequest(_message.Message):
         export_id: _builtins.str = ...,
         actor: _identity_pb2.Actor | None = ...,
         spec: Global___ExportSpec | None = ...,
+        sealed_password: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "export_id", b"export_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "export_id", b"export_id", "sealed_password", b"sealed_password", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +262,8 @@ class ExportJob(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     QUEUE_MOVES_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_FIELD_NUMBER: _builtins.int
+    FAILURE_CODE_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
     state: _builtins.str
     """queued, running, completed, failed or cancelled."""
@@ -265,6 +275,10 @@ class ExportJob(_message.Message):
     failure: _builtins.str
     queue_moves: _builtins.bool
     """Of a queued one: others are being made at the moment, so that its turn will come."""
+    encrypted: _builtins.bool
+    """Whether the content is behind the export's password."""
+    failure_code: _builtins.str
+    """Of a failed job: the same as ExportFailed.code."""
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -284,10 +298,12 @@ class ExportJob(_message.Message):
         finished_at: _timestamp_pb2.Timestamp | None = ...,
         queue_moves: _builtins.bool = ...,
         document: Global___Document | None = ...,
+        encrypted: _builtins.bool = ...,
+        failure_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "finished_at", b"finished_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "export_id", b"export_id", "failure", b"failure", "finished_at", b"finished_at", "queue_moves", b"queue_moves", "rows_done", b"rows_done", "rows_total", b"rows_total", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "encrypted", b"encrypted", "export_id", b"export_id", "failure", b"failure", "failure_code", b"failure_code", "finished_at", b"finished_at", "queue_moves", b"queue_moves", "rows_done", b"rows_done", "rows_total", b"rows_total", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
