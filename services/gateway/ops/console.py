@@ -11,7 +11,7 @@ from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.identity import Actor
 from services.gateway.ops.alarms.domain import Alarm, Occasion
-from services.gateway.ops.alerts.domain import Changed
+from services.gateway.ops.alerts.domain import Alert, Changed
 from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Report
 from services.gateway.ops.incidents.domain import Action, Incident, Step
 from services.gateway.ops.incidents.usecases import CHANGED_BEFORE, Incidents, Memory
@@ -216,6 +216,10 @@ class Console:
                 return incident.id
         return ""
 
+    def accounts_for(self, alert: Alert) -> bool:
+        """Whether an incident hurts what the alert is about, or did not long before it began."""
+        return self._incidents.account_for(alert.dependency, alert.journey, alert.since)
+
     def alert_changed(self, what: Changed, incident_id: str) -> None:
         """On the record, beside the incident it belongs to."""
         alert = what.alert
@@ -303,4 +307,4 @@ def _edge_of(what: OverrideOrder) -> str:
 def _about(alarm: Alarm) -> str:
     if alarm.occasion is Occasion.NOTED:
         return f"a note of run {alarm.run_id}, of {alarm.incident_id},"
-    return f"incident {alarm.incident_id}: that it was {alarm.occasion}"
+    return f"{alarm.subject.replace(':', ' ', 1)}: that it was {alarm.occasion}"

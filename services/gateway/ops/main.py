@@ -19,10 +19,11 @@ from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
-from services.gateway.ops.alarms.domain import alarm_of
+from services.gateway.ops.alarms.domain import alarm_of, alarm_of_alert
 from services.gateway.ops.alarms.store import PostgresClaims
 from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms, Once
 from services.gateway.ops.alarms.ways import GroupRobot, Inboxes
+from services.gateway.ops.alerts.domain import Alert
 from services.gateway.ops.alerts.usecases import Alerts
 from services.gateway.ops.budgets.domain import Budgets, BurnRate, Promise, Promises
 from services.gateway.ops.clients import DeadLetters, OverrideCarrier, Peers
@@ -84,7 +85,7 @@ async def serve() -> None:
         service.background("incidents", partial(console.remember_incidents, PostgresIncidents(database)))
         alarms = _alarms(service, console, PostgresClaims(database))
         service.background("alarms", alarms.run)
-        alerts = Alerts(console, console, clock)
+        alerts = Alerts(console, console, AlertAlarms(alarms, clock, settings.console_url), clock)
         service.background("alerts", alerts.run)
         letters, library = DeadLetters(bus), reading.read(settings.playbooks_dir)
         for file, problem in library.refused.items():
@@ -131,11 +132,22 @@ def _alarms(service: Service[OpsSettings], console: Console, claims: PostgresCla
     robot = _robot(service)
     alarms = Alarms(inboxes, Once(robot, claims, clock) if robot else None, console, clock, limits)
     console.alarm(
-        lambda incident, occasion: alarms.announce(
-            alarm_of(incident, occasion, clock.now(), f"{settings.ops_url}/ops" if settings.ops_url else "")
-        )
+        lambda incident, occasion: alarms.announce(alarm_of(incident, occasion, clock.now(), settings.console_url))
     )
     return alarms
+
+
+@dataclass(frozen=True, slots=True)
+class AlertAlarms:
+    """Alerts that no incident explains go the way of alarms."""
+
+    alarms: Alarms
+    clock: Clock
+    console_url: str
+
+    def alert_unexplained(self, alert: Alert, *, firing: bool) -> None:
+        """On its way."""
+        self.alarms.announce(alarm_of_alert(alert, self.clock.now(), self.console_url, firing=firing))
 
 
 def _robot(service: Service[OpsSettings]) -> GroupRobot | None:

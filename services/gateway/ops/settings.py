@@ -84,6 +84,11 @@ class OpsSettings(ServiceSettings):
     runbooks_dir: Path | None = None
     """Markdown files named as alerts, which the page shows; without it its runbook links say that there are none."""
 
+    @property
+    def console_url(self) -> str:
+        """Of the page, for the link in an alarm; empty where nobody said where people reach this process."""
+        return f"{self.ops_url}/ops" if self.ops_url else ""
+
     @field_validator("owners", mode="before")
     @classmethod
     def _parse_owners(cls, value: Any) -> Any:

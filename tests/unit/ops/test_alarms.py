@@ -1,14 +1,15 @@
 """Alarms reach somebody: by notify, by the robot where notify does not take them, and never twice by one way."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import UnavailableError
-from services.gateway.ops.alarms.domain import TITLE_CHARS_MAX, Occasion, alarm_of, note_of
+from services.gateway.ops.alarms.domain import TITLE_CHARS_MAX, Occasion, alarm_of, alarm_of_alert, note_of
 from services.gateway.ops.alarms.usecases import AlarmLimits, Alarms
+from services.gateway.ops.alerts.domain import Alert
 from services.gateway.ops.incidents.domain import Cause, Fault, Incident, Locus
 
 NOW = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
@@ -178,3 +179,19 @@ async def test_what_a_playbook_notes_goes_the_way_of_alarms_each_note_once(oncal
         True,
         True,
     )
+
+
+async def test_an_alert_that_no_incident_explains_goes_the_way_of_alarms_once(oncall):
+    """It says what it is about and what to do; every process that is told of it names it alike; its end wakes nobody."""
+    labels = {"journey": "intake", "severity": "critical"}
+    summary, runbook = "The journey intake spends its error budget", "docs/runbooks/BreakwaterJourneyBudgetBurning.md"
+    alert = Alert("c0ffee1234", "BreakwaterJourneyBudgetBurning", "critical", labels, summary, runbook, NOW)
+    begun, again = (alarm_of_alert(alert, NOW + timedelta(seconds=s), "", firing=True) for s in (0, 9))
+    over = alarm_of_alert(alert, NOW, "", firing=False)
+    for each in (begun, again, over):
+        oncall.alarms.announce(each)
+    await oncall.alarms.settle()
+    assert oncall.inboxes.told == [begun.key, over.key]
+    assert (begun.urgent, over.urgent, begun.subject.startswith("alert:")) == (True, False, True)
+    for said in ("No incident", "journey intake", runbook):
+        assert said in begun.text

@@ -1,5 +1,6 @@
 """Alerts of Prometheus: taken once, ended once, beside the incident they belong to."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,10 +13,17 @@ AT = datetime(2026, 3, 8, tzinfo=UTC)
 
 
 class Console:
-    """Has one incident, of the edges to files, and remembers what is put on the record."""
+    """Has one incident, of the edges to files, and remembers what is put on the record and for what somebody is called."""
 
     def __init__(self):
         self.record = []
+        self.called = []
+
+    def accounts_for(self, alert):
+        return alert.dependency == "files"
+
+    def alert_unexplained(self, alert, *, firing):
+        self.called.append((alert.key, firing))
 
     def incident_of(self, caller, dependency):
         return "files-1" if dependency == "files" else ""
@@ -44,7 +52,7 @@ def console():
 @pytest.fixture
 def alerts(console, clock):
     """The verbs."""
-    return Alerts(console, console, clock)
+    return Alerts(console, console, console, clock)
 
 
 def test_an_alert_is_on_the_record_when_it_begins_and_when_it_ends(alerts, console):
@@ -86,3 +94,38 @@ def test_more_alerts_than_there_is_room_for_are_not_taken(alerts):
     assert len(alerts.firing()) == ALERTS_MAX
     assert alerts.take([Told(alert("0"), True)]) == []
     assert len(alerts.take([Told(alert("0"), False)])) == 1
+
+
+async def passes(alerts, clock, seconds):
+    """Time, with a look every five seconds, as ops takes them."""
+    for _ in range(int(seconds / 5)):
+        await clock.advance(5)
+        alerts.tell_unexplained()
+
+
+async def test_a_page_that_no_failing_edge_explains_calls_somebody_once(alerts, console, clock):
+    """After a minute, however often Alertmanager says it; its end is told too. Firing anew it is another call."""
+    lost = alert("b2", "BreakwaterJourneyBudgetBurning", "")
+    for _ in range(3):
+        alerts.take([Told(lost, firing=True)])
+        await passes(alerts, clock, 50)
+    assert console.called == [("b2", True)]
+    alerts.take([Told(lost, firing=False)])
+    alerts.take([Told(lost, firing=False)])
+    assert console.called == [("b2", True), ("b2", False)]
+    alerts.take([Told(lost, firing=True)])
+    await passes(alerts, clock, 60)
+    assert console.called[2:] == [("b2", True)]
+
+
+async def test_what_an_incident_explains_a_ticket_and_what_others_page_for_call_nobody(alerts, console, clock):
+    """The incident calls for the first; a warning is no page; `page: direct` goes past us to the same people."""
+    explained = alert("a1", dependency="files")
+    ticket = replace(alert("a2", dependency="leads"), severity="warning")
+    direct = replace(alert("a3", dependency=""), labels={"page": "direct"})
+    brief = alert("a4", dependency="leads")
+    alerts.take(Told(each, firing=True) for each in (explained, ticket, direct, brief))
+    await passes(alerts, clock, 30)
+    alerts.take([Told(brief, firing=False)])
+    await passes(alerts, clock, 300)
+    assert console.called == []

@@ -112,6 +112,24 @@ async def test_an_incident_ends_when_its_edges_have_been_well_for_a_while(platfo
     assert platform.incidents.all()[0].resolved_at is not None
 
 
+async def test_an_incident_accounts_for_alerts_of_what_it_hurts_and_for_half_an_hour_after_it(platform):
+    """Of its dependency, of a symptom's, of its journey; a burnt budget is noticed late. Of nothing else, and not for ever."""
+    below = [("leads", "postgres"), ("gateway", "leads")]
+    now = platform.clock.now
+    accounts_for = platform.incidents.account_for
+    assert not accounts_for("leads", "", now())
+    await platform.run(10, below)
+    assert accounts_for("postgres", "", now())
+    assert accounts_for("leads", "", now())
+    assert accounts_for("", "intake", now())
+    assert not accounts_for("objects", "scoring", now())
+    assert not accounts_for("", "", now())
+    await platform.run(120)
+    assert platform.incidents.open() == ()
+    assert accounts_for("leads", "", now() + timedelta(minutes=25))
+    assert not accounts_for("leads", "", now() + timedelta(minutes=35))
+
+
 async def test_flapping_is_one_page(platform):
     """Down and up every ten seconds, twenty times."""
     for _ in range(20):

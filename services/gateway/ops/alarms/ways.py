@@ -46,7 +46,7 @@ class Inboxes:
                 kind=f"incident_{alarm.occasion}",
                 title=alarm.title,
                 body=alarm.text,
-                subject=f"incident:{alarm.incident_id}",
+                subject=alarm.subject,
                 severity=_SEVERITIES[alarm.occasion],
                 dedup_key=f"{alarm.key}:{recipient}",
             )

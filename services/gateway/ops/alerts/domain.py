@@ -31,6 +31,15 @@ class Alert:
     def caller(self) -> str:
         return self.labels.get("caller", "")
 
+    @property
+    def journey(self) -> str:
+        return self.labels.get("journey", "")
+
+    @property
+    def wakes(self) -> bool:
+        """Whether somebody must know at once, and Alertmanager leaves it to us to tell them (deploy/alertmanager)."""
+        return self.severity == "critical" and "page" not in self.labels
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

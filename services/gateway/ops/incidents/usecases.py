@@ -41,6 +41,8 @@ SAVE_S = 1.0
 RECALLED_DAYS = 30
 CHANGED_BEFORE = timedelta(minutes=30)
 CHANGES_SHOWN_MAX = 5
+EXPLAINED_BEFORE = timedelta(minutes=30)
+"""The longest of the short windows of deploy/slo.yaml that page: a burnt budget shows in an alert for so long."""
 FRONT = "gateway"
 """Where users are: what fails here is what they see."""
 
@@ -127,6 +129,13 @@ class Incidents:
         return frozenset(
             incident.id for key, incident in self._open.items() if self._watches[key].failing_s == self._judged_s
         )
+
+    def account_for(self, dependency: str, journey: str, since: datetime) -> bool:
+        """Whether what hurts the dependency, or the journey, since then or not long before it has called somebody."""
+        recent = [
+            each for each in self.all() if each.resolved_at is None or each.resolved_at >= since - EXPLAINED_BEFORE
+        ]
+        return any(journey in each.journeys or any(dependency in pair for pair in each.cause.pairs) for each in recent)
 
     def all(self) -> tuple[Incident, ...]:
         """Those that go on, then the resolved ones, newest first."""
