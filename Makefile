@@ -128,8 +128,8 @@ proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE=
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
-.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-exports-crowd bench-page bench-ops
-bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-exports-crowd bench-page bench-ops ## every benchmark
+.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops
+bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
 	$(BIN)/python -m bench.whole $(if $(TRYTON),--tryton .venv-tryton/bin)
@@ -155,6 +155,9 @@ bench-exports: setup-dev ## files from PostgreSQL: rows a second, memory, first 
 	$(BIN)/python -m bench.exports $(if $(WRITE),--write)
 bench-exports-crowd: setup-dev ## fifty exports of 100,000 rows at once: memory, and what small exports and reads feel of them
 	$(BIN)/python -m bench.exports.crowd
+bench-documents: setup-dev ## 1,000 renewal reminders and a report of 2,000 rows as PDF: rate, memory, size; WRITE=1 writes docs/documents.md
+	$(if $(WRITE),@bash tests/system-packages pdftoppm=poppler-utils)
+	$(BIN)/python -m bench.documents $(if $(WRITE),--write)
 
 # ---- protobuf ---------------------------------------------------------------------------------------------------------
 PROTOS := $(shell find proto/breakwater -name '*.proto' | sort)

@@ -2,11 +2,15 @@
 
 import contextlib
 import csv
+import io
 import json
 import subprocess
 import time
+import zipfile
+from collections import Counter
 
 import openpyxl
+import pypdf
 import pytest
 
 from tests.support.platform import ZOHO, eventually
@@ -156,6 +160,39 @@ def test_an_export_is_a_workbook_with_right_types_and_chinese_text(platform, api
     assert len(list(csv.reader(text.splitlines()))) == len(rows)
 
 
+@pytest.mark.capability(41)
+def test_a_report_and_renewal_reminders_come_as_pdf(platform, api, leads):
+    """A report of some leads; a letter to each customer of one owner, with their name, in a ZIP."""
+    owner, _ = min(Counter(lead["owner_id"] for lead in leads if lead["owner_id"]).items(), key=lambda each: each[1])
+
+    def made(**wanted):
+        asked = api.post("/v1/exports", json={"format": "pdf", "filter": {"owner_id": owner}, **wanted})
+        assert asked.status_code == 202, asked.text
+
+        def finished():
+            answer = api.get(f"/v1/exports/{asked.json()['id']}").json()
+            return answer if answer["state"] in {"completed", "failed"} else None
+
+        export = eventually("the file", finished, within_s=90)
+        assert (export["state"], export["engine"]) == ("completed", "files"), export
+        return export, api.get(f"/v1/exports/{export['id']}/content").content
+
+    report, pdf = made(dataset="leads")
+    text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages)
+    assert (report["document"]["template"], f"负责人工号 = {owner}" in text) == ("report", True)
+    letter = {"highlights": ["全年可用率 99.98 %"], "offer": "续签三年享八折。", "offer_until": "2026-12-31"}
+    batch, archive = made(dataset="renewals", letter=letter)
+    with zipfile.ZipFile(io.BytesIO(archive)) as letters:
+        manifest = json.loads(letters.read("manifest.json"))
+        first = pypdf.PdfReader(io.BytesIO(letters.read(manifest["letters"][0]["file"])))
+    assert len(manifest["letters"]) == batch["rows"] >= 1
+    assert manifest["document"]["sha256"] == batch["document"]["template_sha256"]
+    customer = api.get(f"/v1/customers/{manifest['letters'][0]['customer_id']}").json()
+    said = "".join(first.pages[0].extract_text().split())
+    for expected in (customer["company"] or customer["name"], *letter["highlights"], letter["offer"]):
+        assert "".join(expected.split()) in said
+
+
 @pytest.mark.capability(36, 37, 39)
 def test_with_files_stopped_the_same_command_gives_a_lesser_file_and_the_full_one_follows(platform, api, tmp_path):
     """Within 2 s a degraded file, marked as such; when files is back the full one comes by itself."""
@@ -182,6 +219,9 @@ def test_with_files_stopped_the_same_command_gives_a_lesser_file_and_the_full_on
         assert len(sheets_of(target)) >= 2
         content = api.get(f"/v1/exports/{export_id}/content")
         assert content.headers["degraded"] == "files"
+        platform.cli("export", "leads", "--format", "pdf", "-o", str(tmp_path / "report.pdf"))
+        assert len(sheets_of(tmp_path / "report.xlsx")) >= 2
+        assert not (tmp_path / "report.pdf").exists()
     finally:
         platform.cli("service", "start", "files")
 

@@ -45,7 +45,7 @@ def command(options: Options, dataset: str, file_format: str, output: Path, fiel
         export = _finished(api, accepted["id"], advance)
         if export["state"] == "failed":
             raise CommandError(f"The export failed: {export['failure']['detail']}")
-        export = _download(api, export, output)
+        export, output = _download(api, export, output)
     if options.as_json:
         print_json({**export, "file": str(output)})
     else:
@@ -71,10 +71,11 @@ def _finished(api: "Api", export_id: str, advance: "Advance") -> dict[str, Any]:
         poll_s = min(poll_s * 1.5, POLL_MAX_S)
 
 
-def _download(api: "Api", export: dict[str, Any], output: Path) -> dict[str, Any]:
-    """Writes the file whole or not at all, proven by its hash; the export as it then is.
+def _download(api: "Api", export: dict[str, Any], output: Path) -> tuple[dict[str, Any], Path]:
+    """Writes the file whole or not at all, proven by its hash; the export as it then is, and where its file is.
 
-    When `files` goes out between its last word and this, a lesser file takes the place of the full one.
+    When `files` goes out between its last word and this, a lesser file takes the place of the full one. That of a PDF is a
+    workbook, and is named as one.
     """
     from breakwater.cli.client import PATIENCE_S  # noqa: PLC0415
 
@@ -89,9 +90,11 @@ def _download(api: "Api", export: dict[str, Any], output: Path) -> dict[str, Any
                 export = api.get(f"/v1/exports/{export['id']}", patience_s=PATIENCE_S)
         if digest.hexdigest() != export["sha256"]:
             raise CommandError("The file that arrived is not the file that was made: its SHA-256 differs. Try again.")
+        if export["format"] == "pdf" and export["engine"] == "local":
+            output = output.with_suffix(".xlsx")
         aside.replace(output)
     except OSError as error:
         raise CommandError(f"{output} cannot be written: {error.strerror}.") from error
     finally:
         aside.unlink(missing_ok=True)
-    return export
+    return export, output
