@@ -1,13 +1,18 @@
 """`files` hangs: it is there, takes connections and answers nothing. Exports go on, late for nobody, lost for nobody."""
 
+import io
 import os
 import signal
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import openpyxl
 import pytest
 
+from tests.support.encrypted import decrypted
+from tests.support.leaks import places_of
 from tests.support.platform import eventually
 
 ROWS = 150
@@ -99,9 +104,55 @@ def test_files_hanging_makes_nobody_wait_and_loses_no_export(platform, api):
     assert len({export["id"] for export in followed}) == EXPORTS + 1
     eventually("its content", lambda: api.get(f"/v1/exports/{followed[-1]['id']}/content").status_code == 200)
     # Each was made once by each engine, and nothing is left over.
-    assert platform.sql("SELECT state, count(*) AS jobs FROM files.export_job GROUP BY state") == [
-        {"state": "completed", "jobs": EXPORTS + 1}
-    ]
-    assert platform.sql("SELECT state, count(*) AS exports FROM gateway.exports GROUP BY state") == [
-        {"state": "completed", "exports": 2 * (EXPORTS + 1)}
-    ]
+    ours = [*ids, made_before]
+    assert platform.sql(
+        "SELECT state, count(*) AS jobs FROM files.export_job WHERE id = ANY($1::uuid[]) GROUP BY state", ours
+    ) == [{"state": "completed", "jobs": EXPORTS + 1}]
+    assert platform.sql(
+        "SELECT state, count(*) AS exports FROM gateway.exports WHERE job_id = ANY($1::uuid[]) GROUP BY state", ours
+    ) == [{"state": "completed", "exports": 2 * (EXPORTS + 1)}]
+
+
+@pytest.mark.capability(36, 37, 39)
+@pytest.mark.timeout(240)
+def test_an_encrypted_export_outlives_a_hang_and_its_password_is_nowhere_in_clear(platform, api, tmp_path):
+    """In two seconds by the fallback, in full when files goes on, and by the command: all behind one word that nothing keeps."""
+    secret = uuid.uuid4().hex
+    password = f"密码 {secret}"
+    body = {"dataset": "leads", "format": "xlsx", "password": password}
+
+    def completed(export_id):
+        export = api.get(f"/v1/exports/{export_id}").json()
+        return export if export["state"] == "completed" else None
+
+    def cells(export_id):
+        content = api.get(f"/v1/exports/{export_id}/content").content
+        book = openpyxl.load_workbook(io.BytesIO(decrypted(content, password)))
+        return [*book["线索"].values]
+
+    with stopped(platform, "files"):
+        began_s = time.monotonic()
+        export_id = api.post("/v1/exports", json=body).json()["id"]
+        degraded = eventually("an encrypted degraded file", lambda: completed(export_id))
+        took_s = time.monotonic() - began_s
+        assert (degraded["engine"], degraded["encrypted"], degraded["degraded"]["dependency"]) == (
+            "local",
+            True,
+            "files",
+        )
+        assert took_s <= DEADLINE_S + SLACK_S
+        assert len(cells(export_id)) == degraded["rows"] + 1 > ROWS
+    full = eventually("the full file", lambda: completed(degraded["degraded"]["follow_up"]), within_s=90)
+    assert (full["engine"], full["encrypted"], full["rows"]) == ("files", True, degraded["rows"])
+    assert len(cells(full["id"])) == full["rows"] + 1
+
+    word, target = tmp_path / "word", tmp_path / "leads.xlsx"
+    word.write_text(password + "\n", encoding="utf-8")
+    platform.cli("export", "leads", "-o", str(target), "--password-file", str(word))
+    assert decrypted(target.read_bytes(), password)
+
+    for schema, table in (("gateway", "exports"), ("files", "export_job")):
+        assert platform.sql(f"SELECT count(sealed_password) AS kept FROM {schema}.{table}") == [{"kept": 0}]
+    seen = places_of(export_id, platform)
+    assert {"gateway.exports", "files.export_job"} <= seen, "what looks for the password does not even find the export"
+    assert places_of(secret, platform) == set()

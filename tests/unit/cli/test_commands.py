@@ -73,6 +73,8 @@ def test_roles_scopes_and_audience_are_those_of_the_platform():
         (("token", "--role", "sales", "--sub", "me"), 4, "breakwater up"),
         (("status",), 1, "breakwater up"),
         (("service", "stop", "files"), 1, "breakwater up"),
+        (("export", "leads", "-o", "leads.xlsx", "--ask-password"), 1, "no terminal"),
+        (("export", "leads", "-o", "leads.xlsx", "--password-file", "no-such-file"), 2, "no-such-file"),
         (("fallback", "on", "files"), 2, "--reason"),
         (("dlq", "replay"), 2, "--all"),
         (("no-such-thing",), 2, "No such command"),

@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import sys
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 POLL_MIN_S = 0.05
 POLL_MAX_S = 1.0
-FINISHED = frozenset({"completed", "failed"})
+FINISHED = frozenset({"completed", "failed", "cancelled"})
 
 
 @click.command
@@ -30,8 +31,22 @@ FINISHED = frozenset({"completed", "failed"})
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write."
 )
 @click.option("--fields", help="Columns, separated by commas; by default the dataset's own.")
+@click.option(
+    "--password-file",
+    type=click.File(encoding="utf-8"),
+    help="Encrypt the xlsx with the first line of this file; - reads standard input.",
+)
+@click.option("--ask-password", is_flag=True, help="Encrypt the xlsx with a password typed on the terminal.")
 @common
-def command(options: Options, dataset: str, file_format: str, output: Path, fields: str | None) -> None:
+def command(
+    options: Options,
+    dataset: str,
+    file_format: str,
+    output: Path,
+    fields: str | None,
+    password_file: TextIO | None,
+    ask_password: bool,  # noqa: FBT001 (click passes flags)
+) -> None:
     """Export DATASET to a file. When `files` is out, a degraded file comes at once, and says so."""
     # Imported here: the HTTP client.
     from breakwater.cli.client import PATIENCE_S, Api  # noqa: PLC0415
@@ -39,10 +54,14 @@ def command(options: Options, dataset: str, file_format: str, output: Path, fiel
     body: dict[str, Any] = {"dataset": dataset, "format": file_format}
     if fields:
         body["fields"] = [field.strip() for field in fields.split(",")]
+    if password_file is not None or ask_password:
+        body["password"] = _password(password_file)
     with Api(options) as api, bar(options, f"{dataset}.{file_format}") as advance:
         key = {"Idempotency-Key": str(uuid.uuid4())}
         accepted = api.request("POST", "/v1/exports", patience_s=PATIENCE_S, headers=key, json=body)
         export = _finished(api, accepted["id"], advance)
+        if export["state"] == "cancelled":
+            raise CommandError("The export was cancelled.")
         if export["state"] == "failed":
             raise CommandError(f"The export failed: {export['failure']['detail']}")
         export, output = _download(api, export, output)
@@ -56,6 +75,18 @@ def command(options: Options, dataset: str, file_format: str, output: Path, fiel
             f"This is a degraded file: {degraded['dependency']} is out ({degraded['reason']}). "
             f"Missing: {', '.join(degraded['missing'])}. The full file follows by itself as export {degraded['follow_up']}."
         )
+
+
+def _password(file: TextIO | None) -> str:
+    # Never an argument: those are in the process list and in the shell's history.
+    if file is not None:
+        try:
+            return file.readline().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise CommandError("The password's file is not UTF-8 text.") from error
+    if not sys.stdin.isatty():
+        raise CommandError("There is no terminal to ask on: give the password by --password-file.")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
 
 def _finished(api: "Api", export_id: str, advance: "Advance") -> dict[str, Any]:
