@@ -255,6 +255,36 @@ def test_a_stranger_sees_the_way_in_only(platform):
     assert refused.status_code == 401
 
 
+def journey_alert(status):
+    """A message of Alertmanager's webhook: the budget of exports is being spent, or no more."""
+    labels = {"alertname": "BreakwaterJourneyBudgetBurning", "journey": "export", "severity": "critical"}
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    alert = {"status": status, "labels": labels, "startsAt": started, "fingerprint": "5eed0f07e57"}
+    return {"version": "4", "status": status, "receiver": "incidents", "alerts": [alert]}
+
+
+def test_a_journey_that_spends_its_budget_is_told_until_it_does_no_more(platform):
+    """Which journey, and the way to its runbook, in both languages; an end takes it away."""
+    alertmanager = platform.ops("service", "alertmanager")
+    with signed_in(platform) as page:
+        shown = page.locator("#journeys")
+        expect(shown).to_be_hidden()
+        assert alertmanager.post("/v1/alerts", json=journey_alert("firing")).json() == {"changed": 1}
+        try:
+            expect(shown).to_contain_text("exports spends its error budget", timeout=OPEN_WITHIN_MS)
+            page.reload()
+            expect(shown).to_contain_text("exports", timeout=OPEN_WITHIN_MS)
+            found = Axe().run(page, options={"resultTypes": ["violations"]})
+            assert found.violations_count == 0, found.generate_report()
+            page.click("#language")
+            expect(shown).to_contain_text("正在快速消耗错误预算")
+            shown.get_by_role("link").click()
+            expect(page.locator("#runbook h2")).to_contain_text("BreakwaterJourneyBudgetBurning")
+        finally:
+            alertmanager.post("/v1/alerts", json=journey_alert("resolved"))
+        expect(shown).to_be_hidden(timeout=OPEN_WITHIN_MS)
+
+
 def test_a_row_keeps_its_place_until_it_has_been_better_for_a_while(platform):
     """What is worse moves at once; at a threshold, now better and now worse, a row stays until it was not worse for 5 s."""
     moments = [(0, 4), (1, 2), (2, 4), (3, 2), (7.9, 4), (8, 4), (8.1, 3), (8.2, 1)]

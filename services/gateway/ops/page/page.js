@@ -8,6 +8,7 @@ import { hideDetail, paintDetail, showDetail } from "./detail.js";
 import { showReport, showRunbook } from "./documents.js";
 import { paintGraph, showGraph } from "./graph.js";
 import { paintIncidents } from "./incidents.js";
+import { paintJourneys, startJourneys } from "./journeys.js";
 import { focusedRow, focusRow, paintList, setFilter, walk } from "./list.js";
 import { startPlaybooks } from "./playbooks.js";
 import { paintTimeline, showTimeline } from "./timeline.js";
@@ -98,6 +99,7 @@ function openFocused() {
 function draw(changed) {
   paintVerdict(changed);
   paintIncidents(changed);
+  paintJourneys(changed);
   paintList(changed);
   if (!$("view-edge").hidden && (changed.has("all") || changed.has("rows"))) paintDetail();
   paintGraph();
@@ -135,3 +137,4 @@ speak();
 dress();
 onMove(show);
 startPlaybooks();
+startJourneys();
