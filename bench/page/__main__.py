@@ -84,7 +84,7 @@ def figure(name: str, value: float, unit: str) -> None:
     document = {"bench": "page", "figure": name, "value": round(value, 1), "unit": unit, "peer": None}
     document |= {"peer_value": None, "ratio": None}
     if name in AIMS:
-        document |= {"aim": f"at most {AIMS[name]:g}", "met": value <= AIMS[name]}
+        document |= {"aim": f"at most {AIMS[name]:g}", "met": round(value, 1) <= AIMS[name]}
     print(json.dumps(document), flush=True)
 
 
