@@ -61,10 +61,22 @@ def test_few_requests_say_nothing():
 
 def test_somebody_is_told_only_when_both_windows_burn():
     """What is over does not alarm any more, though the long window still has it."""
-    found = heard(budgets(), (0, 0, 0), (30, 1_000, 500))
-    assert spending(found, 40).severity == "critical"
-    heard(found, (900, 2_000, 500), (8_000, 3_000, 500))
-    assert spending(found, 8_010).severity == ""
+    found = heard(budgets(), (0, 0, 0), (4_000, 1_000, 500))
+    assert spending(found, 4_010).severity == "critical"
+    heard(found, (4_900, 2_000, 500), (12_000, 3_000, 500))
+    assert spending(found, 12_010).severity == ""
+
+
+def test_a_few_minutes_of_data_alarm_nobody_and_say_how_few_they_are():
+    """After a start every window holds the same bad minutes; the hour alarms once it is remembered, the day later."""
+    found = heard(budgets(), (0, 0, 0), (400, 1_000, 500))
+    young = spending(found, 430)
+    assert (young.severity, young.young_minutes, young.burn_rates[3_600] > 14.4) == ("", 7, True)
+    heard(found, (3_599, 2_000, 1_000))
+    grown = spending(found, 3_600)
+    assert (grown.severity, grown.young_minutes) == ("critical", None)
+    heard(found, (7_300, 9_000, 1_100))
+    assert spending(found, 7_300).severity == ""
 
 
 def test_spent_is_of_the_whole_period():

@@ -66,7 +66,10 @@ class Spending:
     """Share of the whole period's budget that went since `since_s`, at most a day ago, were traffic as it was since."""
     since_s: int
     severity: str
-    """Of the worst alarm whose two windows both burn too fast; empty without one."""
+    """Of the worst alarm whose two windows both burn too fast; empty without one, and while its long window is not remembered
+    whole: a few bad minutes after a start are not a bad hour."""
+    young_minutes: int | None = None
+    """Of data there is so much, less than the shortest of the long windows; None once that is whole."""
 
 
 @dataclass(slots=True)
@@ -138,10 +141,15 @@ class Budgets:
         since_s = max(minutes.since_s, now_s - REMEMBERED_S)
         whole = _burn(minutes, promise, now_s, REMEMBERED_S) or 0.0
         spent = whole * max(now_s - since_s, 1) / self.promises.period_s
-        return Spending(promise.objective, burns, spent, since_s, self._severity(burns))
+        heard_s = now_s - minutes.since_s
+        whole_s = min((alarm.long_s for alarm in self.promises.alarms), default=0)
+        young = heard_s // MINUTE_S if heard_s < whole_s else None
+        return Spending(promise.objective, burns, spent, since_s, self._severity(burns, heard_s), young)
 
-    def _severity(self, burns: Mapping[int, float | None]) -> str:
+    def _severity(self, burns: Mapping[int, float | None], heard_s: int) -> str:
         for alarm in self.promises.alarms:
+            if heard_s < alarm.long_s:
+                continue
             long, short = burns.get(alarm.long_s), burns.get(alarm.short_s)
             if long is not None and short is not None and min(long, short) > alarm.factor:
                 return alarm.severity

@@ -74,7 +74,8 @@ class EdgeView(TypedDict):
     bulkhead: BulkheadView
     next_probe_s: float | None
     slo: dict[str, Any]
-    """`objective`, `burn_rates` by window, `budget_spent` of the period `since`, `severity`; empty without a promise."""
+    """`objective`, `burn_rates` by window, `budget_spent` of the period `since`, `severity`; `young_minutes` of data while these
+    are too few for one; empty without a promise."""
     as_of: str | None
 
 
@@ -197,6 +198,7 @@ def slo_view(spending: Spending | None) -> dict[str, Any]:
         "budget_spent": round(spending.spent, 5),
         "since": rfc3339_of(datetime.fromtimestamp(spending.since_s, UTC)),
         "severity": spending.severity or None,
+        "young_minutes": spending.young_minutes,
     }
 
 

@@ -6,7 +6,7 @@ import { go, href, where } from "./route.js";
 import { text } from "./words.js";
 import { ask, ProblemError } from "./asks.js";
 import { callsChart, circuitChart, latencyChart } from "./charts.js";
-import { badgeOf, burnOf, instancesOf, probeOf, rowOf } from "./list.js";
+import { badgeOf, burnOf, instancesOf, probeOf, rowOf, youngOf } from "./list.js";
 import { lift, openOverride } from "./actions.js";
 
 export const SPANS = [[300, "min5"], [900, "min15"], [3600, "hour1"], [21600, "hour6"], [86400, "day1"]];
@@ -34,10 +34,10 @@ function tiles(row) {
 }
 
 function sloTile(row) {
-  const { burn_rates: burns, budget_spent: spent, objective, since } = row.slo;
+  const { burn_rates: burns, budget_spent: spent, objective, since, young_minutes: young } = row.slo;
   const all = Object.entries(burns).map(([window, burn]) => `${window} ${burn === null ? NONE : `${burn}×`}`);
   const [burning] = burnOf(row);
-  return el("div", { class: "tile wide" }, el("dt", {}, `${text("slo")} ${percent(objective)} · ${text("burnRates")}`), el("dd", {}, el("span", { class: burning }, `${burning ? "▲ " : ""}${all.join(" · ")}`), el("small", {}, `${text("budgetSpent")} ${percent(spent)} ${text("sinceMoment")} ${date(since)}`)));
+  return el("div", { class: "tile wide" }, el("dt", {}, `${text("slo")} ${percent(objective)} · ${text("burnRates")}`), el("dd", {}, el("span", { class: burning }, `${burning ? "▲ " : ""}${all.join(" · ")}`), el("small", {}, `${text("budgetSpent")} ${percent(spent)} ${text("sinceMoment")} ${date(since)}${youngOf(young)}`)));
 }
 
 function paintHead(row) {

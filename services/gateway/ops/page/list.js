@@ -100,13 +100,18 @@ export function probeOf(row) {
   return row.next_probe_s < 0.05 ? text("now") : duration(row.next_probe_s);
 }
 
+// Minutes of data say little of an hour, and are no alarm.
+export function youngOf(minutes) {
+  return minutes === null || minutes === undefined ? "" : ` · ${text("young")} ${minutes} min`;
+}
+
 // How fast the hour spends the budget, with its mark when somebody is told of it; then what went of the whole period's.
 export function burnOf(row) {
-  const { burn_rates: burns, severity, objective, budget_spent: spent, since: from } = row.slo ?? {};
+  const { burn_rates: burns, severity, objective, budget_spent: spent, since: from, young_minutes: young } = row.slo ?? {};
   if (!burns) return ["", NONE, ""];
   const rate = burns["1h"] ?? burns["5m"] ?? null;
   const all = Object.entries(burns).map(([window, burn]) => `${window} ${burn === null ? NONE : `${burn}×`}`);
-  const told = `${text("objective")} ${percent(objective)} · ${all.join(" · ")} · ${text("budgetSpent")} ${percent(spent)} ${text("sinceMoment")} ${date(from)}`;
+  const told = `${text("objective")} ${percent(objective)} · ${all.join(" · ")} · ${text("budgetSpent")} ${percent(spent)} ${text("sinceMoment")} ${date(from)}${youngOf(young)}`;
   return [severity ? `burning ${severity}` : "", rate === null ? NONE : `${severity ? "▲ " : ""}${rate < 10 ? rate.toFixed(1) : rate.toFixed(0)}×`, told];
 }
 
