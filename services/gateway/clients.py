@@ -1,6 +1,6 @@
 """The services behind the gateway: each one's stubs over its one guarded channel, and what exports ask of them."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from breakwater.chassis import wire
 from breakwater.chassis.channels import Channel
 from breakwater.chassis.errors import BreakwaterError, UnavailableError
+from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.files.v1 import files_pb2
 from breakwater.files.v1.files_pb2_grpc import FilesServiceStub
 from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceStub
@@ -21,6 +22,8 @@ from breakwater.leads.v1.leads_pb2_grpc import (
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from breakwater.resilience import Deadline
 from services.gateway.exports.domain import Column, ColumnKind, Export, File, Job, JobState
+from services.gateway.exports.engine import Head
+from services.gateway.exports.snapshots import CELL_END, ROW_END, Person
 from services.gateway.translation import document_from_wire, spec_to_wire
 
 if TYPE_CHECKING:
@@ -42,6 +45,10 @@ _CLAIM_DEADLINE_S = 0.9
 """Retries included: the local engine needs the rest of the two seconds that a requester waits (37)."""
 _CONTENT_IDLE_S = 10.0
 _ROWS_IDLE_S = 5.0
+PEOPLE_MAX = 10_000
+"""So many people's teams a snapshot knows."""
+_PEOPLE_PAGE = 200
+_EVERYTHING = Actor("gateway", Role.SERVICE, Scope.ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +158,7 @@ class DatasetRows:
         """The base columns, then chunks of rows. Raises `BreakwaterError`."""
         async with aclosing(self._stream(export, base_fields_only=True)) as messages:
             first = await anext(messages)
-            yield tuple(_column(column) for column in first.columns)
+            yield Head(tuple(_column(column) for column in first.columns))
             if first.rows:
                 yield [list(row.cells) for row in first.rows]
             async for message in messages:
@@ -163,11 +170,62 @@ class DatasetRows:
         filters = export.spec.filter
         request = leads_pb2.StreamDatasetRequest(
             actor=wire.actor_to(export.requester),
-            dataset="customers" if export.spec.letter is not None else export.spec.dataset,
+            dataset=export.spec.rows_of,
             filter=leads_pb2.LeadFilter(
                 stage=filters.get("stage", ""), owner_id=filters.get("owner_id", ""), source=filters.get("source", "")
             ),
             base_fields_only=base_fields_only,
+        )
+        return self._leads.channel.stream(self._leads.leads.StreamDataset, request, idle_timeout_s=_ROWS_IDLE_S)
+
+
+class WholeDatasets:
+    """What is asked of leads for snapshots: everything, as nobody but a service may."""
+
+    def __init__(self, leads: Leads) -> None:
+        self._leads = leads
+
+    async def shape(self, dataset: str) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
+        """The base columns and all columns. Raises `BreakwaterError`."""
+        base, full = [await self._columns(dataset, base_fields_only=only) for only in (True, False)]
+        return base, full
+
+    async def people(self) -> list[Person]:
+        """Everybody, up to `PEOPLE_MAX`. Raises `BreakwaterError`."""
+        found: list[Person] = []
+        cursor = ""
+        while len(found) < PEOPLE_MAX:
+            request = leads_pb2.ListPeopleRequest(actor=wire.actor_to(_EVERYTHING), limit=_PEOPLE_PAGE, cursor=cursor)
+            reply = await self._leads.channel.unary(self._leads.organisation.ListPeople, request, retryable=True)
+            found += [Person(each.id, each.team_id, each.supervisor_id) for each in reply.people]
+            cursor = reply.next_cursor
+            if not cursor:
+                break
+        return found
+
+    async def rows(self, dataset: str, fields: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """The rows of one moment, packed. Raises `BreakwaterError`."""
+        async with aclosing(self._stream(dataset, fields=fields, packed=True)) as messages:
+            async for message in messages:
+                if message.packed_rows:
+                    yield message.packed_rows
+                elif message.rows:
+                    # A leads older than 0.3.0 does not pack them.
+                    yield b"".join(CELL_END.join(map(str.encode, row.cells)) + ROW_END for row in message.rows)
+
+    async def _columns(self, dataset: str, *, base_fields_only: bool) -> tuple[Column, ...]:
+        async with aclosing(self._stream(dataset, base_fields_only=base_fields_only)) as messages:
+            return tuple(_column(column) for column in (await anext(messages)).columns)
+
+    def _stream(
+        self, dataset: str, *, fields: Sequence[str] = (), base_fields_only: bool = False, packed: bool = False
+    ) -> AsyncGenerator[leads_pb2.StreamDatasetResponse, None]:
+        request = leads_pb2.StreamDatasetRequest(
+            actor=wire.actor_to(_EVERYTHING),
+            dataset=dataset,
+            fields=fields,
+            base_fields_only=base_fields_only,
+            packed=packed,
         )
         return self._leads.channel.stream(self._leads.leads.StreamDataset, request, idle_timeout_s=_ROWS_IDLE_S)
 

@@ -16,12 +16,13 @@ from breakwater.chassis.service import Service
 from breakwater.chassis.settings import Environment, load, read_secret
 from breakwater.resilience.shedding import Limiter
 from services.gateway import consumer
-from services.gateway.clients import DatasetRows, FilesClient, Health, Leads, Notify
+from services.gateway.clients import DatasetRows, FilesClient, Health, Leads, Notify, WholeDatasets
 from services.gateway.consumer import FilesEvents
 from services.gateway.exports.domain import Patience
-from services.gateway.exports.engine import ChildEngine, EngineLimits
+from services.gateway.exports.engine import ChildEngine, EngineLimits, Rows
 from services.gateway.exports.runner import Runner
 from services.gateway.exports.scratch import Scratch
+from services.gateway.exports.snapshots import KeptRows, SnapshotLimits, Snapshots
 from services.gateway.exports.store import ExportStore
 from services.gateway.exports.usecases import Exports
 from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing
@@ -58,7 +59,8 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     scratch = _scratch(settings)
     store = ExportStore(database, open_max=settings.exports_open_max)
     seals = Seals.from_files(settings.seal_key_file, settings.seal_key_previous_file)
-    engine = _engine(settings, leads_service, scratch, seals)
+    snapshots = _snapshots(service, leads_service)
+    engine = _engine(settings, KeptRows(DatasetRows(leads_service), snapshots), scratch, seals)
     use_cases = Exports(store, files, engine, service.clock, _patience(settings), seals)
     runner = Runner(
         use_cases,
@@ -92,6 +94,8 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     service.add_front(server)
 
     service.background("export-runner", runner.run)
+    if settings.snapshots_every_s is not None:
+        service.background("snapshots", snapshots.run)
     service.background("outbox-relay", Relay(database, bus, service.clock).run)
     service.background("files-events", _events(service, store, database, bus).run)
     service.background("housekeeping", Housekeeping(database, bus, service.clock).run)
@@ -132,7 +136,7 @@ async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> E
     )
 
 
-def _engine(settings: GatewaySettings, leads_service: Leads, scratch: Scratch, seals: Seals) -> ChildEngine:
+def _engine(settings: GatewaySettings, rows: Rows, scratch: Scratch, seals: Seals) -> ChildEngine:
     limits = EngineLimits(
         processes_max=settings.local_engines_max,
         timeout_s=settings.local_engine_timeout_s,
@@ -140,7 +144,18 @@ def _engine(settings: GatewaySettings, leads_service: Leads, scratch: Scratch, s
         rows_max=settings.local_engine_rows_max,
         file_size_bytes_max=settings.local_engine_file_size_bytes_max,
     )
-    return ChildEngine(DatasetRows(leads_service), scratch, seals, limits)
+    return ChildEngine(rows, scratch, seals, limits)
+
+
+def _snapshots(service: Service[GatewaySettings], leads_service: Leads) -> Snapshots:
+    settings = service.settings
+    limits = SnapshotLimits(
+        every_s=settings.snapshots_every_s or 0.0,
+        retry_s=settings.snapshots_retry_s,
+        age_s_max=settings.snapshots_age_s_max,
+        size_bytes_max=settings.snapshots_size_bytes_max,
+    )
+    return Snapshots(WholeDatasets(leads_service), settings.export_scratch_dir / "snapshots", service.clock, limits)
 
 
 def _scratch(settings: GatewaySettings) -> Scratch:

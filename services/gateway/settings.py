@@ -75,6 +75,15 @@ class GatewaySettings(ServiceSettings):
     """After so long an export that neither engine could make fails."""
     export_follow_up_days: int = Field(default=7, ge=1)
     """How long a full file that is to follow is waited for."""
+    snapshots_every_s: float | None = Field(default=900.0, gt=0)
+    """Each dataset is kept anew this often, for exports while files and leads are both out; never without it."""
+    snapshots_retry_s: float = Field(default=15.0, gt=0)
+    """A dataset that could not be read is tried again after this."""
+    snapshots_age_s_max: float = Field(default=86_400.0, gt=0)
+    """What is older is not served."""
+    snapshots_size_bytes_max: int = Field(default=1024 * _MIB, ge=_MIB)
+    """A dataset that is larger is not kept."""
+
     local_engines_max: int = Field(default=2, ge=1)
     """Child processes of the local export engine at a time."""
     local_engine_timeout_s: float = Field(default=60.0, gt=0)

@@ -70,6 +70,11 @@ class Spec:
         return ENCRYPTED_XLSX if self.encrypted else self.format
 
     @property
+    def rows_of(self) -> str:
+        """The dataset its rows are of: letters go to customers."""
+        return "customers" if self.letter is not None else self.dataset
+
+    @property
     def local_format(self) -> str:
         """What the local engine makes in its place: PDF takes typst and fonts, which only files has; rows are rows."""
         return "xlsx" if self.format == "pdf" else self.format
@@ -82,6 +87,8 @@ class Degradation:
     dependency: str
     reason: str
     missing: tuple[str, ...]
+    as_of: datetime | None = None
+    """Its rows are of that time: leads was out as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,15 @@ class Document:
     template: str
     version: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the local engine made: the file, what it lacks, and how old its rows are where they are kept ones."""
+
+    file: File
+    missing: tuple[str, ...]
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from breakwater.chassis.errors import (
     UnavailableError,
 )
 from breakwater.chassis.logging import get_logger
-from services.gateway.exports.domain import PASSWORD_LOST, Column, Export, File, chosen_columns, missing_of
+from services.gateway.exports.domain import PASSWORD_LOST, Column, Export, File, Made, chosen_columns, missing_of
 from services.gateway.exports.scratch import Scratch
 
 # Our own code by path and nothing else: no site packages, nothing of this process's environment.
@@ -36,6 +36,14 @@ _COMMAND = (sys.executable, "-S", "-P", "-X", "utf8", "-m", "services.gateway.ex
 _ANSWER_SIZE_BYTES_MAX = 16 * 1024
 _DATASET_TITLES = {"leads": "线索", "customers": "客户", "assignments": "分配记录", "renewals": "续费客户"}
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What comes before rows: the base columns, and the time of the rows where they are kept ones."""
+
+    columns: Sequence[Column]
+    as_of: datetime | None = None
 
 
 class Rows(Protocol):
@@ -46,7 +54,7 @@ class Rows(Protocol):
         ...
 
     def base_rows(self, export: Export) -> AsyncGenerator[Any, None]:
-        """The base columns first, then chunks of rows of theirs, in canonical text."""
+        """A `Head` first, then chunks of rows of its columns, in canonical text."""
         ...
 
 
@@ -79,8 +87,8 @@ class ChildEngine:
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.processes_max)
 
-    async def make(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
-        """The file with the base columns, and what it lacks. Raises `BreakwaterError`."""
+    async def make(self, export: Export, reason: str, now: datetime) -> Made:
+        """The file with the base columns. Raises `BreakwaterError`."""
         async with self._slots:
             self._scratch.make_room(now)
             try:
@@ -89,15 +97,15 @@ class ChildEngine:
             except TimeoutError:
                 raise DeadlineExceededError("the local engine did not finish in time") from None
 
-    async def _run(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
+    async def _run(self, export: Export, reason: str, now: datetime) -> Made:
         password = self._password(export)
         # The child starts while leads is asked: on a busy machine that is half of the time.
         process, ours = _start(encrypts=export.spec.encrypted)
         try:
             _, child = await asyncio.open_unix_connection(sock=ours)
             try:
-                missing = await self._feed(child, export, password, reason, now)
-                return _file(await asyncio.to_thread(_output, process)), missing
+                missing, as_of = await self._feed(child, export, password, reason, now)
+                return Made(_file(await asyncio.to_thread(_output, process)), missing, as_of)
             finally:
                 child.close()
         finally:
@@ -115,18 +123,23 @@ class ChildEngine:
 
     async def _feed(
         self, child: StreamWriter, export: Export, password: str | None, reason: str, now: datetime
-    ) -> tuple[str, ...]:
+    ) -> tuple[tuple[str, ...], datetime | None]:
         full = export.spec.fields
         if not full and export.spec.local_format == export.spec.format:
             full = tuple(column.name for column in await self._rows.columns(export))
         async with aclosing(self._rows.base_rows(export)) as rows:
-            base = await anext(rows)
+            head: Head = await anext(rows)
+            base = head.columns
             places = chosen_columns(export.spec.fields, tuple(column.name for column in base))
             columns = [base[place] for place in places]
             missing = missing_of(export.spec, full, tuple(column.name for column in columns))
             whole = len(places) == len(base)
             try:
                 order = self._order(export, columns, missing, reason, now, password)
+                if head.as_of is not None:
+                    order["note"]["rows"].append(
+                        ["数据时间", f"{head.as_of.isoformat(timespec='seconds')}（leads 也不可用）"]
+                    )
                 child.write(msgspec.json.encode(order) + b"\n")
                 async for chunk in rows:
                     cells = chunk if whole else [[row[place] for place in places] for row in chunk]
@@ -137,7 +150,7 @@ class ChildEngine:
             except (ConnectionError, RuntimeError):
                 # The child ended before its input did (uvloop says so by RuntimeError): its output tells why.
                 _log.warning("local_engine_ended_early", export_id=export.id)
-        return missing
+        return missing, head.as_of
 
     def _order(
         self,

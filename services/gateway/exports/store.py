@@ -70,6 +70,7 @@ _SUPERSEDE = "UPDATE exports SET superseded_by = $2 WHERE id = $1"
 _LESSER = """
 UPDATE exports SET state = 'completed', engine = 'local', rows = $3, rows_done = $3, size_bytes = $4, sha256 = $5,
     degraded_dependency = $6, degraded_reason = $7, degraded_missing = $8, follow_up = $9, finished_at = $10,
+    degraded_as_of = $11,
     document = NULL, due_at = NULL, sequence = sequence + 1, sealed_password = NULL
 WHERE id = $1 AND turn = $2 AND
 """
@@ -232,6 +233,7 @@ class ExportStore:
                 list(degradation.missing),
                 follow_up,
                 now,
+                degradation.as_of,
             )
             if row is None:
                 return
@@ -378,7 +380,12 @@ def _export(row: Record) -> Export:
         engine=Engine(row["engine"]) if row["engine"] else None,
         file=File(row["rows"], row["size_bytes"], row["sha256"], _document(row["document"])) if row["sha256"] else None,
         degradation=(
-            Degradation(row["degraded_dependency"], row["degraded_reason"], tuple(row["degraded_missing"]))
+            Degradation(
+                row["degraded_dependency"],
+                row["degraded_reason"],
+                tuple(row["degraded_missing"]),
+                row["degraded_as_of"],
+            )
             if row["degraded_dependency"]
             else None
         ),

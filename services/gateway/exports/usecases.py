@@ -21,6 +21,7 @@ from services.gateway.exports.domain import (
     File,
     Job,
     LookAgain,
+    Made,
     Patience,
     Spec,
     Step,
@@ -94,8 +95,8 @@ class Files(Protocol):
 class LocalEngine(Protocol):
     """Makes base fields by itself. Raises `BreakwaterError`."""
 
-    async def make(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
-        """The file, kept under the export's id, and the names of the columns it lacks."""
+    async def make(self, export: Export, reason: str, now: datetime) -> Made:
+        """The file, kept under the export's id."""
         ...
 
 
@@ -176,11 +177,11 @@ class Exports:
         if not isinstance(step, FallBack) or export.spec.encrypted:
             raise failure
         try:
-            file, missing = await self.local.make(export, step.reason, now)
+            made = await self.local.make(export, step.reason, now)
         except BreakwaterError as error:
             raise failure from error
-        degradation = Degradation("files", step.reason, missing)
-        await self.store.stand_in(export, file, degradation, self.clock.now(), self._follow_up_at())
+        degradation = Degradation("files", step.reason, made.missing, made.as_of)
+        await self.store.stand_in(export, made.file, degradation, self.clock.now(), self._follow_up_at())
         return await self.store.get(export.id) or export
 
     async def advance(self, export: Export) -> None:
@@ -188,11 +189,11 @@ class Exports:
         step = await self._next_step(export)
         if isinstance(step, FallBack):
             try:
-                file, missing = await self.local.make(export, step.reason, self.clock.now())
+                made = await self.local.make(export, step.reason, self.clock.now())
             except BreakwaterError as error:
                 step = domain.after_local_failure(export, error, self.clock.now(), self.patience)
             else:
-                await self._degrade(export, file, Degradation("files", step.reason, missing))
+                await self._degrade(export, made.file, Degradation("files", step.reason, made.missing, made.as_of))
                 return
         await self._write(export, step)
 

@@ -99,6 +99,8 @@ class DegradedExport(TypedDict):
     missing: list[str]
     reason: str
     follow_up: str
+    as_of: NotRequired[str | None]
+    """The rows are of that time, because leads was out as well."""
 
 
 class DocumentView(TypedDict):
@@ -376,6 +378,8 @@ def _export_view(export: Export) -> ExportView:
             "reason": export.degradation.reason,
             "follow_up": export.follow_up or "",
         }
+        if export.degradation.as_of:
+            view["degraded"]["as_of"] = rfc3339_of(export.degradation.as_of)
     if export.supersedes:
         view["supersedes"] = export.supersedes
     if export.superseded_by:

@@ -18,7 +18,7 @@ from breakwater.chassis.errors import ConflictError, DeadlineExceededError, Payl
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.sealing import Seals
 from services.gateway.exports.domain import Column, ColumnKind, Export, ExportState, Spec
-from services.gateway.exports.engine import ChildEngine, EngineLimits, _start
+from services.gateway.exports.engine import ChildEngine, EngineLimits, Head, _start
 from services.gateway.exports.scratch import Scratch
 from tests.support.encrypted import decrypted
 
@@ -46,7 +46,7 @@ class FakeRows:
         return (*COLUMNS, Column("need", "需求", ColumnKind.TEXT))
 
     async def base_rows(self, export):
-        yield COLUMNS
+        yield Head(COLUMNS)
         for start in range(0, len(self.rows), 500):
             yield self.rows[start : start + 500]
         if self.hold:
@@ -95,7 +95,8 @@ def parent_of(pid):
 
 async def test_cells_keep_their_types_and_formulas_stay_text(scratch):
     """The same look and the same safety as the full file's, plus the note sheet."""
-    file, missing = await engine_of(FakeRows([ROW]), scratch).make(export_of(), "files is out", NOW)
+    made = await engine_of(FakeRows([ROW]), scratch).make(export_of(), "files is out", NOW)
+    file, missing = made.file, made.missing
     path = scratch.path("e1", "xlsx")
     assert (file.rows, file.size_bytes, missing) == (1, path.stat().st_size, ("need",))
     book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()))
@@ -111,7 +112,7 @@ async def test_cells_keep_their_types_and_formulas_stay_text(scratch):
 async def test_the_largest_number_of_rows_passes_and_one_more_is_refused(scratch):
     """And nothing is left of the refused file."""
     engine = engine_of(FakeRows([ROW] * 600), scratch, rows_max=600)
-    assert (await engine.make(export_of(), "out", NOW))[0].rows == 600
+    assert (await engine.make(export_of(), "out", NOW)).file.rows == 600
     engine = engine_of(FakeRows([ROW] * 601), scratch, rows_max=600)
     with pytest.raises(PayloadTooLargeError, match="600 rows"):
         await engine.make(export_of("e2"), "out", NOW)
@@ -217,7 +218,8 @@ async def test_a_file_behind_a_password_has_the_cells_of_the_plain_one(scratch, 
     rows = [ROW] * count
     engine = engine_of(FakeRows(rows), scratch)
     await engine.make(export_of("plain"), "files is out", NOW)
-    file, missing = await engine.make(encrypted_export(), "files is out", NOW)
+    made = await engine.make(encrypted_export(), "files is out", NOW)
+    file, missing = made.file, made.missing
     content = scratch.path("e1", "xlsx").read_bytes()
     assert (file.rows, file.size_bytes, missing) == (count, len(content), ("need",))
     assert file.sha256 == hashlib.sha256(content).hexdigest()

@@ -18,6 +18,7 @@ from services.gateway.exports.domain import (
     File,
     Job,
     LookAgain,
+    Made,
     Patience,
 )
 from services.gateway.exports.usecases import Exports, Key
@@ -79,6 +80,7 @@ class FakeExports:
         self.bodies: dict[str, bytes] = {}
         self.jobs: list[Job | BreakwaterError] = []
         self.made: File | BreakwaterError = File(2, 10, "ab")
+        self.as_of: datetime | None = None
         self.asked: list[str] = []
         self.out: BreakwaterError | None = None
         self.seals = Seals(bytes(range(32)))
@@ -152,11 +154,11 @@ class FakeExports:
 
     # The local engine.
 
-    async def make(self, export: Export, reason: str, now: datetime) -> tuple[File, tuple[str, ...]]:
+    async def make(self, export: Export, reason: str, now: datetime) -> Made:
         self.asked.append(f"make: {reason}")
         if isinstance(self.made, BreakwaterError):
             raise self.made
-        return self.made, ("need",)
+        return Made(self.made, ("need",), self.as_of)
 
     def _job(self) -> Job:
         job = self.jobs.pop(0)
