@@ -14,7 +14,7 @@ from services.gateway.ops.alarms.domain import Alarm, Occasion
 from services.gateway.ops.alerts.domain import Alert, Changed
 from services.gateway.ops.edges.domain import Changes, Edge, EdgeBook, Key, Report
 from services.gateway.ops.incidents.domain import Action, Incident, Step
-from services.gateway.ops.incidents.usecases import CHANGED_BEFORE, Incidents, Memory
+from services.gateway.ops.incidents.usecases import CHANGED_BEFORE, UNKNOWN_S_MAX, Incidents, Memory
 from services.gateway.ops.overrides.domain import OverrideOrder
 from services.gateway.ops.playbooks.domain import Outcome, Playbook, Run
 from services.gateway.ops.timeline.domain import Entry, Kind, Verdict
@@ -52,12 +52,20 @@ class Deployment:
 class Console:
     """The state of the ops process. Everything happens on one event loop; nothing here waits."""
 
-    def __init__(self, timeline: Timeline, clock: Clock, owners: Mapping[str, str] | None = None) -> None:
-        """`owners` of dependencies and services, by name."""
+    def __init__(
+        self,
+        timeline: Timeline,
+        clock: Clock,
+        owners: Mapping[str, str] | None = None,
+        unknown_s_max: float = UNKNOWN_S_MAX,
+    ) -> None:
+        """`owners` of dependencies and services, by name; an incident of which nothing is known any more ends after
+        `unknown_s_max`.
+        """
         self._timeline = timeline
         self._clock = clock
         self._book = EdgeBook()
-        self._incidents = Incidents(self, clock, owners or {})
+        self._incidents = Incidents(self, clock, owners or {}, unknown_s_max)
         self._last_refusal: tuple[str, float] | None = None
         self._alarmed: list[Callable[[Incident, Occasion], None]] = []
         self._watchers: set[asyncio.Queue[Change | None]] = set()
@@ -128,7 +136,8 @@ class Console:
 
     def incident_changed(self, incident: Incident, what: str) -> None:
         """On the record."""
-        kind = {"resolved": Kind.INCIDENT_RESOLVED, "is now": Kind.INCIDENT_CHANGED}.get(what, Kind.INCIDENT_OPENED)
+        ended = dict.fromkeys(("resolved", "ended"), Kind.INCIDENT_RESOLVED)
+        kind = {**ended, "is now": Kind.INCIDENT_CHANGED}.get(what, Kind.INCIDENT_OPENED)
         text = f"incident {incident.id} {what}: {incident.title}"
         self._timeline.add(kind, text[:TEXT_CHARS_MAX], incident.cause.dependency)
         if kind is not Kind.INCIDENT_CHANGED:

@@ -66,7 +66,7 @@ async def serve() -> None:
         database = await service.open_database()
         bus = await service.open_bus()
         timeline = Timeline(database, clock)
-        console = Console(timeline, clock, settings.owners)
+        console = Console(timeline, clock, settings.owners, settings.incident_unknown_s_max)
         peers = Peers({name: service.channels(name) for name in PEERS})
         carrier = OverrideCarrier(peers, bus, service.name, service.overrides)
         orders = PostgresOrders(database, clock)

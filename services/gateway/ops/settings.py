@@ -65,6 +65,8 @@ class OpsSettings(ServiceSettings):
     """A session ends with its token, at the latest after so long."""
     owners: Annotated[Mapping[str, str], NoDecode] = Field(default_factory=lambda: dict(OWNERS))
     """name=team,...: who owns a dependency or a service, shown with each incident; as in deploy/slo.yaml unless set."""
+    incident_unknown_s_max: float = Field(default=3_600.0, ge=60)
+    """An incident whose edges nobody asks any more, or nobody tells of, ends after so long, its state unknown."""
     history_fine_s: int = Field(default=900, ge=60, le=3_600)
     """Seconds of every edge kept by the second, in memory; some 0.1 MB an edge."""
     history_coarse_s: int = Field(default=86_400, ge=3_600, le=7 * 86_400)

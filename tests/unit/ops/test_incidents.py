@@ -130,6 +130,24 @@ async def test_an_incident_accounts_for_alerts_of_what_it_hurts_and_for_half_an_
     assert not accounts_for("leads", "", now() + timedelta(minutes=35))
 
 
+async def test_what_nobody_asks_any_more_says_so_and_ends_unknown_after_its_limit(platform):
+    """Not as resolved: nobody was answered. Asked again it is known again, and says that."""
+    broken = ("gateway", "files")
+    platform.incidents.unknown_s_max = 300
+    await platform.run(10, [broken])
+    others = [pair for pair in GRAPH if pair != broken]
+    await platform.run(60, asked=others)
+    assert platform.only().title.endswith("(nobody asks any more: unknown)")
+    await platform.run(10, [broken])
+    assert "unknown" not in platform.only().title
+    await platform.run(280, asked=others)
+    assert platform.only().unknown
+    await platform.run(60, asked=others)
+    assert platform.incidents.open() == ()
+    assert platform.incidents.all()[0].unknown
+    assert [what for what, _ in platform.notes.told] == ["opened", "ended"]
+
+
 async def test_flapping_is_one_page(platform):
     """Down and up every ten seconds, twenty times."""
     for _ in range(20):

@@ -131,9 +131,16 @@ class Incident:
     """What was changed just before, newest first: lines of the timeline."""
     owner: str = ""
     actions: tuple[Action, ...] = ()
+    unknown: bool = False
+    """Nobody asks its edges any more, or nobody tells of them: whether it goes on is not known, nor, where it has ended, that it
+    is over."""
 
     @property
     def title(self) -> str:
+        return self._named + (" (nobody asks any more: unknown)" if self.unknown else "")
+
+    @property
+    def _named(self) -> str:
         cause = self.cause
         if cause.fault is Fault.REPLICA and cause.instances:
             return f"{cause.caller} → {cause.dependency} fails on {_listed(cause.instances)}"

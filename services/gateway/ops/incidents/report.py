@@ -31,7 +31,8 @@ def _facts(incident: Incident, now: datetime) -> Iterator[tuple[str, str]]:
     yield "Owner", incident.owner
     yield "Began", _moment(cause.since or incident.opened_at)
     yield "Opened", _moment(incident.opened_at)
-    yield "Resolved", _moment(incident.resolved_at) if incident.resolved_at else "no"
+    how = ", not asked any more: state unknown" if incident.unknown else ""
+    yield "Resolved", (_moment(incident.resolved_at) if incident.resolved_at else "no") + how
     minutes, seconds = divmod(int(((incident.resolved_at or now) - incident.opened_at).total_seconds()), 60)
     yield "Lasted", f"{minutes} min {seconds} s"
     yield "Pages", str(incident.pages)

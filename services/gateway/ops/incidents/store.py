@@ -46,6 +46,7 @@ class _Content:
     journeys: tuple[str, ...]
     changes: tuple[str, ...]
     owner: str
+    unknown: bool = False
 
 
 class PostgresIncidents:

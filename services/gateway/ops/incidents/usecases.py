@@ -27,7 +27,7 @@ from services.gateway.ops.incidents.domain import (
     hold_s,
     id_of,
 )
-from services.gateway.ops.incidents.evidence import Evidence, unanswered_per_s
+from services.gateway.ops.incidents.evidence import FADED_S, Evidence, unanswered_per_s
 
 SETTLE_S = 3.0
 """A cause must last so long before it pages: what is deeper has time to show."""
@@ -35,7 +35,7 @@ DEEPER_WITHIN_S = 60.0
 """A deeper cause found so soon after an incident opened is the same incident, known better."""
 RELAPSE_S = 5.0
 UNKNOWN_S_MAX = 3_600.0
-"""An incident of which nobody has told anything for so long is given up."""
+"""An incident whose edges nobody asks any more, or nobody tells of, is ended after so long."""
 RESOLVED_MAX = 200
 SAVE_S = 1.0
 RECALLED_DAYS = 30
@@ -73,6 +73,7 @@ class Incidents:
     clock: Clock
     owners: Mapping[str, str] = field(default_factory=dict)
     """Who owns a dependency or a service, by its name."""
+    unknown_s_max: float = UNKNOWN_S_MAX
     evidence: Evidence = field(default_factory=Evidence)
     _open: dict[str, Incident] = field(default_factory=dict)
     """By the key of the cause."""
@@ -255,15 +256,17 @@ class Incidents:
             since=before.since or cause.since,
             fault=Fault.FLAPPING if relapses >= FLAPPING_RELAPSES else shape.fault,
         )
-        after = replace(incident, cause=now_known, relapses=relapses, journeys=journeys.hurt(now_known.pairs))
+        hurt = journeys.hurt(now_known.pairs)
+        after = replace(incident, cause=now_known, relapses=relapses, journeys=hurt, unknown=False)
         self._put(after)
         if (now_known.key, now_known.fault) != (before.key, before.fault):
             self.record.incident_changed(after, "is now")
-        same = (now_known.key, now_known.fault, now_known.pairs, relapses) == (
+        same = (now_known.key, now_known.fault, now_known.pairs, relapses, False) == (
             before.key,
             before.fault,
             before.pairs,
             incident.relapses,
+            incident.unknown,
         )
         return None if same else after
 
@@ -280,19 +283,27 @@ class Incidents:
             watch.failing_s, watch.well_s = now_s, None
             return None
         if not answered:
-            if now_s - watch.failing_s < UNKNOWN_S_MAX:
-                return None
+            silent_s = now_s - watch.failing_s
+            if silent_s < self.unknown_s_max:
+                return self._mark_unknown(incident, unknown=incident.unknown or silent_s >= FADED_S)
         elif watch.well_s is None:
             watch.well_s = now_s
-            return None
+            return self._mark_unknown(incident, unknown=False)
         elif now_s - watch.well_s < hold_s(incident):
             return None
         resolved = replace(incident, resolved_at=now)
         del self._open[key], self._watches[key]
         self._resolved = [resolved, *self._resolved][:RESOLVED_MAX]
         self._unsaved[resolved.id] = resolved
-        self.record.incident_changed(resolved, "resolved")
+        self.record.incident_changed(resolved, "resolved" if answered else "ended")
         return resolved
+
+    def _mark_unknown(self, incident: Incident, *, unknown: bool) -> Incident | None:
+        if incident.unknown == unknown:
+            return None
+        marked = replace(incident, unknown=unknown)
+        self._put(marked)
+        return marked
 
     def _put(self, incident: Incident) -> None:
         self._open[incident.cause.key] = incident
