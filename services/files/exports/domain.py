@@ -33,6 +33,8 @@ class Format(StrEnum):
 
     XLSX = "xlsx"
     CSV = "csv"
+    GBK_CSV = "gbk-csv"
+    """For programs that read no UTF-8."""
     PDF = "pdf"
     """A report of the rows; of renewals a ZIP with a letter for each."""
     ENCRYPTED_XLSX = "encrypted-xlsx"

@@ -248,6 +248,8 @@ def _plain_table(order: dict[str, Any], sink: Sink, columns: list[Column], rows_
     zone = ZoneInfo(order["zone"])
     if order["format"] == "csv":
         return FewRows(CsvWriter(sink, columns, zone=zone))
+    if order["format"] == "gbk-csv":
+        return FewRows(CsvWriter(sink, columns, zone=zone, encoding="gbk"))
     look = partial(XlsxWriter, sink, columns, zone=zone, sheet_title=order["title"], deflate=isal_deflate())
     return FewRows(look()) if rows_total < COLUMNS_ROWS_MIN else ManyRows(look(rows=vector_rows()))
 

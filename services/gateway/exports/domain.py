@@ -15,6 +15,7 @@ from breakwater.chassis.identity import Actor, Scope
 REPORT_FIELDS_MAX = 16
 """Columns of a PDF: more cannot be read on a page."""
 ENCRYPTED_XLSX = "encrypted-xlsx"
+GBK_CSV = "gbk-csv"
 PASSWORD_LOST = "password_lost"  # noqa: S105 (a code)
 """Of an export whose sealed password nobody here has the key for."""
 
@@ -50,7 +51,7 @@ class Spec:
     """What is asked for.
 
     `fields` empty means the dataset's default columns, its base columns in a PDF. `template_version` is that of a PDF's
-    template, empty for the newest. An `encrypted` file is behind a password.
+    template, empty for the newest. An `encrypted` file is behind a password; a CSV in `gbk` is for programs that read no UTF-8.
     """
 
     dataset: str
@@ -60,14 +61,22 @@ class Spec:
     template_version: str = ""
     letter: Letter | None = None
     encrypted: bool = False
+    gbk: bool = False
 
     @property
     def kind(self) -> str:
-        """The format as files and the tables have it: one of its own for an encrypted workbook.
+        """The format as files and the tables have it: one of its own for an encrypted workbook, and for a CSV in GBK.
 
         So whoever does not know of passwords, such as an older release, refuses it instead of making a plain file.
         """
+        if self.gbk:
+            return GBK_CSV
         return ENCRYPTED_XLSX if self.encrypted else self.format
+
+    @staticmethod
+    def format_of(kind: str) -> str:
+        """The format of a file of that kind."""
+        return {ENCRYPTED_XLSX: "xlsx", GBK_CSV: "csv"}.get(kind, kind)
 
     @property
     def rows_of(self) -> str:

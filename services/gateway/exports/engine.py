@@ -164,6 +164,7 @@ class ChildEngine:
         spec, limits = export.spec, self._limits
         return {
             "format": spec.local_format,
+            "encoding": "gbk" if spec.gbk else "utf-8",
             "password": password,
             "path": str(self._scratch.path(export.id, spec.local_format)),
             "sheet_title": _DATASET_TITLES.get(spec.dataset, spec.dataset),

@@ -108,7 +108,7 @@ def _package(order: dict[str, Any], sink: Sink, directory: Path) -> "EncryptedPa
 def _writer(order: dict[str, Any], sink: Sink) -> XlsxWriter | CsvWriter:
     columns = [Column(name, title, ColumnType(kind)) for name, title, kind in order["columns"]]
     if order["format"] == "csv":
-        return CsvWriter(sink, columns)
+        return CsvWriter(sink, columns, encoding=order["encoding"])
     note = Note(order["note"]["headline"], [(label, text) for label, text in order["note"]["rows"]])
     return XlsxWriter(sink, columns, sheet_title=order["sheet_title"], note=note)
 

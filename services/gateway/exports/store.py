@@ -21,6 +21,7 @@ from breakwater.chassis.outbox import OutboxEvent
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportDegraded, ExportDelivered, ExportRequested
 from services.gateway.exports.domain import (
     ENCRYPTED_XLSX,
+    GBK_CSV,
     Degradation,
     Document,
     Engine,
@@ -321,7 +322,7 @@ async def _complete(tx: Transaction, export_id: str, file: File, now: datetime) 
         requester_id=row["requester_sub"],
         supersedes=str(row["supersedes"] or ""),
         rows=file.rows,
-        format="xlsx" if _is_encrypted(row) else row["format"],
+        format=Spec.format_of(row["format"]),
     )
     await outbox.add(tx, [_event(delivered, export_id, row["sequence"], now)])
 
@@ -364,11 +365,12 @@ def _export(row: Record) -> Export:
         requester=Actor(row["requester_sub"], Role(row["requester_role"]), Scope(row["requester_scope"])),
         spec=Spec(
             row["dataset"],
-            "xlsx" if _is_encrypted(row) else row["format"],
+            Spec.format_of(row["format"]),
             tuple(row["fields"]),
             json.loads(row["filter"]),
             template_version=row["template_version"],
             encrypted=_is_encrypted(row),
+            gbk=row["format"] == GBK_CSV,
             letter=_letter(row["letter"]),
         ),
         state=ExportState(row["state"]),

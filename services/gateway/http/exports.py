@@ -26,6 +26,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _MEDIA_TYPES = {
     "xlsx": b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "csv": b"text/csv; charset=utf-8",
+    "gbk-csv": b"text/csv; charset=gbk",
     "pdf": b"application/pdf",
     "zip": b"application/zip",
 }
@@ -80,6 +81,8 @@ class NewExport(Input):
     dataset: Literal["leads", "customers", "assignments", "renewals"]
     """`renewals` is a letter to each customer, together in a ZIP."""
     format: Literal["xlsx", "csv", "pdf"]
+    encoding: Literal["utf-8", "gbk"] = "utf-8"
+    """Of a csv: UTF-8 with a byte order mark, or GBK, where a character that it lacks becomes `?`."""
     fields: Annotated[tuple[FieldName, ...], Field(max_length=200)] = ()
     """Columns in order; empty for the dataset's own, in a PDF its base columns."""
     filter: ExportFilter = ExportFilter()
@@ -174,6 +177,7 @@ def add_routes(
             filters,
             template_version=body.template_version or "",
             encrypted=body.password is not None,
+            gbk=body.encoding == "gbk",
             letter=_letter(body.letter),
         )
         key = Key(call.idempotency_key, call.body_hmac(call.content) if call.idempotency_key else b"")
@@ -260,7 +264,7 @@ class _Downloads:
         if part is not None:
             last = offset + length - 1
             headers.append((b"content-range", f"bytes {offset}-{last}/{export.file.size_bytes}".encode()))
-        media_type = _MEDIA_TYPES[export.content_format]
+        media_type = _MEDIA_TYPES[export.spec.kind if export.spec.gbk else export.content_format]
         return StreamAnswer(206 if part else 200, chunks, length, media_type, headers)
 
     def _chunks(self, export: Export, offset: int, length: int) -> AsyncGenerator[bytes, None]:
@@ -275,6 +279,8 @@ def _refuse_what_is_not_there(body: NewExport) -> None:
     if body.password is not None and body.format != "xlsx":
         # Better no file than one that only seems protected.
         refused.append(FieldError("password", f"goes with format xlsx; {body.format} cannot be encrypted"))
+    if body.encoding != "utf-8" and body.format != "csv":
+        refused.append(FieldError("encoding", "goes with format csv"))
     if renewals and body.format != "pdf":
         refused.append(FieldError("format", "is pdf for renewals; their customers as rows are the dataset customers"))
     if renewals and body.fields:

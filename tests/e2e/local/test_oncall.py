@@ -43,8 +43,10 @@ def test_a_fallback_is_switched_on_with_a_reason_and_off_again(breakable, tmp_pa
     """While it is on, exports are made by the gateway's own engine, and say so."""
     breakable.cli("fallback", "on", "files", "--reason", "rehearsal", "--ttl", "5m")
     eventually("the fallback", lambda: overrides(breakable).get(("gateway", "files")) == "fallback")
-    done = breakable.cli("export", "leads", "--format", "csv", "-o", str(tmp_path / "leads.csv"))
+    target = tmp_path / "leads.csv"
+    done = breakable.cli("export", "leads", "--format", "csv", "--encoding", "gbk", "-o", str(target))
     assert "made by local" in done.stdout
+    assert target.read_bytes().decode("gbk").startswith("线索编号")
     assert "degraded" in done.stderr
     breakable.cli("fallback", "off", "files")
     eventually("no override", lambda: not overrides(breakable))

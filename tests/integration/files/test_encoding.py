@@ -227,3 +227,10 @@ async def test_an_encoder_ends_quietly_when_its_service_is_gone(tmp_path):
     ours.close()
     assert await asyncio.to_thread(child.wait, 30) == 1
     assert (tmp_path / "stderr").read_bytes() == b""
+
+
+async def test_a_csv_is_in_gbk_where_that_was_asked_for(encoder):
+    """Without the byte order mark, which is UTF-8's."""
+    job = job_of(Spec("leads", "gbk-csv"))
+    content = b"".join([piece async for piece in encoder.encode(job, messages(2), Progress())])
+    assert content.decode("gbk").splitlines()[0].startswith("姓名,电话")

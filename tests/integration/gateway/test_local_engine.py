@@ -264,3 +264,10 @@ async def test_a_file_behind_a_password_is_bounded_as_well(scratch):
     with pytest.raises((PayloadTooLargeError, UnavailableError)):
         await engine.make(encrypted_export(), "out", NOW)
     assert list(scratch.directory.iterdir()) == []
+
+
+async def test_a_lesser_csv_is_in_the_encoding_that_was_asked_for(scratch):
+    """A program that reads no UTF-8 reads no more of it because files is out."""
+    export = replace(export_of(file_format="csv"), spec=Spec("leads", "csv", (), {}, gbk=True))
+    await engine_of(FakeRows([["007", "王小明", "1", ""]]), scratch).make(export, "out", NOW)
+    assert scratch.path("e1", "csv").read_bytes().decode("gbk").splitlines()[1] == "007,王小明,1,"

@@ -70,6 +70,8 @@ async def test_a_replay_answers_the_first_result_and_another_body_is_refused(gat
         ({"format": "xlsx", "password": "correct horse\x00"}, "password"),
         ({"format": "xlsx", "password": 12345678}, "password"),
         ({"format": "docx"}, "format"),
+        ({"format": "xlsx", "encoding": "gbk"}, "encoding"),
+        ({"encoding": "big5"}, "encoding"),
         ({"dataset": "passwords"}, "dataset"),
         ({"fields": ["name; DROP TABLE"]}, "fields.0"),
         ({"filter": {"colour": "red"}}, "filter.colour"),
@@ -281,3 +283,19 @@ async def test_the_progress_of_an_export_that_has_ended_is_one_event(gateway, fu
     assert '"state":"completed"' in reply.text
     stranger = gateway.bearer("sales", sub="1002", scope="own")
     assert_problem(await gateway.client.get(f"{full}/progress", headers=stranger), 404, "not_found")
+
+
+async def test_a_csv_in_gbk_is_asked_for_by_a_kind_of_its_own_and_says_so(gateway):
+    """files that does not know it refuses it; whoever downloads it learns the encoding."""
+    reply = await gateway.ask("POST", "/v1/exports", json=WANTED | {"encoding": "gbk"})
+    export_id = reply.json()["id"]
+    row = gateway.exports.rows[export_id]
+    assert (row.spec.kind, row.spec.format_of(row.spec.kind)) == ("gbk-csv", "csv")
+    gateway.exports.rows[export_id] = replace(
+        row, state=ExportState.COMPLETED, engine=Engine.FILES, file=File(3, len(BODY), SHA)
+    )
+    gateway.exports.bodies[export_id] = BODY
+    content = await gateway.ask("GET", f"/v1/exports/{export_id}/content")
+    assert content.headers["content-type"] == "text/csv; charset=gbk"
+    assert content.headers["content-disposition"].endswith('.csv"')
+    assert (await gateway.ask("GET", f"/v1/exports/{export_id}")).json()["format"] == "csv"

@@ -30,6 +30,7 @@ FINISHED = frozenset({"completed", "failed", "cancelled"})
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write."
 )
+@click.option("--encoding", type=click.Choice(["utf-8", "gbk"]), default="utf-8", show_default=True, help="Of a csv.")
 @click.option("--fields", help="Columns, separated by commas; by default the dataset's own.")
 @click.option(
     "--password-file",
@@ -43,6 +44,7 @@ def command(
     dataset: str,
     file_format: str,
     output: Path,
+    encoding: str,
     fields: str | None,
     password_file: TextIO | None,
     ask_password: bool,  # noqa: FBT001 (click passes flags)
@@ -52,6 +54,8 @@ def command(
     from breakwater.cli.client import PATIENCE_S, Api  # noqa: PLC0415
 
     body: dict[str, Any] = {"dataset": dataset, "format": file_format}
+    if encoding != "utf-8":
+        body["encoding"] = encoding
     if fields:
         body["fields"] = [field.strip() for field in fields.split(",")]
     if password_file is not None or ask_password:

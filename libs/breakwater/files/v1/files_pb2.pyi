@@ -55,7 +55,7 @@ class ExportSpec(_message.Message):
     dataset: _builtins.str
     """leads, customers, assignments or renewals: a letter to each customer."""
     format: _builtins.str
-    """xlsx, csv, pdf (of renewals a ZIP with a PDF for each customer), or encrypted-xlsx: a workbook behind a password. Who does
+    """xlsx, csv, gbk-csv, pdf (of renewals a ZIP with a PDF for each customer), or encrypted-xlsx: a workbook behind a password. Who does
     not know the last refuses it, instead of making a plain file.
     """
     template_version: _builtins.str
