@@ -173,7 +173,8 @@ class FilesProcess:
         """Starts the process; it may take a while until it answers."""
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "services.files"]
-            self.process = subprocess.Popen(command, env=self.environment, stderr=log, stdout=log)
+            # Not here, where the code of the tree would come before that of a release.
+            self.process = subprocess.Popen(command, env=self.environment, cwd=self.log.parent, stderr=log, stdout=log)
         policy = Policy(
             PolicySettings(
                 caller="gateway", dependency="files", attempt_timeout_s=5.0, calls_min=1_000, calls_enough=1_000

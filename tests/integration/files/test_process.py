@@ -29,6 +29,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.capability(36, 37), pytest.mark.timeout(180)]
 
+ROOT = Path(__file__).parents[3]
 PASSWORD = "密码 correct horse"
 
 
@@ -221,6 +222,30 @@ async def test_a_worker_killed_over_an_encrypted_export_is_followed_by_another(n
     files = new_process()
     assert (await files.ended(export_id)).state == "completed"
     assert decrypted(b"".join(await files.content(export_id)), PASSWORD)
+
+
+async def test_a_release_that_is_put_back_makes_no_plain_file_of_an_encrypted_export(
+    new_process, leads, as_admin, tmp_path
+):
+    """The pinned 0.2.0, which knows no passwords, on the tables as they are now: the job fails there, and no file is kept."""
+    servicer, _ = leads
+    servicer.stop_after = 1
+    files, export_id = new_process(), uuid7()
+    sealed = Seals(SEAL_KEY).seal(PASSWORD, export_id)
+    await files.begin(export_id, format="encrypted-xlsx", sealed_password=sealed)
+    await until("rows are under way", lambda: servicer.requests, 60)
+    files.kill()
+    servicer.gate.set()
+    [wheel] = (ROOT / "contracts/files/0.2.0").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "release")
+    files.environment["PYTHONPATH"] = str(tmp_path / "release")
+    files.start()
+    failed = "SELECT 1 FROM export_job WHERE defects > 0 OR state IN ('failed', 'completed')"
+    await until("the release tried", lambda: as_admin(failed), 60)
+    assert left(tmp_path) == []
+    (row,) = await as_admin("SELECT defects, object_key FROM export_job")
+    assert (row["defects"], row["object_key"]) == (1, None)
 
 
 async def test_a_changed_key_opens_what_waits_and_a_lost_one_fails_it_by_name(new_process, leads, tmp_path):
