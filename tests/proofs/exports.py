@@ -13,7 +13,7 @@ from tests.proofs.register import Effort, Findings, Progress
 from tests.support.platform import Platform, running
 
 ROWS: Final = 25_000
-TIMES: Final = 6
+TIMES: Final = 4
 """Each victim at each moment."""
 
 
