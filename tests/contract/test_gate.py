@@ -260,7 +260,7 @@ async def test_a_candidate_that_dies_under_a_request_is_stopped(tree, place):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("string sha256 = 6;", "string sha256 = 9;"),
+        ("string sha256 = 6;", "string sha256 = 99;"),
         ("string sha256 = 6;", "bytes sha256 = 6;"),
         ("string sha256 = 6;", ""),
         ("rpc GetExport(GetExportRequest) returns (GetExportResponse);", ""),

@@ -30,6 +30,7 @@ OBJECT_OPTIONS = {
     "aws_secret_access_key": "matrix",
     "aws_region": "none",
     "aws_virtual_hosted_style_request": "false",
+    "allow_http": True,
 }
 
 
