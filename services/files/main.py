@@ -64,6 +64,7 @@ async def serve() -> None:
                 clock=clock,
                 documents=DocumentLimits(
                     rows_max=settings.report_rows_max,
+                    characters_max=settings.report_characters_max,
                     letters_max=settings.letters_max,
                     pages_max=settings.document_pages_max,
                     memory_bytes_max=settings.document_memory_bytes_max,

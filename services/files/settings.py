@@ -47,6 +47,8 @@ class FilesSettings(ServiceSettings):
     """Address space of one encoder process."""
     report_rows_max: int = Field(default=2_000, ge=1)
     """Rows of a PDF report; past it the export is refused with `file_full`."""
+    report_characters_max: int = Field(default=1_000_000, ge=1)
+    """Characters of a PDF report's cells together."""
     letters_max: int = Field(default=5_000, ge=1)
     """Letters of one batch."""
     document_pages_max: int = Field(default=500, ge=1)

@@ -19,6 +19,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "export_failed": "Read detail, correct the request and ask for a new export.",
     "export_not_ready": "Poll GET /v1/exports/{id} until its state is completed.",
     "exports_open": "Wait until one of yours has ended, or cancel one: DELETE /v1/exports/{id}.",
+    "file_full": "The rows do not fit such a file: narrow the filter, or ask for another format; detail names the limit.",
     "head_timeout": "Send the request line and the headers without pauses.",
     "head_too_large": "Send fewer or shorter headers: detail names the limit.",
     "idempotency_key_in_flight": "The first request with this key is still running: repeat it after Retry-After.",

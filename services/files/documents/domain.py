@@ -8,6 +8,8 @@ from typing import Any, Final
 
 CUT: Final = "…"
 """Ends a text that was too long for its place: what is left out is never left out silently."""
+CELL_CHARACTERS_MAX: Final = 300
+"""Of a cell of a report; what is longer is cut."""
 LETTER_COLUMNS: Final = ("id", "name", "company", "owner_name")
 """What a letter needs to know of a customer."""
 _FILE_NAME_CHARACTERS_MAX = 40
@@ -54,6 +56,8 @@ class DocumentLimits:
 
     rows_max: int = 2_000
     """Rows of a report."""
+    characters_max: int = 1_000_000
+    """Characters of all its cells, as they are shown: memory goes with them."""
     letters_max: int = 5_000
     """Documents of one batch."""
     pages_max: int = 500

@@ -11,12 +11,12 @@ from io import RawIOBase
 from typing import Any, Final
 
 from breakwater.sheets import Column, ColumnType, Sink
-from services.files.documents.domain import DocumentFullError, DocumentLimits, Stamp, file_name
+from services.files.documents.domain import CELL_CHARACTERS_MAX, DocumentFullError, DocumentLimits, Stamp, file_name
 from services.files.documents.renderer import Renderer
 
 PROGRESS_EVERY: Final = 20
 """Letters after which progress is told."""
-_WIDTH_MIN, _WIDTH_MAX = 5, 30
+_WIDTH_MIN, _WIDTH_MAX = 5, 36
 """Of a column, in half-width characters: what is longer wraps."""
 _PORTRAIT_WIDTH_MAX, _A4_WIDTH_MAX = 100, 170
 """Half-width characters of 8 pt that an upright page, and one on its side, has room for."""
@@ -44,15 +44,21 @@ class Report:
         self._title = title
         self._facts = facts
         self._zone = zone
-        self._rows_max = limits.rows_max
+        self._limits = limits
         self._rows: list[list[str]] = []
+        self._characters = 0
 
     def take(self, rows: Sequence[Sequence[str]]) -> Iterator[int]:
         """Adds rows. Raises DocumentFullError."""
-        if len(self._rows) + len(rows) > self._rows_max:
-            raise DocumentFullError(
-                f"A PDF report has at most {self._rows_max} rows; narrow the filter, or ask for xlsx, which has them all."
-            )
+        self._characters += sum(min(len(cell), CELL_CHARACTERS_MAX) for row in rows for cell in row)
+        for count, most, what in (
+            (len(self._rows) + len(rows), self._limits.rows_max, "rows"),
+            (self._characters, self._limits.characters_max, "characters"),
+        ):
+            if count > most:
+                raise DocumentFullError(
+                    f"A PDF report has at most {most} {what}; narrow the filter, or ask for xlsx, which has them all."
+                )
         kinds = [column.type for column in self._columns]
         self._rows += [[_shown(cell, kind, self._zone) for cell, kind in zip(row, kinds, strict=True)] for row in rows]
         yield len(rows)

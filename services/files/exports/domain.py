@@ -21,7 +21,7 @@ FILTERS: Mapping[str, frozenset[str]] = {
 }
 FILTER_TITLES: Mapping[str, str] = {"stage": "阶段", "owner_id": "负责人工号", "source": "来源"}
 FIELDS_MAX = 100
-REPORT_FIELDS_MAX = 16
+REPORT_FIELDS_MAX = 12
 """Columns of a PDF: more cannot be read on a page."""
 HIGHLIGHTS_MAX = 8
 HIGHLIGHT_CHARACTERS_MAX = 200

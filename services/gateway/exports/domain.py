@@ -12,7 +12,7 @@ from enum import StrEnum
 from breakwater.chassis.errors import BreakwaterError, InternalError, RateLimitedError, UnavailableError
 from breakwater.chassis.identity import Actor, Scope
 
-REPORT_FIELDS_MAX = 16
+REPORT_FIELDS_MAX = 12
 """Columns of a PDF: more cannot be read on a page."""
 ENCRYPTED_XLSX = "encrypted-xlsx"
 GBK_CSV = "gbk-csv"

@@ -30,7 +30,7 @@ from services.files.exports.encoding import ProcessEncoder
 from tests.integration.files.conftest import COLUMNS, chunks_of
 from tests.integration.files.test_encoding import children
 
-pytestmark = pytest.mark.capability(41)
+pytestmark = [pytest.mark.capability(41), pytest.mark.timeout(240)]
 
 NOW = datetime(2026, 1, 5, 1, 0, tzinfo=UTC)
 LETTER = Letter(("本年度登录 128 次", "完成 3 次联合演练"), "续签三年享八折。", "2026-12-31")
@@ -197,10 +197,10 @@ async def test_wide_tables_lie_on_their_side():
     """Few columns stand upright, many lie, very many take a larger sheet; long cells wrap and are whole."""
 
     def columns(count):
-        return [leads_pb2.Column(name=f"c{place}", title=f"第{place}列的标题") for place in range(count)]
+        return [leads_pb2.Column(name=f"c{place}", title=f"这是第{place}列的标题") for place in range(count)]
 
     sizes = []
-    for count in (3, 9, 16):
+    for count in (3, 9, 12):
         rows = [[f"单元格{row}-{place}" for place in range(count)] for row in range(20)]
         rows[3][1] = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
         pdf = (await made(REPORT, packed(rows, columns(count)))).content
@@ -217,6 +217,18 @@ async def test_a_report_has_at_most_so_many_rows():
     with pytest.raises(PayloadTooLargeError, match=r"at most 20 rows.*xlsx") as refused:
         await made(REPORT, chunks_of(21), limits=limits)
     assert refused.value.code == "file_full"
+
+
+async def test_a_report_has_at_most_so_many_characters():
+    """What counts is what is shown: a cell that is cut counts as far as it is shown, and the report says so."""
+    rows = [["1", "长" * 1_000, "", ""]]
+    shown = await made(REPORT, packed(rows, CUSTOMER_COLUMNS), limits=DocumentLimits(characters_max=301))
+    text = text_of(shown.content)
+    assert "长" * 299 + "…" in text
+    assert "长" * 300 not in text
+    assert "1处文字过长，以“…”截断" in text
+    with pytest.raises(PayloadTooLargeError, match=r"at most 300 characters.*xlsx"):
+        await made(REPORT, packed(rows, CUSTOMER_COLUMNS), limits=DocumentLimits(characters_max=300))
 
 
 async def test_an_empty_report_says_so():
@@ -287,15 +299,16 @@ async def test_computing_without_end_is_ended_by_the_kernel():
     """Past its seconds the renderer is killed, and the requester is told what to do instead."""
     rows = [[f"{number:05}", "长" * 300, "长" * 300, "王芳"] for number in range(2_000)]
     with pytest.raises(PayloadTooLargeError, match=r"at most 1 s of computing.*xlsx"):
-        await made(REPORT, packed(rows, CUSTOMER_COLUMNS), limits=DocumentLimits(cpu_s_max=1))
+        await made(REPORT, packed(rows, CUSTOMER_COLUMNS), limits=DocumentLimits(characters_max=10**7, cpu_s_max=1))
     assert children() == []
 
 
 async def test_memory_is_bounded_by_the_kernel():
     """A document that would fill the machine ends its renderer, not the service."""
     rows = [[f"{number:05}", "长" * 300, "长" * 300, "王芳"] for number in range(2_000)]
+    limits = DocumentLimits(characters_max=10**7, memory_bytes_max=160 * 1024**2)
     with pytest.raises(PayloadTooLargeError, match=r"160 MiB of memory.*xlsx"):
-        await made(REPORT, packed(rows, CUSTOMER_COLUMNS), limits=DocumentLimits(memory_bytes_max=160 * 1024**2))
+        await made(REPORT, packed(rows, CUSTOMER_COLUMNS), limits=limits)
     assert children() == []
 
 

@@ -32,8 +32,8 @@ LETTER = Letter(("x" * 200,) * 8, "y" * 600, "2026-12-31")
     [
         (Spec("people", "xlsx"), ["dataset"]),
         (Spec("leads", "docx"), ["format"]),
-        (Spec("leads", "pdf", tuple(map(str, range(16)))), []),
-        (Spec("leads", "pdf", tuple(map(str, range(17)))), ["fields"]),
+        (Spec("leads", "pdf", tuple(map(str, range(12)))), []),
+        (Spec("leads", "pdf", tuple(map(str, range(13)))), ["fields"]),
         (Spec("leads", "xlsx", template_version="1"), ["template_version"]),
         (Spec("leads", "pdf", letter=LETTER), ["letter"]),
         (Spec("renewals", "pdf", template_version="1", letter=LETTER), []),
