@@ -94,7 +94,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     service.add_front(server)
 
     service.background("export-runner", runner.run)
-    if settings.snapshots_every_s is not None:
+    if settings.snapshots_every_s:
         service.background("snapshots", snapshots.run)
     service.background("outbox-relay", Relay(database, bus, service.clock).run)
     service.background("files-events", _events(service, store, database, bus).run)
@@ -150,7 +150,7 @@ def _engine(settings: GatewaySettings, rows: Rows, scratch: Scratch, seals: Seal
 def _snapshots(service: Service[GatewaySettings], leads_service: Leads) -> Snapshots:
     settings = service.settings
     limits = SnapshotLimits(
-        every_s=settings.snapshots_every_s or 0.0,
+        every_s=settings.snapshots_every_s,
         retry_s=settings.snapshots_retry_s,
         age_s_max=settings.snapshots_age_s_max,
         size_bytes_max=settings.snapshots_size_bytes_max,

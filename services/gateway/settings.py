@@ -75,8 +75,8 @@ class GatewaySettings(ServiceSettings):
     """After so long an export that neither engine could make fails."""
     export_follow_up_days: int = Field(default=7, ge=1)
     """How long a full file that is to follow is waited for."""
-    snapshots_every_s: float | None = Field(default=900.0, gt=0)
-    """Each dataset is kept anew this often, for exports while files and leads are both out; never without it."""
+    snapshots_every_s: float = Field(default=900.0, ge=0)
+    """Each dataset is kept anew this often, for exports while files and leads are both out; 0: never."""
     snapshots_retry_s: float = Field(default=15.0, gt=0)
     """A dataset that could not be read is tried again after this."""
     snapshots_age_s_max: float = Field(default=86_400.0, gt=0)

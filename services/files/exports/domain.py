@@ -207,7 +207,8 @@ def after_failure(job: Job, error: BreakwaterError, now: datetime, limits: Limit
     """When to try again, or why not to.
 
     What is out comes back: tried until the job is too old, at a pace that doubles up to a limit; `chance` (0 to 1)
-    spreads jobs that failed together. A defect is tried a few times. A refusal of the request itself is final.
+    spreads jobs that failed together. A defect, or an encoder that was killed, is tried a
+    few times. A refusal of the request itself is final.
     """
     if isinstance(error, UnavailableError | RateLimitedError):
         if (now - job.requested_at).total_seconds() >= limits.age_s_max:
@@ -217,7 +218,7 @@ def after_failure(job: Job, error: BreakwaterError, now: datetime, limits: Limit
     if error.status >= 500:  # noqa: PLR2004 (HTTP's own border between the caller's fault and ours)
         if job.defects + 1 >= limits.defects_max:
             return Failure("internal", "the file could not be made")
-        return now + timedelta(seconds=limits.retry_s_max)
+        return now + timedelta(seconds=min(limits.retry_s_max, limits.retry_s * 4.0**job.defects))
     return Failure(error.code, in_words(error.detail, error.errors))
 
 

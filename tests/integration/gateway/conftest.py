@@ -141,7 +141,7 @@ def settings_of(tmp_path: Path, peers: Peers, callers: Callers, fresh_database: 
                 "export_scratch_dir": tmp_path / "scratch",
                 "export_lease_s": 2.0,
                 "drain_grace_s": 2.0,
-                "snapshots_every_s": None,
+                "snapshots_every_s": 0.0,
                 **changes,
             }
         )

@@ -95,7 +95,8 @@ def test_a_refusal_names_the_fields():
 def test_a_defect_is_tried_a_few_times_and_keeps_its_text():
     """Our own fault may pass; when it does not, its text stays with us."""
     error = errors.InternalError("secret")
-    assert isinstance(after_failure(JOB, error, NOW, LIMITS, 0.5), datetime)
+    soon = [after_failure(replace(JOB, defects=count), error, NOW, LIMITS, 0.5) - NOW for count in (0, 1)]
+    assert soon == [timedelta(seconds=0.5), timedelta(seconds=2)]
     assert after_failure(replace(JOB, defects=2), error, NOW, LIMITS, 0.5) == Failure(
         "internal", "the file could not be made"
     )
