@@ -14,6 +14,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from bench.page.feed import report_of
 from breakwater.chassis.clock import VirtualClock
 from breakwater.edges.v1 import edges_pb2 as pb
 from services.gateway.ops.budgets.domain import Budgets, BurnRate, Promise, Promises
@@ -28,35 +29,14 @@ from services.gateway.ops.translation import report_from_wire
 
 CALLERS, INSTANCES, EDGES = 20, 50, 25
 ROUNDS, WARM_ROUNDS = 5, 2
-BOUNDS_S = (*(2.0**power / 1000 for power in range(-1, 17)), float("inf"))
 AIM_S = 0.5
 """Of the evidence of incidents: it must not be what keeps the process busy."""
 
 
 def fleet(rng: random.Random) -> list[pb.EdgeReport]:
     """A report for each process."""
-    return [_report(rng, f"svc-{caller:02}", instance) for caller in range(CALLERS) for instance in range(INSTANCES)]
-
-
-def _report(rng: random.Random, caller: str, instance: int) -> pb.EdgeReport:
-    report = pb.EdgeReport(process=caller, instance=f"{caller}-{instance:02}", latency_bounds_s=BOUNDS_S)
-    for number in range(EDGES):
-        edge = report.edges.add(
-            caller=caller,
-            dependency=f"dep-{number:02}-of-{caller}",
-            state=pb.CIRCUIT_STATE_CLOSED,
-            retry_budget_tokens=10,
-            bulkhead_limit=64,
-            p50_ms=rng.uniform(1, 5),
-            p90_ms=rng.uniform(5, 20),
-            p99_5_ms=rng.uniform(90, 120),
-            availability=1.0,
-            availability_first=0.999,
-            error_rate=0.001,
-            slow_rate=0.0,
-        )
-        edge.totals.latency_counts[:] = [0] * len(BOUNDS_S)
-    return report
+    callers = [f"svc-{caller:02}" for caller in range(CALLERS)]
+    return [report_of(rng, each, each, f"{each}-{number:02}", EDGES) for each in callers for number in range(INSTANCES)]
 
 
 def told(report: pb.EdgeReport, clock: VirtualClock, rng: random.Random) -> bytes:

@@ -24,14 +24,18 @@ STATES = {"open": pb.CIRCUIT_STATE_OPEN, "closed": pb.CIRCUIT_STATE_CLOSED}
 def fleet(rng: random.Random) -> dict[str, list[pb.EdgeReport]]:
     """A report for each instance, by caller."""
     return {
-        caller: [_report(rng, caller, instance) for instance in range(INSTANCES)]
+        caller: [
+            report_of(rng, caller, f"{caller}-{instance}", f"{caller}-{instance}", EDGES)
+            for instance in range(INSTANCES)
+        ]
         for caller in (f"svc-{number:02}" for number in range(CALLERS))
     }
 
 
-def _report(rng: random.Random, caller: str, instance: int) -> pb.EdgeReport:
-    report = pb.EdgeReport(process=f"{caller}-{instance}", instance=f"{caller}-{instance}", latency_bounds_s=BOUNDS_S)
-    for number in range(EDGES):
+def report_of(rng: random.Random, caller: str, process: str, instance: str, edges: int) -> pb.EdgeReport:
+    """What a process of a caller with so many healthy edges tells."""
+    report = pb.EdgeReport(process=process, instance=instance, latency_bounds_s=BOUNDS_S)
+    for number in range(edges):
         edge = report.edges.add(
             caller=caller,
             dependency=f"dep-{number:02}-of-{caller}",
