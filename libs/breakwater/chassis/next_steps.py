@@ -18,7 +18,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "export_expired": "The file's retention is over: ask for a new export.",
     "export_failed": "Read detail, correct the request and ask for a new export.",
     "export_not_ready": "Poll GET /v1/exports/{id} until its state is completed.",
-    "exports_open": "Wait until one of yours has ended, or cancel one: DELETE /v1/exports/{id}.",
+    "exports_open": "Wait until one of yours has ended, or cancel one: POST /v1/exports/{id}/cancel.",
     "file_full": "The rows do not fit such a file: narrow the filter, or ask for another format; detail names the limit.",
     "head_timeout": "Send the request line and the headers without pauses.",
     "head_too_large": "Send fewer or shorter headers: detail names the limit.",

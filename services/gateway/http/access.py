@@ -58,7 +58,7 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/customers/{customer_id}/signals"): Access(_BUSINESS),
     ("POST", "/v1/exports"): Access(_BUSINESS, priority=Priority.BATCH),
     ("GET", "/v1/exports/{export_id}"): Access(_BUSINESS),
-    ("DELETE", "/v1/exports/{export_id}"): Access(_BUSINESS),
+    ("POST", "/v1/exports/{export_id}/cancel"): Access(_BUSINESS),
     ("GET", "/v1/exports/{export_id}/progress"): Access(
         _BUSINESS, deadline_max_s=600.0, priority=Priority.BATCH, streams=True
     ),

@@ -191,7 +191,7 @@ def add_routes(
         export = await exports.read(call.actor, export_id)
         return answer(_export_view(export), degraded=export.degradation.dependency if export.degradation else None)
 
-    @api.route("DELETE", "/v1/exports/{export_id}", ExportView, tag="exports")
+    @api.route("POST", "/v1/exports/{export_id}/cancel", ExportView, tag="exports")
     async def cancel_export(call: Call, export_id: str) -> Answer:
         """Nobody makes it any more; one that was cancelled before answers the same."""
         return answer(_export_view(await exports.cancel(call.actor, export_id)))

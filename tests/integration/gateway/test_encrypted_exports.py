@@ -88,7 +88,7 @@ async def test_a_cancelled_export_is_rid_of_its_password(peers, start_gateway, e
     export_id = await gateway.export(**WANTED)
     await eventually(lambda: peers.files.claims)
     assert await seals_kept(gateway) == 1
-    assert (await gateway.client.delete(f"/v1/exports/{export_id}")).json()["state"] == "cancelled"
+    assert (await gateway.client.post(f"/v1/exports/{export_id}/cancel")).json()["state"] == "cancelled"
     assert await seals_kept(gateway) == 0
 
 

@@ -229,7 +229,7 @@ async def test_a_cancelled_export_stays_cancelled(peers, start_gateway, eventual
     export_id = await gateway.export()
     await eventually(lambda: peers.files.claims)
     watching = asyncio.create_task(gateway.client.get(f"/v1/exports/{export_id}/progress"))
-    reply = await gateway.client.delete(f"/v1/exports/{export_id}")
+    reply = await gateway.client.post(f"/v1/exports/{export_id}/cancel")
     assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
     assert '"state":"cancelled"' in (await watching).text
     (cancelled,) = [ExportCancelled.FromString(each) for each in await gateway.events("ExportCancelled")]
@@ -255,7 +255,7 @@ async def test_one_requester_has_so_many_exports_under_way(peers, start_gateway,
     assert (await gateway.client.post("/v1/exports", json=wanted, headers=key)).json()["id"] == first.json()["id"]
     other = await gateway.client.post("/v1/exports", json=wanted, headers=callers.bearer(sub="1002"))
     assert other.status_code == 202
-    await gateway.client.delete(f"/v1/exports/{second}")
+    await gateway.client.post(f"/v1/exports/{second}/cancel")
     assert await gateway.export()
 
 

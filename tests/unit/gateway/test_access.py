@@ -36,7 +36,7 @@ ALLOWED = {
     "POST /v1/customers/{customer_id}/signals": BUSINESS,
     "POST /v1/exports": BUSINESS,
     "GET /v1/exports/{export_id}": BUSINESS,
-    "DELETE /v1/exports/{export_id}": BUSINESS,
+    "POST /v1/exports/{export_id}/cancel": BUSINESS,
     "GET /v1/exports/{export_id}/progress": BUSINESS,
     "GET /v1/exports/{export_id}/content": BUSINESS,
     "GET /v1/notifications": EVERYBODY,

@@ -261,16 +261,16 @@ async def test_an_export_that_nobody_wants_is_cancelled(gateway):
     """Asked twice it is the same; there is no file, and the content says why."""
     path = (await gateway.ask("POST", "/v1/exports", json=WANTED)).headers["location"]
     for _ in range(2):
-        reply = await gateway.ask("DELETE", path)
+        reply = await gateway.ask("POST", f"{path}/cancel")
         assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
     assert_problem(await gateway.ask("GET", f"{path}/content"), 409, "export_cancelled")
 
 
 async def test_what_has_ended_or_is_anothers_is_not_cancelled(gateway, full):
     """The file that is there stays; whose it is not learns nothing."""
-    assert_problem(await gateway.ask("DELETE", full), 409, "export_ended")
+    assert_problem(await gateway.ask("POST", f"{full}/cancel"), 409, "export_ended")
     stranger = gateway.bearer("sales", sub="1002", scope="own")
-    assert_problem(await gateway.client.delete(full, headers=stranger), 404, "not_found")
+    assert_problem(await gateway.client.post(f"{full}/cancel", headers=stranger), 404, "not_found")
     assert (await gateway.ask("GET", f"{full}/content")).content == BODY
 
 
