@@ -86,9 +86,10 @@ def test_an_incident_is_taken_handed_over_and_reported(breakable):
             pytest.fail(f"no incident of health within 60 s; seen: {seen}")
         assert incident["root"] == {"caller": "gateway", "dependency": "health"}
         assert "scoring" in incident["journeys"]
-        # What a test before broke, or a busy machine delayed, may stand there for a moment: it is dragged along by nothing.
-        own = f"/v1/incidents/{incident['id']}"
-        eventually("no symptom of it", lambda: ops.get(own).json()["symptoms"] == [], within_s=60)
+        # The gateway is whom the console asks, and it answers late on a busy machine: nothing else is dragged along.
+        own = ops.get(f"/v1/incidents/{incident['id']}").json()
+        symptoms = [(each["caller"], each["dependency"]) for each in own["symptoms"]]
+        assert set(symptoms) <= {("ops", "gateway")}, f"seen: {own}, {seen}"
         assert any("chaos" in change for change in incident["changes"])
         assert "in the hand of" in breakable.cli("incidents", "ack", incident["id"]).stdout
         done = breakable.cli("incidents", "hand-over", incident["id"], "--to", "boris", "--note", "it is a rehearsal")
