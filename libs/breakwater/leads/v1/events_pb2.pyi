@@ -195,6 +195,94 @@ class LeadOverdue(_message.Message):
 Global___LeadOverdue: _TypeAlias = LeadOverdue  # noqa: Y015
 
 @_typing.final
+class LeadDueSoon(_message.Message):
+    """A first-touch limit will pass soon and the owner can still keep it (5)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    LEAD_NAME_FIELD_NUMBER: _builtins.int
+    COMPANY_FIELD_NUMBER: _builtins.int
+    lead_id: _builtins.str
+    customer_id: _builtins.str
+    owner_id: _builtins.str
+    stage: _builtins.int
+    """The stage that will be due: 1 the claim, 2 the first work on it."""
+    lead_name: _builtins.str
+    """For the message to the owner: no look-up is needed."""
+    company: _builtins.str
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        lead_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        stage: _builtins.int = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        lead_name: _builtins.str = ...,
+        company: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company", b"company", "customer_id", b"customer_id", "due_at", b"due_at", "lead_id", b"lead_id", "lead_name", b"lead_name", "owner_id", b"owner_id", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadDueSoon: _TypeAlias = LeadDueSoon  # noqa: Y015
+
+@_typing.final
+class LeadSilent(_message.Message):
+    """A lead was given to somebody and not followed up for 24 hours (117). Goes out whatever is switched off, and again while it lasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    SUPERVISOR_ID_FIELD_NUMBER: _builtins.int
+    ASSIGNED_AT_FIELD_NUMBER: _builtins.int
+    LEAD_NAME_FIELD_NUMBER: _builtins.int
+    COMPANY_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    lead_id: _builtins.str
+    customer_id: _builtins.str
+    owner_id: _builtins.str
+    """Whoever has it, also when they have left or are not known; empty when nobody has it."""
+    supervisor_id: _builtins.str
+    """The nearest person above who can act; empty when there is none: then the duty desk is told."""
+    lead_name: _builtins.str
+    company: _builtins.str
+    times: _builtins.int
+    """How often this silence has been told: 1 the first time."""
+    @_builtins.property
+    def assigned_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        lead_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        supervisor_id: _builtins.str = ...,
+        assigned_at: _timestamp_pb2.Timestamp | None = ...,
+        lead_name: _builtins.str = ...,
+        company: _builtins.str = ...,
+        times: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_at", b"assigned_at", "company", b"company", "customer_id", b"customer_id", "lead_id", b"lead_id", "lead_name", b"lead_name", "owner_id", b"owner_id", "supervisor_id", b"supervisor_id", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeadSilent: _TypeAlias = LeadSilent  # noqa: Y015
+
+@_typing.final
 class LeadStageChanged(_message.Message):
     """A lead's stage changed."""
 
