@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!breakwater/notify/v1/events.proto\x12\x14\x62reakwater.notify.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n\x15NotificationDelivered\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x30\n\x0c\x64\x65livered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!breakwater/notify/v1/events.proto\x12\x14\x62reakwater.notify.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n\x15NotificationDelivered\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12\x30\n\x0c\x64\x65livered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x0e\x42indingChanged\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\r\n\x05\x62ound\x18\x03 \x01(\x08\x12.\n\nchanged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0fWorkOrderOpened\x12\x15\n\rwork_order_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x13\n\x0b\x61ssignee_id\x18\x04 \x01(\t\x12\r\n\x05title\x18\x05 \x01(\t\x12-\n\topened_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb2\x01\n\x0fWorkOrderClosed\x12\x15\n\rwork_order_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x13\n\x0b\x61ssignee_id\x18\x04 \x01(\t\x12\x11\n\tclosed_by\x18\x05 \x01(\t\x12\x12\n\nresolution\x18\x06 \x01(\t\x12-\n\tclosed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NOTIFICATIONDELIVERED']._serialized_start=93
   _globals['_NOTIFICATIONDELIVERED']._serialized_end=244
+  _globals['_BINDINGCHANGED']._serialized_start=246
+  _globals['_BINDINGCHANGED']._serialized_end=361
+  _globals['_WORKORDEROPENED']._serialized_start=364
+  _globals['_WORKORDEROPENED']._serialized_end=518
+  _globals['_WORKORDERCLOSED']._serialized_start=521
+  _globals['_WORKORDERCLOSED']._serialized_end=699
 # @@protoc_insertion_point(module_scope)
