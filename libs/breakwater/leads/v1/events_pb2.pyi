@@ -508,3 +508,39 @@ class ImportCompleted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportCompleted: _TypeAlias = ImportCompleted  # noqa: Y015
+
+@_typing.final
+class BoardReady(_message.Message):
+    """A board is ready for somebody to be told of, once for each of them a day (6, 101)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    RECIPIENT_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """lead-timeliness or personal."""
+    day: _builtins.str
+    """The day whose morning it is, YYYY-MM-DD, in the time zone of the recipient's team."""
+    recipient_id: _builtins.str
+    title: _builtins.str
+    body: _builtins.str
+    """A few lines of text, in Chinese."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        day: _builtins.str = ...,
+        recipient_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        body: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "body", b"body", "day", b"day", "recipient_id", b"recipient_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BoardReady: _TypeAlias = BoardReady  # noqa: Y015
