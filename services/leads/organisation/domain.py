@@ -16,6 +16,7 @@ DUTY_DESK = "duty-desk"
 """The person every platform starts with: takes what nobody else is eligible for, so no lead is 没人管 (125)."""
 
 DEFAULT_TEAM = "sales"
+RANK_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Person:
     """Open leads the person may hold; None: no limit."""
     weight: int = 1
     """Share of the rotation; 0: takes no part in it."""
+    rank: int = 0
+    """职级: the higher the more senior (4)."""
 
     @property
     def may_own(self) -> bool:
@@ -154,6 +157,8 @@ def check_person(person: Person) -> None:
     errors.extend(FieldError(name, "is mandatory") for name in ("id", "name", "team_id") if not getattr(person, name))
     if person.weight < 0:
         errors.append(FieldError("weight", "is negative"))
+    if not 0 <= person.rank <= RANK_MAX:
+        errors.append(FieldError("rank", f"is not between 0 and {RANK_MAX}"))
     if person.open_leads_max is not None and person.open_leads_max < 0:
         errors.append(FieldError("open_leads_max", "is negative"))
     if errors:

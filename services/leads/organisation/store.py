@@ -18,7 +18,7 @@ SNAPSHOT_TOPIC = "snapshot"
 
 _COLUMNS = (
     *("id", "name", "email", "team_id", "supervisor_id", "regions", "city_codes", "skills", "active", "may_follow_up"),
-    *("on_duty", "absent_until", "open_leads_max", "weight"),
+    *("on_duty", "absent_until", "open_leads_max", "weight", "rank"),
 )
 _LISTS = frozenset({"regions", "city_codes", "skills"})
 
@@ -66,25 +66,25 @@ async def upsert_people(tx: Transaction, people: Sequence[Person]) -> None:
             ON CONFLICT (id) DO NOTHING
         ), changed AS (
             INSERT INTO people AS p (id, name, email, team_id, supervisor_id, regions, city_codes, skills, active,
-                                     may_follow_up, on_duty, absent_until, open_leads_max, weight, sequence)
+                                     may_follow_up, on_duty, absent_until, open_leads_max, weight, rank, sequence)
             SELECT x->>0, x->>1, x->>2, x->>3, x->>4, ARRAY(SELECT jsonb_array_elements_text(x->5)),
                    ARRAY(SELECT jsonb_array_elements_text(x->6)), ARRAY(SELECT jsonb_array_elements_text(x->7)),
                    (x->>8)::boolean, (x->>9)::boolean, (x->>10)::boolean, (x->>11)::timestamptz, (x->>12)::integer,
-                   (x->>13)::integer, 1
+                   (x->>13)::integer, (x->>14)::integer, 1
             FROM jsonb_array_elements($1::jsonb) AS x ORDER BY x->>0
             ON CONFLICT (id) DO UPDATE SET
                 name = excluded.name, email = excluded.email, team_id = excluded.team_id,
                 supervisor_id = excluded.supervisor_id, regions = excluded.regions, city_codes = excluded.city_codes,
                 skills = excluded.skills, active = excluded.active, may_follow_up = excluded.may_follow_up,
                 on_duty = excluded.on_duty, absent_until = excluded.absent_until,
-                open_leads_max = excluded.open_leads_max, weight = excluded.weight, sequence = p.sequence + 1,
-                updated_at = now()
+                open_leads_max = excluded.open_leads_max, weight = excluded.weight, rank = excluded.rank,
+                sequence = p.sequence + 1, updated_at = now()
             WHERE (p.name, p.email, p.team_id, p.supervisor_id, p.regions, p.city_codes, p.skills, p.active,
-                   p.may_follow_up, p.on_duty, p.absent_until, p.open_leads_max, p.weight)
+                   p.may_follow_up, p.on_duty, p.absent_until, p.open_leads_max, p.weight, p.rank)
                   IS DISTINCT FROM
                   (excluded.name, excluded.email, excluded.team_id, excluded.supervisor_id, excluded.regions,
                    excluded.city_codes, excluded.skills, excluded.active, excluded.may_follow_up, excluded.on_duty,
-                   excluded.absent_until, excluded.open_leads_max, excluded.weight)
+                   excluded.absent_until, excluded.open_leads_max, excluded.weight, excluded.rank)
             RETURNING id, sequence
         ), new_workloads AS (
             INSERT INTO workloads (person_id) SELECT id FROM changed ON CONFLICT (person_id) DO NOTHING
