@@ -1,5 +1,6 @@
 """Composition root of leads: the only reader of its settings."""
 
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -39,8 +40,12 @@ from services.leads.routing.worker import RerouteWorker
 from services.leads.settings import LeadsSettings
 from services.leads.sla.calendars import load_holidays
 from services.leads.sla.domain import Holidays
+from services.leads.sla.silence.domain import SilenceLimits
+from services.leads.sla.silence.store import PostgresSilenceStore
+from services.leads.sla.silence.usecases import tell_silences
 from services.leads.sla.store import PostgresTimerStore
-from services.leads.sla.worker import FirstTouchWorker
+from services.leads.sla.usecases import fire_due_timers
+from services.leads.sla.worker import TimerWorker
 
 
 def main() -> None:
@@ -121,14 +126,14 @@ def _serve_imports(service: Service[LeadsSettings], database: Database, snapshot
 
 
 def _watch_over_leads(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
-    """First-touch timers, and leads that wait for somebody."""
+    """First-touch timers, leads nobody follows up, and leads that wait for somebody."""
     clock, settings = service.clock, service.settings
-    timers = FirstTouchWorker(
-        partial(PostgresTimerStore.begin, database, snapshots),
-        clock,
-        poll_s=settings.timer_poll_s,
-        batch_size_max=settings.timer_batch_size_max,
+    worker = partial(
+        TimerWorker, clock=clock, poll_s=settings.timer_poll_s, batch_size_max=settings.timer_batch_size_max
     )
+    timers = partial(fire_due_timers, partial(PostgresTimerStore.begin, database, snapshots))
+    limits = SilenceLimits(timedelta(seconds=settings.silence_after_s), settings.silence_daily_max)
+    silences = partial(tell_silences, partial(PostgresSilenceStore.begin, database), limits=limits)
     rerouting = RerouteWorker(
         partial(PostgresRerouteStore.begin, database, snapshots),
         clock,
@@ -136,5 +141,6 @@ def _watch_over_leads(service: Service[LeadsSettings], database: Database, snaps
         batch_size_max=settings.reroute_batch_size_max,
     )
     database.listen(SNAPSHOT_TOPIC, rerouting.wake)
-    service.background("first-touch-timers", timers.run)
+    service.background("first-touch-timers", worker("first-touch", timers).run)
+    service.background("silent-leads", worker("silence", silences).run)
     service.background("reroute-waiting-leads", rerouting.run)

@@ -33,10 +33,14 @@ class LeadsSettings(ServiceSettings):
     import_poll_s: float = Field(default=1.0, gt=0)
     """How often imports are looked for whose process died."""
 
-    timer_poll_s: float = Field(default=1.0, gt=0)
-    """How often due first-touch timers are looked for."""
+    timer_poll_s: float = Field(default=0.25, gt=0)
+    """How often due timers and silent leads are looked for: on average half of it late."""
     timer_batch_size_max: int = Field(default=200, ge=1, le=1_000)
     """Timers fired in one transaction."""
+    silence_after_s: int = Field(default=24 * 3_600, ge=1, le=7 * 24 * 3_600)
+    """How long after its assignment a lead that nobody followed up alarms, in wall time. It cannot be switched off."""
+    silence_daily_max: int = Field(default=7, ge=1, le=365)
+    """Alarms of one silent lead that come daily; then they come weekly."""
 
     reroute_poll_s: float = Field(default=5.0, gt=0)
     """How often waiting leads are looked for, beside at once when organisation or rules change."""

@@ -81,8 +81,8 @@ class TimerStore(Protocol):
 
 async def fire_due_timers(
     begin: Callable[[], AbstractAsyncContextManager[TimerStore]], *, now: datetime, limit: int
-) -> list[DueTimer]:
-    """Fires at most `limit` timers in one transaction; returns them, the most overdue first."""
+) -> list[datetime]:
+    """Fires at most `limit` timers in one transaction; returns when each was due, the most overdue first."""
     async with begin() as store:
         timers = await store.take_due(now, limit)
         if not timers:
@@ -98,7 +98,7 @@ async def fire_due_timers(
             if timer.stage != 1:
                 _hand_over(timer, siblings, fired)
         await store.write(fired)
-    return timers
+    return [timer.due_at for timer in timers]
 
 
 def _remind(timer: DueTimer, fired: FiredTimers) -> None:

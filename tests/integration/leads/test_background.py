@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from services.leads.organisation.store import SNAPSHOT_TOPIC
 from services.leads.routing.usecases import reroute_waiting_leads
 from services.leads.routing.worker import RerouteWorker
 from services.leads.sla.usecases import TRANSFER_RULE, fire_due_timers
-from services.leads.sla.worker import FirstTouchWorker
+from services.leads.sla.worker import TimerWorker
 
 
 def drafts(count: int) -> list[LeadDraft]:
@@ -189,7 +190,9 @@ async def test_the_workers_work_by_themselves(leads, eventually) -> None:
     clock = VirtualClock(leads.clock.now() + timedelta(minutes=20))
     rerouting = RerouteWorker(leads.begin_rerouting, clock, poll_s=1e6, batch_size_max=10)
     leads.database.listen(SNAPSHOT_TOPIC, rerouting.wake)
-    timers = FirstTouchWorker(leads.begin_timers, clock, poll_s=1.0, batch_size_max=1)
+    timers = TimerWorker(
+        "first-touch", partial(fire_due_timers, leads.begin_timers), clock, poll_s=1.0, batch_size_max=1
+    )
     tasks = [asyncio.create_task(worker.run()) for worker in (rerouting, timers)]
 
     async def reminded() -> bool:

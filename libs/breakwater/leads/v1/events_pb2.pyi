@@ -255,13 +255,15 @@ class LeadSilent(_message.Message):
     owner_id: _builtins.str
     """Whoever has it, also when they have left or are not known; empty when nobody has it."""
     supervisor_id: _builtins.str
-    """The nearest person above who can act; empty when there is none: then the duty desk is told."""
+    """The nearest person above who can act, else the duty desk; empty when there is nobody but the owner."""
     lead_name: _builtins.str
     company: _builtins.str
     times: _builtins.int
     """How often this silence has been told: 1 the first time."""
     @_builtins.property
-    def assigned_at(self) -> _timestamp_pb2.Timestamp: ...
+    def assigned_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was given to whoever had it first since the last follow-up."""
+
     def __init__(
         self,
         *,
