@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 
-def jsonb(rows: Iterable[Sequence[Any]] | Mapping[str, Any]) -> str:
+def jsonb(rows: Iterable[Sequence[Any] | Mapping[str, Any]] | Mapping[str, Any]) -> str:
     """The rows as text for a `jsonb` parameter: moments in ISO 8601, decimals as text."""
     return orjson.dumps(rows if isinstance(rows, Mapping) else list(rows), default=_plain).decode()
 

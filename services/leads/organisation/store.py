@@ -1,26 +1,30 @@
-"""People and teams in PostgreSQL."""
+"""People and teams in PostgreSQL: reading the directory, and writing people with their events."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from asyncpg import Record
 
 from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Reader, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import PersonChanged
-from services.leads.organisation.domain import Directory, Person, Team
+from services.leads.organisation.domain import Directory, Leave, Person, Team
+from services.leads.organisation.duty import PublicDays, Shift
 from services.leads.rows import jsonb
 
 SNAPSHOT_TOPIC = "snapshot"
 """Announced when organisation or rules have changed (`Database.listen`)."""
 
 _COLUMNS = (
-    *("id", "name", "email", "team_id", "supervisor_id", "regions", "city_codes", "skills", "active", "may_follow_up"),
-    *("on_duty", "absent_until", "open_leads_max", "weight", "rank"),
+    *("id", "name", "email", "team_id", "supervisor_id", "rank", "regions", "city_codes", "skills", "active"),
+    *("has_account", "may_follow_up", "on_duty", "duty", "works_holidays", "open_leads_max", "leads_per_day_max"),
+    *("leads_per_week_max", "weight"),
 )
 _LISTS = frozenset({"regions", "city_codes", "skills"})
+_CHANGING = _COLUMNS[1:]
 
 
 class PostgresDirectoryReader:
@@ -43,61 +47,66 @@ class PostgresDirectoryReader:
         return {row["person_id"]: row["open_leads"] for row in rows}
 
 
-async def read_directory(reader: Reader) -> Directory:
-    """Everybody."""
+async def read_directory(reader: Reader, days: PublicDays | None = None) -> Directory:
+    """Everybody. Without `days` no day is a holiday, which matters only to who is on duty."""
     teams = await reader.fetch(
-        "SELECT id, name, supervisor_id, time_zone, work_start, work_end, lunch_start, lunch_end FROM teams ORDER BY id"
+        """
+        SELECT id, name, supervisor_id, time_zone, work_start, work_end, lunch_start, lunch_end, parent_id
+        FROM teams ORDER BY id
+        """
     )
     people = await reader.fetch(f"SELECT {', '.join(_COLUMNS)} FROM people ORDER BY id")  # noqa: S608 - constants
-    return Directory.of((_person_from(row) for row in people), (Team(**dict(row)) for row in teams))
+    leaves: dict[str, list[Leave]] = {}
+    for row in await reader.fetch(
+        "SELECT person_id, starts_at, ends_at, id::text, reason FROM leaves ORDER BY starts_at"
+    ):
+        person_id, *leave = row
+        leaves.setdefault(person_id, []).append(Leave(*leave))
+    channels: dict[str, set[str]] = {}
+    for row in await reader.fetch("SELECT person_id, channel FROM person_channels WHERE bound"):
+        channels.setdefault(row["person_id"], set()).add(row["channel"])
+    return Directory.of(
+        (_person_from(row, leaves.get(row["id"], ()), channels.get(row["id"], ())) for row in people),
+        (Team(**dict(row)) for row in teams),
+        channels_required=await reader.fetchval("SELECT channels_required FROM organisation_settings"),
+        days=days,
+    )
 
 
 async def upsert_people(tx: Transaction, people: Sequence[Person]) -> None:
     """Adds or changes checked people, each once; what really changes is told and in force with the next transaction.
 
-    A team nobody knows is made, with its id as its name and the calendar every team starts with.
+    A team nobody knows is made, with its id as its name and the calendar every team starts with. Leave and channels of
+    a person are not touched.
     """
     if not people:
         return
-    changed = await tx.fetch(
-        """
-        WITH new_teams AS (
-            INSERT INTO teams (id, name) SELECT DISTINCT x->>3, x->>3 FROM jsonb_array_elements($1::jsonb) AS x
-            ON CONFLICT (id) DO NOTHING
-        ), changed AS (
-            INSERT INTO people AS p (id, name, email, team_id, supervisor_id, regions, city_codes, skills, active,
-                                     may_follow_up, on_duty, absent_until, open_leads_max, weight, rank, sequence)
-            SELECT x->>0, x->>1, x->>2, x->>3, x->>4, ARRAY(SELECT jsonb_array_elements_text(x->5)),
-                   ARRAY(SELECT jsonb_array_elements_text(x->6)), ARRAY(SELECT jsonb_array_elements_text(x->7)),
-                   (x->>8)::boolean, (x->>9)::boolean, (x->>10)::boolean, (x->>11)::timestamptz, (x->>12)::integer,
-                   (x->>13)::integer, (x->>14)::integer, 1
-            FROM jsonb_array_elements($1::jsonb) AS x ORDER BY x->>0
-            ON CONFLICT (id) DO UPDATE SET
-                name = excluded.name, email = excluded.email, team_id = excluded.team_id,
-                supervisor_id = excluded.supervisor_id, regions = excluded.regions, city_codes = excluded.city_codes,
-                skills = excluded.skills, active = excluded.active, may_follow_up = excluded.may_follow_up,
-                on_duty = excluded.on_duty, absent_until = excluded.absent_until,
-                open_leads_max = excluded.open_leads_max, weight = excluded.weight, rank = excluded.rank,
-                sequence = p.sequence + 1, updated_at = now()
-            WHERE (p.name, p.email, p.team_id, p.supervisor_id, p.regions, p.city_codes, p.skills, p.active,
-                   p.may_follow_up, p.on_duty, p.absent_until, p.open_leads_max, p.weight, p.rank)
-                  IS DISTINCT FROM
-                  (excluded.name, excluded.email, excluded.team_id, excluded.supervisor_id, excluded.regions,
-                   excluded.city_codes, excluded.skills, excluded.active, excluded.may_follow_up, excluded.on_duty,
-                   excluded.absent_until, excluded.open_leads_max, excluded.weight, excluded.rank)
-            RETURNING id, sequence
-        ), new_workloads AS (
-            INSERT INTO workloads (person_id) SELECT id FROM changed ON CONFLICT (person_id) DO NOTHING
-        )
-        SELECT id, sequence FROM changed
-        """,
-        jsonb(_row(person) for person in people),
-    )
+    changed = await tx.fetch(_UPSERT, jsonb(_row(person) for person in people))
     if not changed:
         return
     await move_version(tx)
     sequences = {row["id"]: row["sequence"] for row in changed}
     await outbox.add(tx, [_changed(person, sequences[person.id]) for person in people if person.id in sequences])
+
+
+_UPSERT = f"""
+    WITH given AS (
+        SELECT * FROM jsonb_populate_recordset(NULL::people, $1::jsonb)
+    ), new_teams AS (
+        INSERT INTO teams (id, name) SELECT DISTINCT team_id, team_id FROM given ON CONFLICT (id) DO NOTHING
+    ), changed AS (
+        INSERT INTO people AS p ({", ".join(_COLUMNS)}, sequence)
+        SELECT {", ".join(_COLUMNS)}, 1 FROM given ORDER BY id
+        ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _CHANGING)},
+                                       sequence = p.sequence + 1, updated_at = now()
+        WHERE ({", ".join(f"p.{name}" for name in _CHANGING)})
+              IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _CHANGING)})
+        RETURNING id, sequence
+    ), new_workloads AS (
+        INSERT INTO workloads (person_id) SELECT id FROM changed ON CONFLICT (person_id) DO NOTHING
+    )
+    SELECT id, sequence FROM changed
+"""  # noqa: S608 - constants
 
 
 async def move_version(tx: Transaction) -> None:
@@ -106,13 +115,16 @@ async def move_version(tx: Transaction) -> None:
     tx.announce(SNAPSHOT_TOPIC)
 
 
-def _person_from(row: Record) -> Person:
+def _person_from(row: Record, leave: Iterable[Leave], channels: Iterable[str]) -> Person:
     values: dict[str, Any] = {name: tuple(value) if name in _LISTS else value for name, value in row.items()}
-    return Person(**values)
+    values["duty"] = tuple(Shift(*shift) for shift in orjson.loads(row["duty"]))
+    return Person(**values, leave=tuple(leave), channels=frozenset(channels))
 
 
-def _row(person: Person) -> tuple[Any, ...]:
-    return tuple(getattr(person, name) for name in _COLUMNS)
+def _row(person: Person) -> Mapping[str, Any]:
+    row = {name: getattr(person, name) for name in _COLUMNS}
+    row["duty"] = [(shift.weekday, shift.start_min, shift.end_min) for shift in person.duty]
+    return row
 
 
 def _changed(person: Person, sequence: int) -> OutboxEvent:

@@ -6,13 +6,13 @@ version, candidates, why each was rejected (8); one customer, one owner (116); e
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
-from services.leads.organisation.domain import Directory, Person, reason_against
+from services.leads.organisation.domain import NOTHING_TAKEN, Directory, Person, Taken, reason_against
 
 ONE_CUSTOMER_ONE_OWNER = "one-customer-one-owner"
 """Rule id of decisions that follow the customer's owner; no rule of a document may carry it."""
@@ -116,6 +116,8 @@ class Decision:
     """It has nobody, or only the duty desk: it is routed anew when people or rules change."""
     turn: Mapping[str, int] = field(default_factory=dict)
     """Rotation credits by person after this decision, for those whose credit it changed."""
+    taken_on: date | None = None
+    """The day of the owner's calendar it counts in; None for one that no limit counts, such as a transfer."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,8 @@ class Ledger:
 
     open_leads: dict[str, int]
     credit: dict[str, int]
+    taken: dict[str, Taken] = field(default_factory=dict)
+    """Leads given in the present day and week."""
     changed: set[str] = field(default_factory=set)
     """Ids of people whose figures are no longer those of the database."""
 
@@ -131,6 +135,9 @@ class Ledger:
         """Makes the next decision see this one."""
         if decision.owner_id is not None:
             self._load(decision.owner_id, 1)
+            if decision.taken_on is not None:
+                taken = self.taken.get(decision.owner_id, NOTHING_TAKEN)
+                self.taken[decision.owner_id] = taken.on(decision.taken_on).plus_one()
         self.credit.update(decision.turn)
         self.changed.update(decision.turn)
 
@@ -250,6 +257,7 @@ class _Search:
         waiting: bool = False,
         turn: Mapping[str, int] = MappingProxyType({}),
     ) -> Decision:
+        owner = None if owner_id is None else self.directory.people[owner_id]
         return Decision(
             owner_id=owner_id,
             rule_id=rule_id,
@@ -259,12 +267,19 @@ class _Search:
             candidates=tuple(self.considered.values()),
             waiting=waiting,
             turn=turn,
+            taken_on=None if owner is None else self.directory.day_of(owner, self.now),
         )
 
     def _against(self, person: Person) -> str:
         if person.id in self.directory.always_able:
             return ""
-        return reason_against(person, self.ledger.open_leads.get(person.id, 0), self.now)
+        return reason_against(
+            person,
+            self.directory,
+            self.now,
+            open_leads=self.ledger.open_leads.get(person.id, 0),
+            taken=self.ledger.taken.get(person.id, NOTHING_TAKEN),
+        )
 
     def _consider(self, person_id: str, name: str, rejected_because: str) -> None:
         self.considered[person_id] = candidate(person_id, name, rejected_because)

@@ -9,6 +9,7 @@ from asyncpg import Record
 from breakwater.chassis.database import Reader, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadAssigned
+from services.leads.organisation.domain import NOTHING_TAKEN, Taken
 from services.leads.organisation.store import read_directory
 from services.leads.routing.assignment import Assignment
 from services.leads.routing.domain import Ledger
@@ -45,7 +46,7 @@ class Snapshots:
 
     async def _read(self, reader: Reader, version: int) -> Snapshot:
         # What is read may already be newer than `version`; then the next transaction reads once more.
-        directory = await read_directory(reader)
+        directory = await read_directory(reader, self._holidays)
         row = await reader.fetchrow("SELECT version, document FROM routing_rules ORDER BY version DESC LIMIT 1")
         if row is None:
             raise RuntimeError("there are no routing rules: the migrations were not applied")
@@ -59,18 +60,21 @@ class Snapshots:
 
 async def read_ledger(reader: Reader) -> Ledger:
     """Everybody's load and credit as they are, to try things on."""
-    return _ledger(await reader.fetch("SELECT person_id, open_leads, credit FROM workloads"))
+    return _ledger(await reader.fetch(f"SELECT {_LEDGER} FROM workloads"))  # noqa: S608 - constants
 
 
-_LOCK_LEDGER = """
-    SELECT person_id, open_leads, credit, (SELECT version FROM snapshot_version) AS version
+_LEDGER = "person_id, open_leads, credit, taken_on, taken_in_day, taken_in_week"
+_LOCK_LEDGER = f"""
+    SELECT {_LEDGER}, (SELECT version FROM snapshot_version) AS version
     FROM workloads ORDER BY person_id FOR UPDATE
-"""
+"""  # noqa: S608 - constants
 
 
 def _ledger(rows: Sequence[Record]) -> Ledger:
     return Ledger(
-        {row["person_id"]: row["open_leads"] for row in rows}, {row["person_id"]: row["credit"] for row in rows}
+        {row["person_id"]: row["open_leads"] for row in rows},
+        {row["person_id"]: row["credit"] for row in rows},
+        {row["person_id"]: Taken(row["taken_on"], row["taken_in_day"], row["taken_in_week"]) for row in rows},
     )
 
 
@@ -97,12 +101,16 @@ async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], led
             DELETE FROM first_touch_timers USING jsonb_array_elements($1::jsonb) AS x
             WHERE lead_id = (x->>1)::uuid AND x->>8 IS NULL
         )
-        UPDATE workloads SET open_leads = (x->>1)::integer, credit = (x->>2)::integer
+        UPDATE workloads SET open_leads = (x->>1)::integer, credit = (x->>2)::integer, taken_on = (x->>3)::date,
+                             taken_in_day = (x->>4)::integer, taken_in_week = (x->>5)::integer
         FROM jsonb_array_elements($2::jsonb) AS x WHERE workloads.person_id = x->>0
         """,
         jsonb(_row(each) for each in assignments),
         jsonb(
-            (person_id, ledger.open_leads.get(person_id, 0), ledger.credit.get(person_id, 0))
+            (
+                *(person_id, ledger.open_leads.get(person_id, 0), ledger.credit.get(person_id, 0)),
+                *ledger.taken.get(person_id, NOTHING_TAKEN),
+            )
             for person_id in ledger.changed
         ),
     )

@@ -4,7 +4,8 @@ import pytest
 
 from breakwater.chassis.errors import InvalidRequestError
 from breakwater.chassis.identity import Actor, Role, Scope
-from services.leads.organisation.domain import Directory, Person, Team, check_person
+from services.leads.organisation.checks import check_person
+from services.leads.organisation.domain import Directory, Person, Team
 
 PEOPLE = Directory.of(
     [

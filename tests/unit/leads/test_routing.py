@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.leads.organisation.domain import DUTY_DESK, Directory, Person, Team
+from services.leads.organisation.domain import DUTY_DESK, Directory, Leave, Person, Team
 from services.leads.routing.domain import NOBODY, ONE_CUSTOMER_ONE_OWNER, Decision, Ledger, RuleSet, decide
 from services.leads.routing.rules import read_rules
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 DESK = Person(DUTY_DESK, "值班席", weight=0)
 TEAM = Team("sales", "销售一部", "boss")
 
@@ -80,11 +81,11 @@ def test_the_explanation_names_everybody_and_why_not() -> None:
         Person("1", "离职", active=False),
         Person("2", "无权", may_follow_up=False),
         Person("3", "下班", on_duty=False),
-        Person("4", "休假", absent_until=NOW + timedelta(days=1)),
+        Person("4", "休假", leave=(Leave(NOW, NOW + timedelta(days=1)),)),
         Person("5", "满额", open_leads_max=3),
         Person("6", "选中"),
         Person("7", "轮空"),
-        Person("8", "休完", absent_until=NOW),
+        Person("8", "休完", leave=(Leave(NOW - timedelta(days=1), NOW),)),
     )
     decision = decide(rules(ROTATION), {}, people, ledger(**{"5": 3}), NOW)
     assert decision.owner_id == "6"
@@ -94,7 +95,7 @@ def test_the_explanation_names_everybody_and_why_not() -> None:
         "1": "不在职",
         "2": "无跟进权限",
         "3": "不在岗",
-        "4": "不在岗",
+        "4": "休假",
         "5": "在手线索已满（3/3）",
         "6": "",
         "7": "本轮未轮到",
@@ -210,7 +211,7 @@ people_strategy = st.lists(
         active=st.booleans(),
         may_follow_up=st.booleans(),
         on_duty=st.booleans(),
-        absent_until=st.sampled_from([None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)]),
+        leave=st.sampled_from([(), (Leave(NOW - 2 * HOUR, NOW - HOUR),), (Leave(NOW - HOUR, NOW + HOUR),)]),
         open_leads_max=st.sampled_from([None, 0, 1, 3]),
         weight=st.integers(0, 3),
         regions=st.sampled_from([(), ("华东",), ("华南",)]),
@@ -256,5 +257,5 @@ def test_every_lead_gets_exactly_one_owner_who_may_have_it(
         if owner.id == DUTY_DESK or decision.rule_id == ONE_CUSTOMER_ONE_OWNER:
             continue
         assert owner.on_duty
-        assert owner.absent_until is None or owner.absent_until <= NOW
+        assert not owner.on_leave(NOW)
         assert owner.open_leads_max is None or before.get(owner.id, 0) < owner.open_leads_max

@@ -19,7 +19,8 @@ from services.leads.intake.imports.mapping import Mapping as FileMapping
 from services.leads.intake.imports.mapping import fold
 from services.leads.intake.imports.rows import Record
 from services.leads.intake.imports.values import REMEMBERED_MAX
-from services.leads.organisation.domain import Directory, Person, check_person
+from services.leads.organisation.checks import check_person
+from services.leads.organisation.domain import Directory, Person
 from services.leads.pipeline import usecases as pipeline
 from services.leads.pipeline.domain import Activity, Invoice, Opportunity, PipelineRecord, Recorded
 from services.leads.pipeline.usecases import PipelineStore
