@@ -13,7 +13,7 @@ from breakwater.sheets import Column, ColumnType
 
 ZONE = ZoneInfo("Asia/Shanghai")
 FETCH_ROWS = 500
-PACKED_FETCH_ROWS = 2_000
+PACKED_FETCH_ROWS = 5_000
 
 _T = ColumnType
 COLUMNS = [

@@ -4,7 +4,7 @@ Each column of a batch is looked at as a whole: which cells are as they should b
 others, few, go cell by cell the way of the standard library, so that there is one place only that knows about them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -54,22 +54,36 @@ class VectorRows:
         series = [_series(column.name, values) for column, values in zip(self._columns, batch, strict=True)]
         frame = pl.DataFrame(series).with_columns(
             pl.int_range(first, first + len(series[0])).cast(pl.String).alias(_ROW),
-            *(column.content.alias(column.content_name) for column in self._columns),
+            *(column.number.alias(column.number_name) for column in self._columns if column.number is not None),
         )
+        frame = frame.with_columns(column.content.alias(column.content_name) for column in self._columns)
         found = frame.select(expression for column in self._columns for expression in column.questions).row(0)
         odd, empty = found[::2], found[1::2]
-        parts: list[pl.Expr] = [pl.lit('<row r="'), pl.col(_ROW), pl.lit('">')]
+        parts: list[str | pl.Expr] = ['<row r="', pl.col(_ROW), '">']
         for column, is_odd, has_empty in zip(self._columns, odd, empty, strict=True):
             if is_odd:
                 frame = frame.with_columns(column.cells_one_by_one(frame))
                 parts.append(pl.col(column.content_name))
             else:
                 parts += [column.cell_or_none] if has_empty else column.cell
-        parts.append(pl.lit("</row>"))
-        return bytes(frame.select(pl.concat_str(parts).str.join("").cast(pl.Binary)).item())
+        parts.append("</row>")
+        return bytes(frame.select(_joined(parts).str.join("").cast(pl.Binary)).item())
 
 
 _ROW = "row"
+
+
+def _joined(parts: Iterable[str | pl.Expr]) -> pl.Expr:
+    """One text of them all. Texts that follow each other become one first: each part costs time in every row."""
+    merged: list[pl.Expr] = []
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+        else:
+            merged += [pl.lit(text), part]
+            text = ""
+    return pl.concat_str([*merged, pl.lit(text)])
 
 
 class _Column:
@@ -80,8 +94,11 @@ class _Column:
         self.content_name = f"{name} content"
         self._letters = letters
         self._encoder = encoder
+        self.number_name = f"{name} number"
         self._value = pl.col(name)
-        self.content = _content(self._value, type_, zone)
+        self.number = _number(self._value, type_, zone)
+        """What `content` is made of where that takes it more than once: polars would work it out each time."""
+        self.content = _content(self._value, pl.col(self.number_name), type_)
         """What stands in the cell; null where it has to be looked at."""
         self._empty = self._value == ""
         content = pl.col(self.content_name)
@@ -91,14 +108,8 @@ class _Column:
         )
         kind = KINDS[type_]
         before, after = ("<is><t>", "</t></is></c>") if type_ is ColumnType.TEXT else ("<v>", "</v></c>")
-        self.cell = [
-            pl.lit(f'<c r="{letters}'),
-            pl.col(_ROW),
-            pl.lit(f'" {kind}>{before}'),
-            content,
-            pl.lit(after),
-        ]
-        self.cell_or_none = pl.when(self._empty).then(pl.lit("")).otherwise(pl.concat_str(self.cell))
+        self.cell: list[str | pl.Expr] = [f'<c r="{letters}', pl.col(_ROW), f'" {kind}>{before}', content, after]
+        self.cell_or_none = pl.when(self._empty).then(pl.lit("")).otherwise(_joined(self.cell))
 
     def cells_one_by_one(self, frame: pl.DataFrame) -> pl.Series:
         """All cells of the column, those of unknown content made by the standard library."""
@@ -109,7 +120,22 @@ class _Column:
         return cells.scatter(odd, made).alias(self.content_name)
 
 
-def _content(value: pl.Expr, type_: ColumnType, zone: str) -> pl.Expr:
+def _number(value: pl.Expr, type_: ColumnType, zone: str) -> pl.Expr | None:
+    """Dates as days, instants as days with 11 decimals, each a whole number."""
+    match type_:
+        case ColumnType.DATE:
+            day = value.str.to_date("%Y-%m-%d", strict=False)
+            return day.cast(pl.Int32) + _SERIAL_OF_1970
+        case ColumnType.DATETIME:
+            instant = value.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC", strict=False)
+            local = instant.dt.convert_time_zone(zone).dt.replace_time_zone(None).cast(pl.Int64)
+            # Below a microsecond: 1e11 / 86.4e9 = 125 / 108.
+            return ((local + _SERIAL_OF_1970 * _DAY_US) * 125 + 54) // 108
+        case _:
+            return None
+
+
+def _content(value: pl.Expr, number: pl.Expr, type_: ColumnType) -> pl.Expr:
     match type_:
         case ColumnType.TEXT:
             fit = ~value.str.contains(_SPECIAL) & (value.str.len_chars() <= FORMAT_TEXT_CHARACTERS_MAX)
@@ -118,17 +144,11 @@ def _content(value: pl.Expr, type_: ColumnType, zone: str) -> pl.Expr:
             fit = value.str.contains(_NUMBER) & (value.str.len_bytes() <= DIGITS_EXACT_MAX)
             return pl.when(fit).then(value)
         case ColumnType.DATE:
-            day = value.str.to_date("%Y-%m-%d", strict=False)
-            serial = day.cast(pl.Int32) + _SERIAL_OF_1970
-            return pl.when(value.str.contains(_DATE) & (serial >= _FIRST_SAFE_SERIAL)).then(serial.cast(pl.String))
+            return pl.when(value.str.contains(_DATE) & (number >= _FIRST_SAFE_SERIAL)).then(number.cast(pl.String))
         case ColumnType.DATETIME:
-            instant = value.str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC", strict=False)
-            local = instant.dt.convert_time_zone(zone).dt.replace_time_zone(None).cast(pl.Int64)
-            # Days with 11 decimals, below a microsecond: 1e11 / 86.4e9 = 125 / 108.
-            days = ((local + _SERIAL_OF_1970 * _DAY_US) * 125 + 54) // 108
-            fraction = (days % _FRACTION).cast(pl.String).str.zfill(11)
-            number = pl.concat_str((days // _FRACTION).cast(pl.String), pl.lit("."), fraction)
-            return pl.when(value.str.contains(_INSTANT)).then(number)
+            fraction = (number % _FRACTION).cast(pl.String).str.zfill(11)
+            content = pl.concat_str((number // _FRACTION).cast(pl.String), pl.lit("."), fraction)
+            return pl.when(value.str.contains(_INSTANT)).then(content)
         case ColumnType.BOOLEAN:
             return pl.when(value == "true").then(pl.lit("1")).when(value == "false").then(pl.lit("0"))
 
