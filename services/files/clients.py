@@ -8,15 +8,15 @@ import grpc
 from breakwater.chassis import wire
 from breakwater.chassis.channels import Channel
 from breakwater.chassis.identity import Actor
-from breakwater.leads.v1.leads_pb2 import LeadFilter, StreamDatasetRequest
+from breakwater.leads.v1.leads_pb2 import LeadFilter, StreamDatasetRequest, StreamDatasetResponse
 from services.files.documents.domain import LETTER_COLUMNS
-from services.files.exports.domain import RENEWALS, Format, Spec
+from services.files.exports.domain import RENEWALS, Format, Progress, Spec
 
 _STREAM_DATASET = "/breakwater.leads.v1.LeadsService/StreamDataset"
 
 
 class LeadsRows:
-    """Datasets of leads. The chunks are serialised StreamDatasetResponse messages: only the encoder looks inside."""
+    """Datasets of leads. The chunks are serialised StreamDatasetResponse messages, whose rows only the encoder reads."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -25,7 +25,7 @@ class LeadsRows:
             _STREAM_DATASET, request_serializer=StreamDatasetRequest.SerializeToString, response_deserializer=None
         )
 
-    async def chunks(self, actor: Actor, spec: Spec) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, actor: Actor, spec: Spec, progress: Progress) -> AsyncGenerator[bytes, None]:
         """One consistent snapshot within the actor's scope. Raises the channel's errors."""
         renewals = spec.dataset == RENEWALS
         request = StreamDatasetRequest(
@@ -39,4 +39,6 @@ class LeadsRows:
         )
         async with aclosing(self._channel.stream(self._stream, request)) as messages:
             async for message in messages:
+                if not progress.rows_total:
+                    progress.rows_total = StreamDatasetResponse.FromString(message).rows_total
                 yield message

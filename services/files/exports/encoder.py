@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 CONTENT_BYTES_MIN = 256 * 1024
 """Content is sent on in pieces of at least this, but for the first, which lets a download begin, and the last."""
-COLUMNS_ROWS_MIN = 20_000
+MANY_ROWS_MIN = 20_000
 """With fewer rows the fast tier is not loaded: that alone takes as long as they do."""
-NICENESS = 10
-"""Requests are answered before files are made."""
+NICENESS, MANY_ROWS_NICENESS = 5, 19
+"""Requests are answered before files are made, and files of few rows made before those of many."""
 
 _TYPES = {
     leads_pb2.COLUMN_TYPE_INTEGER: ColumnType.INTEGER,
@@ -213,6 +213,8 @@ def _make(order: dict[str, Any], source: BinaryIO, target: BinaryIO) -> None:
         chunk = leads_pb2.StreamDatasetResponse.FromString(frame_[1])
         if table is None:
             rows_total = chunk.rows_total
+            if rows_total >= MANY_ROWS_MIN:
+                os.nice(MANY_ROWS_NICENESS - NICENESS)
             table = _table(order, sink, [_column(column) for column in chunk.columns], rows_total)
             if isinstance(table, Documents):
                 target.write(frame(Kind.DOCUMENT, json.dumps(asdict(table.stamp)).encode()))
@@ -251,7 +253,7 @@ def _plain_table(order: dict[str, Any], sink: Sink, columns: list[Column], rows_
     if order["format"] == "gbk-csv":
         return FewRows(CsvWriter(sink, columns, zone=zone, encoding="gbk"))
     look = partial(XlsxWriter, sink, columns, zone=zone, sheet_title=order["title"], deflate=isal_deflate())
-    return FewRows(look()) if rows_total < COLUMNS_ROWS_MIN else ManyRows(look(rows=vector_rows()))
+    return FewRows(look()) if rows_total < MANY_ROWS_MIN else ManyRows(look(rows=vector_rows()))
 
 
 def _column(column: leads_pb2.Column) -> Column:

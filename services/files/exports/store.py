@@ -41,13 +41,15 @@ _TAKE = """
 UPDATE export_job SET state = 'running', holder = $1, due_at = $3, takes = takes + 1, rows_done = 0
 WHERE id = (
     SELECT job.id FROM export_job AS job
-    LEFT JOIN (
-        SELECT actor_sub, count(*) AS files FROM export_job WHERE state = 'running' AND due_at > $2 GROUP BY actor_sub
-    ) AS busy ON busy.actor_sub = job.actor_sub
+    JOIN (
+        SELECT actor_sub, count(*) AS asked, count(*) FILTER (WHERE state = 'running' AND due_at > $2) AS in_hand
+        FROM export_job WHERE state IN ('queued', 'running') GROUP BY actor_sub
+    ) AS requester ON requester.actor_sub = job.actor_sub
     WHERE job.state IN ('queued', 'running') AND job.due_at <= $2
         -- Few rows are quickly written, but not quickly set on pages.
         AND ($4::bigint IS NULL OR job.rows_total <= $4 AND job.format <> 'pdf')
-    ORDER BY coalesce(busy.files, 0), job.due_at LIMIT 1 FOR UPDATE OF job SKIP LOCKED
+    ORDER BY requester.in_hand, CASE WHEN $4::bigint IS NULL THEN 0 ELSE requester.asked END, job.due_at
+    LIMIT 1 FOR UPDATE OF job SKIP LOCKED
 )
 RETURNING *
 """
@@ -171,7 +173,8 @@ class JobStore:
         """A job, now held until `until`; None when none is due.
 
         Of those of the requester with the fewest files in hand it is the one due longest. With `rows_max` none that is known
-        to have more rows.
+        to have more rows, and of those requesters the one who has asked for the fewest: who wants one file is seldom one of
+        those whose many have to be looked at first.
         """
         async with self._database.transaction() as tx:
             row = await tx.fetchrow(_TAKE, holder, now, until, rows_max)

@@ -80,7 +80,9 @@ class Jobs(Claims, Protocol):
 class Rows(Protocol):
     """The rows of a dataset as its owner sends them: opaque chunks, the first with the columns."""
 
-    def chunks(self, actor: Actor, spec: Spec) -> AsyncGenerator[bytes, None]: ...
+    def chunks(self, actor: Actor, spec: Spec, progress: Progress) -> AsyncGenerator[bytes, None]:
+        """With the first, `progress` knows how many rows there are."""
+        ...
 
 
 class Encoder(Protocol):
@@ -216,6 +218,9 @@ class Workers:
         self._pace = pace or Pace()
         self._rng = rng or random.Random()  # noqa: S311 (spreads retries, keeps no secret)
         self._woken = asyncio.Event()
+        self._large_in_hand = 0
+        self._crowded = asyncio.Event()
+        """Every slot that takes any file has one: only now are there others to wait for."""
 
     def wake(self) -> None:
         """A job was claimed: look at once."""
@@ -253,11 +258,23 @@ class Workers:
         if failure is not None:
             await self._jobs.fail(job, failure, now, self._remove_at())
             return True
-        await self._make(job, rows_max)
+        if rows_max is not None:
+            await self._make(job, rows_max)
+            return True
+        self._large_in_hand += 1
+        if self._large_in_hand == self._pace.concurrency_max:
+            self._crowded.set()
+        try:
+            await self._make(job, None)
+        finally:
+            self._large_in_hand -= 1
+            self._crowded.clear()
         return True
 
     async def _work(self, holder: str, rows_max: int | None) -> None:
         while True:
+            if rows_max is not None:
+                await self._crowded.wait()
             try:
                 busy = await self.make_next(holder, rows_max)
             except BreakwaterError as error:
@@ -343,18 +360,20 @@ class Workers:
         await self._objects.clear(_folder(job.id))
         key = f"{_folder(job.id)}/{job.holder}.{job.spec.format}"
         digest, size_bytes = hashlib.sha256(), 0
-        async with (
-            self._objects.writing(key) as write,
-            aclosing(self._rows.chunks(job.actor, job.spec)) as chunks,
-            aclosing(self._encoder.encode(job, chunks, progress, password)) as pieces,
-        ):
-            async for piece in pieces:
-                if rows_max is not None and progress.rows_total > rows_max:
-                    raise _TooManyRowsError
-                size_bytes += len(piece)
-                self._check_size(progress, size_bytes)
-                digest.update(piece)
-                await write(piece)
+        async with aclosing(self._rows.chunks(job.actor, job.spec, progress)) as chunks:
+            # No encoder is started for rows that do not come, or are too many: in a crowd that is what takes time.
+            first = await anext(chunks, b"")
+            if rows_max is not None and progress.rows_total > rows_max:
+                raise _TooManyRowsError
+            async with (
+                self._objects.writing(key) as write,
+                aclosing(self._encoder.encode(job, _with_first(first, chunks), progress, password)) as pieces,
+            ):
+                async for piece in pieces:
+                    size_bytes += len(piece)
+                    self._check_size(progress, size_bytes)
+                    digest.update(piece)
+                    await write(piece)
         return Artifact(key, progress.rows_done, size_bytes, digest.hexdigest(), progress.document)
 
     def _password(self, job: Job) -> str | None:
@@ -391,6 +410,12 @@ class Workers:
 
     def _remove_at(self) -> datetime:
         return self._clock.now() + timedelta(seconds=self._limits.retention_s)
+
+
+async def _with_first(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def _folder(job_id: str) -> str:

@@ -20,7 +20,7 @@ from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import PayloadTooLargeError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.files.exports.domain import Job, JobState, Progress, Spec
-from services.files.exports.encoder import COLUMNS_ROWS_MIN
+from services.files.exports.encoder import MANY_ROWS_MIN, MANY_ROWS_NICENESS, NICENESS
 from services.files.exports.encoding import EncoderLostError, ProcessEncoder
 from services.files.exports.frames import Kind, frame
 from tests.integration.files.conftest import chunks_of
@@ -93,7 +93,7 @@ async def test_rows_become_a_workbook(encoder):
     assert children() == []
 
 
-@pytest.mark.parametrize("count", [700, COLUMNS_ROWS_MIN + 700])
+@pytest.mark.parametrize("count", [700, MANY_ROWS_MIN + 700])
 async def test_many_rows_and_few_packed_or_not_make_the_same_sheet(encoder, count):
     """By row or by column, from leads of today or from the one before: the same cells, every row once."""
 
@@ -109,7 +109,28 @@ async def test_many_rows_and_few_packed_or_not_make_the_same_sheet(encoder, coun
     assert packed.count(b"<row ") == count + 1
 
 
-@pytest.mark.parametrize("count", [0, 1_200, COLUMNS_ROWS_MIN + 1])
+@pytest.mark.parametrize(("count", "niceness"), [(1_200, NICENESS), (MANY_ROWS_MIN, MANY_ROWS_NICENESS)])
+async def test_few_rows_get_the_core_before_many(encoder, count, niceness):
+    """The kernel gives an encoder of many rows what the others leave, from when it knows how many they are."""
+    over = asyncio.Event()
+
+    async def rows():
+        async for message in messages(count):
+            yield message
+        await over.wait()
+
+    async with aclosing(encoder.encode(XLSX, rows(), progress := Progress())) as encoding:
+        await anext(encoding)
+        [pid] = children()
+        # Added to what this process has; 19 is the most.
+        wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
+        await until("its niceness", lambda: os.getpriority(os.PRIO_PROCESS, pid) == wanted)
+        over.set()
+        assert [piece async for piece in encoding]
+    assert progress.rows_done == count
+
+
+@pytest.mark.parametrize("count", [0, 1_200, MANY_ROWS_MIN + 1])
 async def test_an_encrypted_workbook_has_the_cells_of_the_plain_one(encoder, count, tmp_path):
     """Whichever tier made it; while it is made its password is on no command line and in no environment."""
     plain = b"".join([piece async for piece in encoder.encode(XLSX, messages(count), Progress())])

@@ -83,6 +83,16 @@ async def test_a_slot_for_few_rows_takes_none_that_is_known_to_have_many(jobs):
     assert (await jobs.take("slow", NOW, NOW + LEASE)).id == job.id
 
 
+async def test_a_slot_for_few_rows_looks_first_at_who_wants_one_file(jobs):
+    """Ten of one person have to be counted before it is known that they are large; the other's one does not wait for that."""
+    for number in range(10):
+        await add(jobs, NOW + timedelta(seconds=number))
+    other = Actor("1002", Role.SALES, Scope.TEAM)
+    late = await jobs.add(uuid7(), other, SPEC, NOW + timedelta(seconds=30), None)
+    at = NOW + timedelta(minutes=1)
+    assert (await jobs.take("quick", at, at + LEASE, 100)).id == late.id
+
+
 @pytest.mark.capability(41)
 async def test_a_slot_for_few_rows_takes_no_document(jobs):
     """Few rows are quickly written, but not quickly set on pages."""

@@ -20,6 +20,7 @@ class FakeJobs:
 
     jobs: dict = field(default_factory=dict)
     due: dict = field(default_factory=dict)
+    taken: list = field(default_factory=list)
     out: Exception | None = None
     deaf: bool = False
     """Does not hear heart-beats: as if the lease had been taken over."""
@@ -49,7 +50,8 @@ class FakeJobs:
             return None
         job = min(open_, key=lambda each: self.due[each.id])
         self.due[job.id] = until
-        return self._set(job, state=JobState.RUNNING, holder=holder, takes=job.takes + 1)
+        self.taken.append(self._set(job, state=JobState.RUNNING, holder=holder, takes=job.takes + 1))
+        return self.taken[-1]
 
     async def working(self, now):
         self._reach()
@@ -117,8 +119,9 @@ class FakeRows:
     gate: asyncio.Event | None = None
     asked: list = field(default_factory=list)
 
-    async def chunks(self, actor, spec):
+    async def chunks(self, actor, spec, progress):
         self.asked.append((actor, spec))
+        progress.rows_total = 3
         for chunk in self.made:
             yield chunk
         if self.gate is not None:
@@ -127,11 +130,14 @@ class FakeRows:
             raise self.failure
 
 
+@dataclass
 class FakeEncoder:
     """A file is its chunks in brackets, after the password; each chunk is a row."""
 
+    started: int = 0
+
     async def encode(self, job, chunks, progress, password):
-        progress.rows_total = 3
+        self.started += 1
         if password is not None:
             yield password.encode()
         async for chunk in chunks:
@@ -181,6 +187,7 @@ class Desk:
     jobs: FakeJobs = field(default_factory=FakeJobs)
     rows: FakeRows = field(default_factory=FakeRows)
     objects: FakeObjects = field(default_factory=FakeObjects)
+    encoder: FakeEncoder = field(default_factory=FakeEncoder)
     seals: Seals = field(default_factory=lambda: Seals(bytes(range(32))))
     limits: Limits = field(default_factory=Limits)
     actor: Actor = field(default_factory=lambda: Actor("1001", Role.SALES, Scope.OWN))
@@ -194,7 +201,7 @@ class Desk:
         return Workers(
             self.jobs,
             self.rows,
-            FakeEncoder(),
+            self.encoder,
             self.objects,
             self.seals,
             self.clock,

@@ -295,16 +295,30 @@ async def test_an_unknown_export_is_not_found(desk):
 
 
 async def test_a_quick_slot_leaves_files_of_many_rows_to_others(desk):
-    """How many there are is known when the first come: the job goes back to its place, and no quick slot takes it again."""
+    """How many there are is known when the first come, before an encoder starts: the job goes back to its place for others."""
     job = await started(desk)
     await desk.clock.advance(1)
     assert await desk.workers().make_next("quick", rows_max=2)
     job = await desk.exports.get("a")
     assert (job.state, job.rows_total, job.failures, job.defects) == (JobState.QUEUED, 3, 0, 0)
-    assert (desk.due_in("a"), desk.objects.kept) == (timedelta(seconds=-1), {})
+    assert (desk.due_in("a"), desk.objects.kept, desk.encoder.started) == (timedelta(seconds=-1), {}, 0)
     assert not await desk.workers().make_next("quick", rows_max=2)
     assert await desk.workers().make_next("slow")
     assert (await desk.exports.get("a")).state is JobState.COMPLETED
+
+
+async def test_a_quick_slot_takes_nothing_while_another_is_free(desk):
+    """A large export that began there would have to begin anew."""
+    workers = desk.workers(quick_concurrency_max=1, quick_rows_max=2)
+    running = asyncio.create_task(workers.run())
+    for name in ("a", "b", "c"):
+        await started(desk, name)
+        workers.wake()
+        await desk.clock.advance(2)
+        assert (await desk.exports.get(name)).state is JobState.COMPLETED
+    assert [job.holder for job in desk.jobs.taken] == ["w-0"] * 3
+    running.cancel()
+    await asyncio.wait({running})
 
 
 async def test_a_small_export_does_not_wait_for_large_ones(desk):
@@ -312,18 +326,17 @@ async def test_a_small_export_does_not_wait_for_large_ones(desk):
     desk.rows.gate = asyncio.Event()
     await started(desk)
     workers = desk.workers(quick_concurrency_max=1, quick_rows_max=3)
-    large = asyncio.create_task(workers.make_next("slow"))
-    await desk.clock.advance(0.5)
-    desk.rows.gate = None
     running = asyncio.create_task(workers.run())
+    await desk.clock.advance(0.5)
+    assert (await desk.exports.get("a")).state is JobState.RUNNING
+    desk.rows.gate = None
     await started(desk, "b")
     workers.wake()
     await desk.clock.advance(2)
     assert (await desk.exports.get("b")).state is JobState.COMPLETED
     assert (await desk.exports.get("a")).state is JobState.RUNNING
-    for task in (running, large):
-        task.cancel()
-    await asyncio.wait({running, large})
+    running.cancel()
+    await asyncio.wait({running})
 
 
 async def test_a_file_that_stands_still_is_given_up_and_tried_again(desk):
