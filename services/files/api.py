@@ -7,7 +7,7 @@ from typing import Any
 from breakwater.chassis import wire
 from breakwater.files.v1 import files_pb2 as pb
 from breakwater.files.v1.files_pb2_grpc import FilesServiceServicer
-from services.files.exports.usecases import Exports
+from services.files.exports.usecases.requests import Exports
 from services.files.translation import job_to_wire, spec_from_wire
 
 

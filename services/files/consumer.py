@@ -6,7 +6,7 @@ from breakwater.chassis.database import Transaction
 from breakwater.chassis.inbox import Handler, Received
 from breakwater.gateway.v1.events_pb2 import ExportCancelled, ExportRequested
 from services.files.exports.store import JobStore
-from services.files.exports.usecases import claim
+from services.files.exports.usecases.requests import claim
 from services.files.translation import spec_from_wire
 
 

@@ -24,7 +24,8 @@ from services.files.exports import objects, probe
 from services.files.exports.domain import Limits
 from services.files.exports.encoding import ProcessEncoder
 from services.files.exports.store import CLAIMED, JobStore
-from services.files.exports.usecases import Exports, Pace, Workers
+from services.files.exports.usecases.requests import Exports
+from services.files.exports.usecases.workers import Pace, Workers
 from services.files.settings import FilesSettings
 
 

@@ -37,7 +37,7 @@ CONTENT_BYTES_MIN = 256 * 1024
 """Content is sent on in pieces of at least this, but for the first, which lets a download begin, and the last."""
 MANY_ROWS_MIN = 20_000
 """With fewer rows the fast tier is not loaded: that alone takes as long as they do."""
-NICENESS, MANY_ROWS_NICENESS = 5, 19
+NICENESS, MANY_ROWS_NICENESS = 5, 14
 """Requests are answered before files are made, and files of few rows made before those of many."""
 
 _TYPES = {

@@ -10,8 +10,9 @@ import pytest
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.sealing import Seals
-from services.files.exports.domain import Job, JobState, Spec
-from services.files.exports.usecases import Exports, Limits, Pace, Workers
+from services.files.exports.domain import Job, JobState, Limits, Spec
+from services.files.exports.usecases.requests import Exports
+from services.files.exports.usecases.workers import Pace, Workers
 
 
 @dataclass

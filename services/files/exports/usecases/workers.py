@@ -1,174 +1,38 @@
-"""Claiming, making and reading exports (36-39).
-
-A job is a row with a due time: queued, it is when it may be taken; running, it is when its lease ends. So a job whose
-worker died is taken again by whoever comes next, and only the holder of the lease may end it. Each attempt writes to an
-object of its own; the row that says `completed` is what makes one of them the file, so nobody ever sees half of one.
-"""
+"""Making the files, a bounded number at a time, each under a lease."""
 
 import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import (
     BreakwaterError,
     ConflictError,
-    FieldError,
     InternalError,
-    InvalidRequestError,
-    NotFoundError,
     PayloadTooLargeError,
     UnavailableError,
 )
-from breakwater.chassis.identity import Actor
 from services.files.exports.domain import (
     Artifact,
     Failure,
     Format,
     Job,
-    JobState,
     Limits,
     Progress,
-    Spec,
     after_failure,
-    in_words,
     lost_too_often,
-    problems_of,
 )
+from services.files.exports.usecases.ports import Encoder, Jobs, Objects, Rows, Seals
 
 _SWEPT_MAX = 100
 
 _log = logging.getLogger(__name__)
-
-
-class Claims(Protocol):
-    """Where jobs are claimed, in the transaction of whoever asks."""
-
-    async def add(self, job_id: str, actor: Actor, spec: Spec, now: datetime, failure: Failure | None) -> Job:
-        """The job of that id, new or already known. Raises RateLimitedError when the queue is full."""
-        ...
-
-
-class Jobs(Claims, Protocol):
-    """The jobs; those that end one tell whether the holder still had it."""
-
-    async def get(self, job_id: str) -> Job | None: ...
-
-    async def take(self, holder: str, now: datetime, until: datetime, rows_max: int | None = None) -> Job | None: ...
-
-    async def working(self, now: datetime) -> bool: ...
-
-    async def extend(self, job: Job, progress: Progress, until: datetime) -> bool: ...
-
-    async def complete(self, job: Job, artifact: Artifact, now: datetime, remove_at: datetime) -> bool: ...
-
-    async def fail(self, job: Job, failure: Failure, now: datetime, remove_at: datetime) -> bool: ...
-
-    async def put_back(self, job: Job, due_at: datetime, *, failures: int, defects: int) -> bool: ...
-
-    async def take_expired(self, now: datetime, until: datetime, limit: int) -> list[str]: ...
-
-    async def remove(self, job_id: str) -> None: ...
-
-
-class Rows(Protocol):
-    """The rows of a dataset as its owner sends them: opaque chunks, the first with the columns."""
-
-    def chunks(self, actor: Actor, spec: Spec, progress: Progress) -> AsyncGenerator[bytes, None]:
-        """With the first, `progress` knows how many rows there are."""
-        ...
-
-
-class Encoder(Protocol):
-    """Turns chunks of rows into a file's bytes and keeps `progress` up to date."""
-
-    def encode(
-        self, job: Job, chunks: AsyncGenerator[bytes, None], progress: Progress, password: str | None
-    ) -> AsyncGenerator[bytes, None]: ...
-
-
-class Seals(Protocol):
-    """What opens a password that was sealed for a job."""
-
-    def open(self, sealed: bytes, bound_to: str) -> str | None:
-        """None when it cannot be opened any more."""
-        ...
-
-
-class Objects(Protocol):
-    """The object store."""
-
-    def writing(self, key: str) -> AbstractAsyncContextManager[Callable[[bytes], Awaitable[None]]]:
-        """An object that comes into being when the block ends, and not at all when it raises."""
-        ...
-
-    def read(self, key: str, offset: int, length: int) -> AsyncGenerator[bytes, None]: ...
-
-    async def delete(self, key: str) -> None: ...
-
-    async def clear(self, folder: str) -> None:
-        """Removes everything in a folder, unfinished uploads included."""
-        ...
-
-
-async def claim(claims: Claims, job_id: str, actor: Actor, spec: Spec, now: datetime) -> Job:
-    """Makes the export ours; asking again answers the same job.
-
-    One that cannot be made is claimed as failed, so that its requester hears of it whichever way it came. Raises
-    RateLimitedError when the queue is full.
-    """
-    problems = problems_of(spec)
-    failure = Failure("invalid_request", in_words("The export cannot be made.", problems)) if problems else None
-    return await claims.add(job_id, actor, spec, now, failure)
-
-
-class Exports:
-    """What the gateway asks for."""
-
-    def __init__(self, jobs: Jobs, objects: Objects, clock: Clock) -> None:
-        self._jobs = jobs
-        self._objects = objects
-        self._clock = clock
-
-    async def start(self, job_id: str, actor: Actor, spec: Spec) -> Job:
-        """Claims an export; see `claim`."""
-        return await claim(self._jobs, job_id, actor, spec, self._clock.now())
-
-    async def get(self, job_id: str) -> Job:
-        """How far a job is. Raises NotFoundError for one that was never claimed or is past its retention."""
-        job = await self._jobs.get(job_id)
-        if job is None:
-            raise NotFoundError("There is no such export here.")
-        if job.state is JobState.QUEUED:
-            return replace(job, queue_moves=await self._jobs.working(self._clock.now()))
-        return job
-
-    async def read(self, job_id: str, offset: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The finished file from `offset`, `length` bytes of it or all when 0.
-
-        Raises NotFoundError, ConflictError while there is no file, InvalidRequestError for a range outside of it.
-        """
-        job = await self.get(job_id)
-        if job.artifact is None:
-            raise ConflictError(f"The export is {job.state}.", code="export_not_ready")
-        size_bytes = job.artifact.size_bytes
-        if not 0 <= offset <= size_bytes:
-            raise InvalidRequestError(
-                "The range is not in the file.", errors=[FieldError("offset", f"is 0 to {size_bytes}")]
-            )
-        if length < 0:
-            raise InvalidRequestError("The range is not in the file.", errors=[FieldError("length", "is not negative")])
-        count = min(length or size_bytes, size_bytes - offset)
-        if count:
-            async with aclosing(self._objects.read(job.artifact.key, offset, count)) as pieces:
-                async for piece in pieces:
-                    yield piece
 
 
 @dataclass(frozen=True, slots=True)
