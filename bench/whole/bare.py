@@ -31,6 +31,9 @@ from breakwater.leads.v1.leads_pb2_grpc import (
 from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.datasets.store import PostgresDatasetReader
+from services.leads.documents.store import Newest
+from services.leads.followups.playbook import PLAYBOOK, read_playbook
+from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.batching import BatchLimits
 from services.leads.intake.imports import reading
@@ -57,10 +60,12 @@ async def leads() -> None:
         partial(create_together, partial(PostgresCaptureStore.begin, database, snapshots), clock),
         BatchLimits(64, 1_000),
     )
+    playbooks = Newest(PLAYBOOK, read_playbook)
     api = LeadsApi(
         creations,
         begin_reading=partial(PostgresLeadReader.begin, database, snapshots),
-        begin_work=partial(PostgresWorkStore.begin, database, snapshots),
+        begin_work=partial(PostgresWorkStore.begin, database, snapshots, playbooks),
+        begin_follow_ups=partial(PostgresFollowUpReader.begin, database, snapshots, playbooks),
         begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
         clock=clock,
     )

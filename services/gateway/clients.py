@@ -13,6 +13,7 @@ from breakwater.files.v1 import files_pb2
 from breakwater.files.v1.files_pb2_grpc import FilesServiceStub
 from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceStub
 from breakwater.leads.v1 import leads_pb2
+from breakwater.leads.v1.followups_pb2_grpc import FollowUpServiceStub
 from breakwater.leads.v1.leads_pb2_grpc import (
     ImportServiceStub,
     LeadsServiceStub,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     # Types that only the stub files of mypy-protobuf know.
     from breakwater.files.v1.files_pb2_grpc import FilesServiceAsyncStub
     from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceAsyncStub
+    from breakwater.leads.v1.followups_pb2_grpc import FollowUpServiceAsyncStub
     from breakwater.leads.v1.leads_pb2_grpc import (
         ImportServiceAsyncStub,
         LeadsServiceAsyncStub,
@@ -60,6 +62,7 @@ class Leads:
     imports: "ImportServiceAsyncStub"
     routing: "RoutingServiceAsyncStub"
     organisation: "OrganisationServiceAsyncStub"
+    follow_ups: "FollowUpServiceAsyncStub"
 
     @classmethod
     def over(cls, channel: Channel) -> "Leads":
@@ -69,6 +72,7 @@ class Leads:
             ImportServiceStub(channel.grpc),
             RoutingServiceStub(channel.grpc),
             OrganisationServiceStub(channel.grpc),
+            FollowUpServiceStub(channel.grpc),
         )
 
 

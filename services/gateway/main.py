@@ -25,7 +25,17 @@ from services.gateway.exports.scratch import Scratch
 from services.gateway.exports.snapshots import KeptRows, SnapshotLimits, Snapshots
 from services.gateway.exports.store import ExportStore
 from services.gateway.exports.usecases import Exports
-from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing
+from services.gateway.http import (
+    customers,
+    exports,
+    followups,
+    imports,
+    leads,
+    notifications,
+    people,
+    platform,
+    routing,
+)
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.imports import UploadLimits
@@ -73,6 +83,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
 
     api = Api()
     leads.add_routes(api, leads_service)
+    followups.add_routes(api, leads_service)
     people.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notifications.add_routes(api, Notify.over(service.channel("notify")))

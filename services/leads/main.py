@@ -11,17 +11,22 @@ from breakwater.chassis.logging import get_logger
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import load
+from breakwater.leads.v1.followups_pb2_grpc import add_FollowUpServiceServicer_to_server
 from breakwater.leads.v1.leads_pb2_grpc import (
     add_ImportServiceServicer_to_server,
     add_LeadsServiceServicer_to_server,
     add_OrganisationServiceServicer_to_server,
     add_RoutingServiceServicer_to_server,
 )
+from services.leads.api.followups import FollowUpsApi
 from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import OrganisationApi
 from services.leads.api.routing import RoutingApi
 from services.leads.datasets.store import PostgresDatasetReader
+from services.leads.documents.store import Newest, PostgresDocumentStore
+from services.leads.followups.playbook import PLAYBOOK, read_playbook
+from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.batching import BatchLimits
 from services.leads.intake.imports import reading
@@ -83,15 +88,22 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
         partial(create_together, partial(PostgresCaptureStore.begin, database, snapshots), clock),
         BatchLimits(settings.create_batch_size_max, settings.create_waiting_max),
     )
+    playbooks = Newest(PLAYBOOK, read_playbook)
+    begin_work = partial(PostgresWorkStore.begin, database, snapshots, playbooks)
+    begin_follow_ups = partial(PostgresFollowUpReader.begin, database, snapshots, playbooks)
     leads = LeadsApi(
         creations,
         begin_reading=partial(PostgresLeadReader.begin, database, snapshots),
-        begin_work=partial(PostgresWorkStore.begin, database, snapshots),
+        begin_work=begin_work,
+        begin_follow_ups=begin_follow_ups,
         begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
         clock=clock,
     )
     routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
     organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
+    follow_ups = FollowUpsApi(
+        begin_work, begin_follow_ups, partial(PostgresDocumentStore.begin, database, PLAYBOOK), clock
+    )
     service.add_rpc(
         add_LeadsServiceServicer_to_server,
         leads,
@@ -99,6 +111,7 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
         callers_of={"StreamDataset": {"gateway", "files"}},
         together={"CreateLead": 2 * settings.create_batch_size_max},
     )
+    service.add_rpc(add_FollowUpServiceServicer_to_server, follow_ups, callers={"gateway"})
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
     service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
     service.background("lead-creations", creations.run)

@@ -1,13 +1,12 @@
 """Leads: `/v1/leads`."""
 
 from decimal import Decimal
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired, cast
 
 from fastapi import Query
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -18,6 +17,7 @@ from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.routes import Identifier, Input, LongText, PageQuery, ShortText
 
+LiveState = Literal["unassigned", "unclaimed", "working", "overdue", "ended"]
 Stage = Literal["new", "contacted", "qualified", "converted", "lost", "closed"]
 
 
@@ -93,6 +93,24 @@ class LeadView(TypedDict):
     claimed_at: str | None
 
 
+class LiveStatusView(TypedDict):
+    """How a lead stands, derived from what was done (104)."""
+
+    state: LiveState
+    overdue: bool
+    due_at: str | None
+    """What is past its time, or due next: the claim, or the next action."""
+    last_follow_up_at: str | None
+    last_follow_up_by: str | None
+    next_action: str | None
+
+
+class LeadNow(LeadView):
+    """A lead and how it stands; null from a leads service that does not tell yet."""
+
+    status: LiveStatusView | None
+
+
 class CandidateView(TypedDict):
     """A person a decision considered."""
 
@@ -158,40 +176,6 @@ class LeadsQuery(PageQuery):
     source: Annotated[str, StringConstraints(max_length=200)] = ""
 
 
-class FollowUp(Input):
-    """The five columns of a follow-up (9): goal, the customer's words and the next action are mandatory."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "goal": "确认型号",
-                    "customer_words": "价格比上一家高",
-                    "next_action": "发送对比报价",
-                    "next_action_due": "2026-12-01T09:00:00+08:00",
-                    "objection": "价格",
-                    "pain_tags": ["ERP替换"],
-                }
-            ]
-        }
-    )
-
-    goal: LongText
-    customer_words: LongText
-    our_response: LongText | None = None
-    next_action: LongText
-    next_action_due: AwareDatetime
-    blocker: LongText | None = None
-    objection: ShortText | None = None
-    pain_tags: Annotated[tuple[ShortText, ...], Field(max_length=3)] = ()
-
-
-class FollowUpCreated(TypedDict):
-    """The record's id."""
-
-    id: str
-
-
 class StageChange(Input):
     """The stage asked for."""
 
@@ -240,12 +224,13 @@ def add_routes(api: Api, leads: Leads) -> None:
             view["duplicate_of"] = reply.duplicate_of
         return answer(view, status=201, replayed=reply.replayed, location=f"/v1/leads/{reply.lead.id}")
 
-    @api.route("GET", "/v1/leads/{lead_id}", LeadView, tag="leads")
+    @api.route("GET", "/v1/leads/{lead_id}", LeadNow, tag="leads")
     async def get_lead(call: Call, lead_id: str) -> Answer:
-        """One lead the caller may see."""
+        """One lead the caller may see, and how it stands."""
         request = leads_pb2.GetLeadRequest(actor=actor_to(call.actor), id=lead_id)
         reply = await leads.channel.unary(leads.leads.GetLead, request, retryable=True)
-        return answer(lead_view(reply.lead))
+        view: LeadNow = {**lead_view(reply.lead), "status": _status_view(reply)}
+        return answer(view)
 
     @api.route("GET", "/v1/leads", LeadPage, tag="leads")
     async def list_leads(call: Call, query: Annotated[LeadsQuery, Query()]) -> Answer:
@@ -276,28 +261,6 @@ def add_routes(api: Api, leads: Leads) -> None:
         )
         reply = await leads.channel.unary(leads.leads.ClaimLead, request, retryable=bool(request.idempotency.key))
         return answer(lead_view(reply.lead), replayed=reply.replayed)
-
-    @api.route("POST", "/v1/leads/{lead_id}/follow-ups", FollowUpCreated, status=201, tag="leads", extra=KEYED)
-    async def add_follow_up(call: Call, lead_id: str, body: FollowUp) -> Answer:
-        """Records what was said and what comes next (9, 10)."""
-        due = Timestamp()
-        due.FromDatetime(body.next_action_due)
-        request = leads_pb2.AddFollowUpRequest(
-            actor=actor_to(call.actor),
-            idempotency=idempotency_of(call),
-            lead_id=lead_id,
-            goal=body.goal,
-            customer_words=body.customer_words,
-            our_response=body.our_response or "",
-            next_action=body.next_action,
-            next_action_due=due,
-            blocker=body.blocker or "",
-            objection=body.objection or "",
-            pain_tags=body.pain_tags,
-        )
-        reply = await leads.channel.unary(leads.leads.AddFollowUp, request, retryable=bool(request.idempotency.key))
-        created: FollowUpCreated = {"id": reply.id}
-        return answer(created, status=201, replayed=reply.replayed)
 
     @api.route("POST", "/v1/leads/{lead_id}/stage", LeadView, tag="leads", extra=KEYED)
     async def change_stage(call: Call, lead_id: str, body: StageChange) -> Answer:
@@ -339,6 +302,20 @@ def lead_view(lead: leads_pb2.Lead) -> LeadView:
         "created_at": rfc3339(lead.created_at),
         "claim_by": rfc3339(lead.claim_by),
         "claimed_at": rfc3339(lead.claimed_at),
+    }
+
+
+def _status_view(reply: leads_pb2.GetLeadResponse) -> LiveStatusView | None:
+    if not reply.HasField("status"):
+        return None
+    status = reply.status
+    return {
+        "state": cast("LiveState", status.state),
+        "overdue": status.overdue,
+        "due_at": rfc3339(status.due_at),
+        "last_follow_up_at": rfc3339(status.last_follow_up_at),
+        "last_follow_up_by": status.last_follow_up_by or None,
+        "next_action": status.next_action or None,
     }
 
 

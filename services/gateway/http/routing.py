@@ -2,12 +2,9 @@
 
 from typing import Annotated, Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
-from google.protobuf.struct_pb2 import Struct
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from breakwater.chassis.errors import FieldError, InvalidRequestError
 from breakwater.chassis.wire import actor_to
 from breakwater.leads.v1 import leads_pb2
 from services.gateway.clients import Leads
@@ -15,8 +12,7 @@ from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
 from services.gateway.http.routes import Input
-
-_DEPTH_MAX = 20
+from services.gateway.http.structs import document_of, struct_of
 
 
 class NewRules(Input):
@@ -91,7 +87,7 @@ def add_routes(api: Api, leads: Leads) -> None:
     async def put_rules(call: Call, body: NewRules) -> Answer:
         """Validates the rules and puts them in force as a new version."""
         request = leads_pb2.PutRulesRequest(
-            actor=actor_to(call.actor), document=_struct(body.document), expected_version=body.expected_version
+            actor=actor_to(call.actor), document=struct_of(body.document), expected_version=body.expected_version
         )
         reply = await leads.channel.unary(leads.routing.PutRules, request)
         return answer(_rules_view(reply.rules))
@@ -100,7 +96,7 @@ def add_routes(api: Api, leads: Leads) -> None:
     async def dry_run_rules(call: Call, body: DryRun) -> Answer:
         """What the rules would have decided on past leads, beside what was decided."""
         request = leads_pb2.DryRunRulesRequest(
-            actor=actor_to(call.actor), document=_struct(body.document), leads_max=body.leads_max
+            actor=actor_to(call.actor), document=struct_of(body.document), leads_max=body.leads_max
         )
         reply = await leads.channel.unary(leads.routing.DryRunRules, request, retryable=True)
         view: DryRunView = {
@@ -130,30 +126,7 @@ def add_routes(api: Api, leads: Leads) -> None:
 def _rules_view(rules: leads_pb2.RuleSet) -> RulesView:
     return {
         "version": rules.version,
-        "document": _whole_numbers(MessageToDict(rules.document)),
+        "document": document_of(rules.document),
         "author": rules.author,
         "created_at": rfc3339(rules.created_at),
     }
-
-
-def _whole_numbers(value: Any) -> Any:
-    """The same with 2 where protobuf, which knows only floating point, says 2.0."""
-    match value:
-        case dict():
-            return {name: _whole_numbers(inner) for name, inner in value.items()}
-        case list():
-            return [_whole_numbers(inner) for inner in value]
-        case float() if value.is_integer():
-            return int(value)
-        case _:
-            return value
-
-
-def _struct(document: dict[str, Any]) -> Struct:
-    try:
-        return ParseDict(document, Struct(), max_recursion_depth=_DEPTH_MAX)
-    except (ParseError, RecursionError):
-        raise InvalidRequestError(
-            "the rules are not usable",
-            errors=(FieldError("document", f"must be JSON at most {_DEPTH_MAX} levels deep"),),
-        ) from None

@@ -19,10 +19,12 @@ from services.leads.api.messages import (
     draft_from,
     keyed,
     lead_to,
+    status_to,
 )
 from services.leads.datasets.domain import Column
 from services.leads.datasets.usecases import DatasetReader, Head, stream_dataset, unpacked
 from services.leads.followups.domain import FollowUp
+from services.leads.followups.reading import BeginFollowUps, get_lead_now
 from services.leads.followups.usecases import BeginWork, add_follow_up, change_stage, claim_lead
 from services.leads.idempotence import Answer
 from services.leads.intake.batching import Batcher
@@ -34,7 +36,6 @@ from services.leads.intake.usecases import (
     LeadFilter,
     create_leads,
     get_customer,
-    get_lead,
     list_assignments,
     list_leads,
     permit,
@@ -58,12 +59,14 @@ class LeadsApi(LeadsServiceServicer):
         creations: Creations,
         begin_reading: BeginReading,
         begin_work: BeginWork,
+        begin_follow_ups: BeginFollowUps,
         begin_dataset: Callable[[], AbstractAsyncContextManager[DatasetReader]],
         clock: Clock,
     ) -> None:
         self._creations = creations
         self._begin_reading = begin_reading
         self._begin_work = begin_work
+        self._begin_follow_ups = begin_follow_ups
         self._begin_dataset = begin_dataset
         self._clock = clock
 
@@ -77,8 +80,10 @@ class LeadsApi(LeadsServiceServicer):
         return response
 
     async def GetLead(self, request: pb.GetLeadRequest, context: Any) -> pb.GetLeadResponse:
-        lead = await get_lead(self._begin_reading, wire.actor_from(request.actor), request.id)
-        return pb.GetLeadResponse(lead=lead_to(lead))
+        lead, status = await get_lead_now(
+            self._begin_follow_ups, wire.actor_from(request.actor), request.id, now=self._clock.now()
+        )
+        return pb.GetLeadResponse(lead=lead_to(lead), status=status_to(status))
 
     async def ListLeads(self, request: pb.ListLeadsRequest, context: Any) -> pb.ListLeadsResponse:
         before = cursor_from(request.cursor) if request.cursor else None
@@ -116,7 +121,7 @@ class LeadsApi(LeadsServiceServicer):
             request.lead_id,
             _follow_up(request),
             now=self._clock.now(),
-            encode=lambda follow_up_id: pb.AddFollowUpResponse(id=follow_up_id).SerializeToString(),
+            encode=lambda kept: pb.AddFollowUpResponse(id=kept.id).SerializeToString(),
         )
         response = pb.AddFollowUpResponse.FromString(answer.content)
         response.replayed = answer.replayed
@@ -194,6 +199,7 @@ def _follow_up(request: pb.AddFollowUpRequest) -> FollowUp:
         blocker=request.blocker,
         objection=request.objection,
         pain_tags=tuple(request.pain_tags),
+        stage=request.stage,
     )
 
 

@@ -12,6 +12,7 @@ from breakwater.chassis.errors import FieldError, InvalidRequestError
 from breakwater.chassis.telemetry import current_traceparent
 from breakwater.identity.v1 import identity_pb2
 from breakwater.leads.v1 import leads_pb2 as pb
+from services.leads.followups.domain import LiveStatus
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import Lead
 from services.leads.intake.domain import LeadDraft, money, normalise
@@ -96,6 +97,19 @@ def lead_to(lead: Lead) -> pb.Lead:
         claim_by=timestamp(lead.claim_by) if lead.claim_by else None,
         claimed_at=timestamp(lead.claimed_at) if lead.claimed_at else None,
         external_id=draft.external_id,
+    )
+
+
+def status_to(status: LiveStatus) -> pb.LiveStatus:
+    """How a lead stands (104)."""
+    last = status.last
+    return pb.LiveStatus(
+        state=status.state,
+        overdue=status.overdue,
+        due_at=timestamp(status.due_at) if status.due_at else None,
+        last_follow_up_at=timestamp(last.at) if last else None,
+        last_follow_up_by=last.author_id if last else "",
+        next_action=last.next_action if last else "",
     )
 
 

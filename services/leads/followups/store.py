@@ -7,8 +7,10 @@ from breakwater.chassis import idempotency, outbox
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import ActivityRecorded, LeadClaimed, LeadStageChanged
-from services.leads.followups.domain import FollowUp
-from services.leads.followups.usecases import Work
+from services.leads.documents.store import Newest
+from services.leads.followups.playbook import Playbook
+from services.leads.followups.steps import Step, keep_steps
+from services.leads.followups.usecases import Background, KeptFollowUp, Work
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import Lead
 from services.leads.intake.domain import is_id
@@ -23,15 +25,18 @@ from services.leads.timestamps import timestamp
 class PostgresWorkStore:
     """The `WorkStore` of one transaction."""
 
-    def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
+    def __init__(self, tx: Transaction, snapshots: Snapshots, playbooks: Newest[Playbook]) -> None:
         self._tx = tx
         self._snapshots = snapshots
+        self._playbooks = playbooks
 
     @classmethod
     @asynccontextmanager
-    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresWorkStore"]:
+    async def begin(
+        cls, database: Database, snapshots: Snapshots, playbooks: Newest[Playbook]
+    ) -> AsyncIterator["PostgresWorkStore"]:
         async with database.transaction() as tx:
-            yield cls(tx, snapshots)
+            yield cls(tx, snapshots, playbooks)
 
     async def first_answer(self, request: Keyed) -> bytes | None:
         return await idempotency.replay(self._tx, keyed_request(request))
@@ -41,6 +46,9 @@ class PostgresWorkStore:
 
     async def snapshot(self) -> Snapshot:
         return await self._snapshots.current(self._tx)
+
+    async def playbook(self) -> Playbook:
+        return await self._playbooks.current(self._tx)
 
     async def lock_lead(self, lead_id: str, owners: Sequence[str] | None) -> Lead | None:
         if not is_id(lead_id):
@@ -55,6 +63,25 @@ class PostgresWorkStore:
         )
         return lead_from(row) if row else None
 
+    async def background(self, lead: Lead) -> Background:
+        # A statement of its own: it must see what those committed who held the lead's lock before us.
+        row = await self._tx.fetchrow(
+            """
+            SELECT owner.id AS owner_id, coalesce(p.name, owner.id, '') AS owner_name, (
+                SELECT first_touch_at FROM follow_ups WHERE lead_id = $1 ORDER BY id LIMIT 1
+            ) AS first_touch_at
+            FROM customers AS c, LATERAL (SELECT coalesce(c.owner_id, $3) AS id) AS owner
+                 LEFT JOIN people AS p ON p.id = owner.id
+            WHERE c.id = $2
+            """,
+            lead.id,
+            lead.customer_id,
+            lead.owner_id,
+        )
+        if row is None:
+            raise RuntimeError(f"lead {lead.id} has no customer")
+        return Background(**row)
+
     async def write(self, work: Work) -> None:
         sequence = await self._update_lead(work)
         if work.claimed or work.closes:
@@ -63,8 +90,9 @@ class PostgresWorkStore:
             await self._tx.execute(
                 "UPDATE workloads SET open_leads = open_leads - 1 WHERE person_id = $1", work.lead.owner_id
             )
+        await keep_steps(self._tx, _steps(work), work.at)
         if work.follow_up is not None:
-            await self._insert_follow_up(work, work.follow_up)
+            await self._insert_follow_up(work.follow_up)
         await outbox.add(self._tx, _events(work, sequence))
 
     async def _update_lead(self, work: Work) -> int:
@@ -79,17 +107,28 @@ class PostgresWorkStore:
         )
         return int(last) - events + 1
 
-    async def _insert_follow_up(self, work: Work, record: FollowUp) -> None:
+    async def _insert_follow_up(self, kept: KeptFollowUp) -> None:
+        record = kept.record
         await self._tx.execute(
             """
             INSERT INTO follow_ups (id, lead_id, customer_id, author_id, goal, customer_words, our_response,
-                                    next_action, next_action_due, blocker, objection, pain_tags, created_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                                    next_action, next_action_due, blocker, objection, pain_tags, created_at,
+                                    source, first_touch_at, stage, action_code)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
             """,
-            *(work.follow_up_id, work.lead.id, work.lead.customer_id, work.actor_sub),
+            *(kept.id, kept.lead_id, kept.customer_id, kept.author_id),
             *(record.goal, record.customer_words, record.our_response, record.next_action, record.next_action_due),
-            *(record.blocker, record.objection, record.pain_tags, work.at),
+            *(record.blocker, record.objection, record.pain_tags, kept.created_at),
+            *(record.source, record.first_touch_at, record.stage, record.action_code),
         )
+
+
+def _steps(work: Work) -> list[Step]:
+    steps = [Step(work.lead.id, "claimed", work.actor_sub)] if work.claimed else []
+    if work.moved_from is not None:
+        stages = (work.moved_from, work.lead.draft.stage)
+        steps.append(Step(work.lead.id, "stage_changed", work.actor_sub, *stages, work.reason))
+    return steps
 
 
 def _events(work: Work, sequence: int) -> list[OutboxEvent]:
@@ -112,11 +151,11 @@ def _events(work: Work, sequence: int) -> list[OutboxEvent]:
         events.append(OutboxEvent.of(moved, subject_id=lead.id, sequence=sequence, occurred_at=work.at))
     if work.follow_up is not None:
         recorded = ActivityRecorded(
-            activity_id=work.follow_up_id,
+            activity_id=work.follow_up.id,
             customer_id=lead.customer_id,
             kind="follow_up",
             occurred_at=at,
             owner_id=work.actor_sub,
         )
-        events.append(OutboxEvent.of(recorded, subject_id=work.follow_up_id, sequence=1, occurred_at=work.at))
+        events.append(OutboxEvent.of(recorded, subject_id=work.follow_up.id, sequence=1, occurred_at=work.at))
     return events

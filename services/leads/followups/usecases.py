@@ -3,18 +3,38 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from breakwater.chassis.errors import ConflictError, NotFoundError, PermissionDeniedError
-from breakwater.chassis.identity import Actor
+from breakwater.chassis.errors import (
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from breakwater.chassis.identity import Actor, Role
 from breakwater.chassis.ids import uuid7
-from services.leads.followups.domain import FollowUp, check_follow_up, check_move
+from services.leads.followups.domain import FollowUp, LeadFacts, check_follow_up, check_move
+from services.leads.followups.playbook import WORD_CHARS_MAX, Playbook
 from services.leads.idempotence import Answer, Keyed, KeyedStore, answer_once
 from services.leads.intake.capture import Lead
-from services.leads.intake.domain import OPEN_STAGES, Stage
+from services.leads.intake.domain import OPEN_STAGES, Stage, clean
 from services.leads.intake.usecases import owners_of, permit
 from services.leads.routing.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFollowUp:
+    """A follow-up as it is kept."""
+
+    id: str
+    lead_id: str
+    customer_id: str
+    author_id: str
+    author_name: str
+    record: FollowUp
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +48,21 @@ class Work:
     claimed: bool = False
     moved_from: Stage | None = None
     reason: str = ""
-    follow_up_id: str = ""
-    follow_up: FollowUp | None = None
+    follow_up: KeptFollowUp | None = None
 
     @property
     def closes(self) -> bool:
         return self.moved_from is not None and self.lead.draft.stage not in OPEN_STAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What stands behind a locked lead: nobody can change it meanwhile without that lock."""
+
+    owner_id: str | None
+    """Whose the customer is; its lead's owner while the customer has none."""
+    owner_name: str
+    first_touch_at: datetime | None
 
 
 class WorkStore(KeyedStore, Protocol):
@@ -41,10 +70,14 @@ class WorkStore(KeyedStore, Protocol):
 
     async def snapshot(self) -> Snapshot: ...
 
+    async def playbook(self) -> Playbook: ...
+
     async def lock_lead(self, lead_id: str, owners: Sequence[str] | None) -> Lead | None: ...
 
+    async def background(self, lead: Lead) -> Background: ...
+
     async def write(self, work: Work) -> None:
-        """Lead, follow-up, timers, load and events."""
+        """Lead, follow-up, timers, load, history and events."""
         ...
 
 
@@ -80,21 +113,59 @@ async def add_follow_up(
     record: FollowUp,
     *,
     now: datetime,
-    encode: Callable[[str], bytes],
+    encode: Callable[[KeptFollowUp], bytes],
 ) -> Answer:
-    """Records what was said and what comes next (9); the owner's first one claims the lead."""
+    """Records what was said and what comes next (9); the owner's first one claims the lead.
+
+    Raises InvalidRequestError naming every field that is missing or wrong (100), ConflictError `owned_by_another` for a
+    rep whose customer it is not (116).
+    """
     permit(actor)
-    checked = check_follow_up(record, now)
     async with begin() as store:
 
         async def work() -> bytes:
-            lead = await _locked(store, actor, lead_id)
-            touched, claims = _touch(lead, actor, now)
-            follow_up_id = uuid7()
-            await store.write(
-                Work(touched, now, actor.sub, claimed=claims, follow_up_id=follow_up_id, follow_up=checked)
-            )
-            return encode(follow_up_id)
+            lead, background = await _own(store, actor, lead_id)
+            playbook = await store.playbook()
+            return encode(await _record(store, actor, lead, background, record, playbook, now))
+
+        return await answer_once(store, request, work)
+
+
+async def add_quick_follow_up(
+    begin: BeginWork,
+    request: Keyed,
+    actor: Actor,
+    lead_id: str,
+    code: str,
+    keyword: str,
+    *,
+    now: datetime,
+    encode: Callable[[KeptFollowUp], bytes],
+) -> Answer:
+    """Records a follow-up that an action code fills (60), held to the same standards; raises as `add_follow_up` does."""
+    permit(actor)
+    keyword = clean(keyword)
+    if len(keyword) > WORD_CHARS_MAX:
+        reason = f"is longer than {WORD_CHARS_MAX} characters"
+        raise InvalidRequestError("The keyword is too long.", errors=[FieldError("keyword", reason)])
+    async with begin() as store:
+
+        async def work() -> bytes:
+            lead, background = await _own(store, actor, lead_id)
+            playbook = await store.playbook()
+            action = playbook.actions.get(code)
+            if action is None:
+                known = "、".join(playbook.actions) or "none"
+                raise InvalidRequestError(
+                    "There is no such action.", errors=[FieldError("code", f"is no action code; known are {known}")]
+                )
+            snapshot = await store.snapshot()
+            calendar = snapshot.first_touch.calendars[snapshot.directory.team_of(actor.sub)]
+            record = action.fill(keyword, calendar.after(now, timedelta(hours=action.due_after_h)))
+            if lead.draft.stage not in OPEN_STAGES or record.stage == Stage.NEW:
+                # An ended lead stays as it ended, and none that was worked on becomes new.
+                record = replace(record, stage="")
+            return encode(await _record(store, actor, lead, background, record, playbook, now))
 
         return await answer_once(store, request, work)
 
@@ -115,7 +186,7 @@ async def change_stage(
     async with begin() as store:
 
         async def work() -> bytes:
-            lead = await _locked(store, actor, lead_id)
+            lead, _ = await _own(store, actor, lead_id)
             present = lead.draft.stage
             stage = check_move(present, wanted, reason)
             if stage is present:
@@ -128,11 +199,55 @@ async def change_stage(
         return await answer_once(store, request, work)
 
 
+async def _record(
+    store: WorkStore,
+    actor: Actor,
+    lead: Lead,
+    background: Background,
+    record: FollowUp,
+    playbook: Playbook,
+    now: datetime,
+) -> KeptFollowUp:
+    present = lead.draft.stage
+    facts = LeadFacts(present, lead.draft.source, background.first_touch_at or now)
+    checked = check_follow_up(record, playbook.standards, facts, now)
+    touched, claims = _touch(lead, actor, now)
+    moved_from = None
+    if checked.stage != present:
+        stage = check_move(present, checked.stage, "")
+        touched, moved_from = replace(touched, draft=replace(lead.draft, stage=stage)), present
+    author = (await store.snapshot()).directory.people.get(actor.sub)
+    kept = KeptFollowUp(
+        uuid7(), lead.id, lead.customer_id, actor.sub, author.name if author else actor.sub, checked, now
+    )
+    await store.write(
+        Work(touched, now, actor.sub, claimed=claims, moved_from=moved_from, reason="跟进记录", follow_up=kept)
+    )
+    return kept
+
+
 async def _locked(store: WorkStore, actor: Actor, lead_id: str) -> Lead:
     lead = await store.lock_lead(lead_id, await owners_of(store, actor))
     if lead is None:
         raise NotFoundError("There is no such lead.")
     return lead
+
+
+async def _own(store: WorkStore, actor: Actor, lead_id: str) -> tuple[Lead, Background]:
+    """The lead, locked, for somebody who may work on it: one customer, one owner (116).
+
+    A rep works on their own customers alone, whatever more they may see; those who lead and other systems on all they see.
+    """
+    lead = await _locked(store, actor, lead_id)
+    background = await store.background(lead)
+    if actor.role is Role.SALES and background.owner_id != actor.sub:
+        owner = f"{background.owner_name}（{background.owner_id}）" if background.owner_id else "nobody yet"
+        raise ConflictError(
+            f"One customer, one owner: this one belongs to {owner}.",
+            code="owned_by_another",
+            errors=[FieldError("owner_id", f"is {background.owner_id or 'nobody yet'}")],
+        )
+    return lead, background
 
 
 def _touch(lead: Lead, actor: Actor, now: datetime) -> tuple[Lead, bool]:

@@ -14,6 +14,7 @@ from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadCaptured, LeadStageChanged
+from services.leads.followups.steps import Step, keep_steps
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import CaptureBatch, KnownLead, MergedLead, NewLead
 from services.leads.intake.customers import Customer
@@ -112,6 +113,7 @@ class PostgresCaptureStore:
         await self._insert(batch)
         await self._update_customers([customer for customer in batch.customers if customer.changed], batch.now)
         await self._update_leads(batch.merged, batch.snapshot.version)
+        await keep_steps(self._tx, [_ended(lead) for lead in batch.merged if lead.ends], batch.now)
         events = [_captured(lead, batch) for lead in batch.new]
         events.extend(_stage_changed(lead, batch.now) for lead in batch.merged if lead.ends)
         if batch.ledger is not None:
@@ -193,6 +195,9 @@ class PostgresCaptureStore:
         await routing.move_leads(self._tx, moved, version)
 
 
+_IMPORTED = "导入的状态"
+
+
 def keyed_request(request: Keyed) -> idempotency.KeyedRequest:
     """The request as the chassis keeps it."""
     return idempotency.KeyedRequest(request.actor, request.route, request.key, request.body_hmac)
@@ -255,12 +260,16 @@ def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
     )
 
 
+def _ended(lead: MergedLead) -> Step:
+    return Step(lead.known.id, "stage_changed", "", lead.known.stage, lead.draft.stage, _IMPORTED)
+
+
 def _stage_changed(lead: MergedLead, now: datetime) -> OutboxEvent:
     event = LeadStageChanged(
         lead_id=lead.known.id,
         customer_id=lead.known.customer_id,
         from_stage=lead.known.stage,
         to_stage=lead.draft.stage,
-        reason="导入的状态",
+        reason=_IMPORTED,
     )
     return OutboxEvent.of(event, subject_id=lead.known.id, sequence=lead.known.sequence + 1, occurred_at=now)

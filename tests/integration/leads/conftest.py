@@ -12,6 +12,9 @@ import pytest
 
 from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.database import Database, PoolLimits
+from services.leads.documents.store import Newest, PostgresDocumentStore
+from services.leads.followups.playbook import PLAYBOOK, Playbook, read_playbook
+from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.capture import Captured, capture_leads
 from services.leads.intake.domain import LeadDraft, normalise
@@ -38,6 +41,8 @@ class Replica:
     clock: VirtualClock
     snapshots: Snapshots = field(default_factory=lambda: Snapshots(load_holidays(HOLIDAYS)))
 
+    playbooks: Newest[Playbook] = field(default_factory=lambda: Newest(PLAYBOOK, read_playbook))
+
     def begin(self, store: Any) -> Begin:
         return partial(store.begin, self.database, self.snapshots)
 
@@ -51,7 +56,15 @@ class Replica:
 
     @property
     def begin_work(self) -> Begin:
-        return self.begin(PostgresWorkStore)
+        return partial(PostgresWorkStore.begin, self.database, self.snapshots, self.playbooks)
+
+    @property
+    def begin_follow_ups(self) -> Begin:
+        return partial(PostgresFollowUpReader.begin, self.database, self.snapshots, self.playbooks)
+
+    @property
+    def begin_playbook(self) -> Begin:
+        return partial(PostgresDocumentStore.begin, self.database, PLAYBOOK)
 
     @property
     def begin_rules(self) -> Begin:

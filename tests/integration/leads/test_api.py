@@ -37,7 +37,14 @@ async def api(leads) -> AsyncIterator[LeadsApi]:
     await leads.people(Person("1", "甲"))
     creations = Creations(partial(create_together, leads.begin_capture, leads.clock))
     task = asyncio.create_task(creations.run())
-    yield LeadsApi(creations, leads.begin_reading, leads.begin_work, leads.begin(PostgresDatasetReader), leads.clock)
+    yield LeadsApi(
+        creations,
+        leads.begin_reading,
+        leads.begin_work,
+        leads.begin_follow_ups,
+        leads.begin(PostgresDatasetReader),
+        leads.clock,
+    )
     task.cancel()
     await asyncio.wait([task])
 

@@ -54,6 +54,10 @@ def encode(lead) -> bytes:
     return f"{lead.draft.stage} {lead.claimed_at is not None}".encode()
 
 
+def kept_id(kept) -> bytes:
+    return kept.id.encode()
+
+
 async def claim(leads, actor: Actor, lead_id: str, key: Keyed = NO_KEY):
     return await claim_lead(leads.begin_work, key, actor, lead_id, now=leads.clock.now(), encode=encode)
 
@@ -73,6 +77,7 @@ def follow_up(leads, **fields) -> FollowUp:
             "next_action": "报价",
             "next_action_due": due,
             "objection": "价格",
+            "pain_tags": ("ERP替换",),
             **fields,
         }
     )
@@ -80,7 +85,7 @@ def follow_up(leads, **fields) -> FollowUp:
 
 async def record(leads, actor: Actor, lead_id: str, key: Keyed = NO_KEY, **fields):
     return await add_follow_up(
-        leads.begin_work, key, actor, lead_id, follow_up(leads, **fields), now=leads.clock.now(), encode=str.encode
+        leads.begin_work, key, actor, lead_id, follow_up(leads, **fields), now=leads.clock.now(), encode=kept_id
     )
 
 

@@ -14,7 +14,7 @@ from breakwater.chassis.clock import VirtualClock
 from breakwater.resilience.shedding import Limiter
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
-from services.gateway.http import customers, exports, imports, leads, notifications, people, platform, routing
+from services.gateway.http import customers, exports, followups, imports, leads, notifications, people, platform, routing
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.imports import UploadLimits
@@ -88,6 +88,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         api = Api()
         leads_service = Leads.over(behind_leads)
         leads.add_routes(api, leads_service)
+        followups.add_routes(api, leads_service)
         people.add_routes(api, leads_service)
         customers.add_routes(api, leads_service, Health.over(behind_health))
         notifications.add_routes(api, Notify.over(behind_notify))

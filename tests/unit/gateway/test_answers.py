@@ -8,7 +8,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.health.v1 import health_pb2
-from breakwater.leads.v1 import leads_pb2
+from breakwater.leads.v1 import followups_pb2, leads_pb2
 from breakwater.notify.v1 import notify_pb2
 
 LEAD = {
@@ -64,14 +64,30 @@ NOTIFICATION = {
     "severity": "SEVERITY_WARNING",
     "attempts": [{"channel": "in_app", "state": "delivered", "at": "2026-01-05T01:02:03Z"}],
 }
+KEPT = {
+    "id": "0198",
+    "lead_id": "0197",
+    "author_id": "1001",
+    "goal": "确认型号",
+    "next_action_due": "2026-12-01T01:00:00Z",
+    "pain_tags": ["ERP替换"],
+}
 ANSWERS = {
     "CreateLead": (leads_pb2.CreateLeadResponse, {"lead": LEAD, "assignment": ASSIGNMENT, "duplicate_of": "0100"}),
-    "GetLead": (leads_pb2.GetLeadResponse, {"lead": LEAD}),
+    "GetLead": (leads_pb2.GetLeadResponse, {"lead": LEAD, "status": {"state": "working", "next_action": "报价"}}),
     "ListLeads": (leads_pb2.ListLeadsResponse, {"leads": [LEAD, LEAD], "next_cursor": "c"}),
     "ListAssignments": (leads_pb2.ListAssignmentsResponse, {"assignments": [ASSIGNMENT]}),
     "ClaimLead": (leads_pb2.ClaimLeadResponse, {"lead": LEAD}),
     "ChangeStage": (leads_pb2.ChangeStageResponse, {"lead": LEAD}),
     "AddFollowUp": (leads_pb2.AddFollowUpResponse, {"id": "0198"}),
+    "AddQuickFollowUp": (followups_pb2.AddQuickFollowUpResponse, {"follow_up": KEPT}),
+    "ListFollowUps": (followups_pb2.ListFollowUpsResponse, {"follow_ups": [KEPT, {"id": "1"}], "next_cursor": "c"}),
+    "GetFollowUpQuality": (
+        followups_pb2.GetFollowUpQualityResponse,
+        {"all": {"records": 2, "share": 0.5}, "people": [{"id": "1", "vague_words": [{"word": "尽快", "records": 1}]}]},
+    ),
+    "GetPlaybook": (followups_pb2.GetPlaybookResponse, {"playbook": RULES}),
+    "PutPlaybook": (followups_pb2.PutPlaybookResponse, {"playbook": RULES}),
     "ListPeople": (leads_pb2.ListPeopleResponse, {"people": [PERSON]}),
     "GetCustomer": (leads_pb2.GetCustomerResponse, {"customer": {"id": "0199", "name": "王芳", "leads": [LEAD]}}),
     "GetRules": (leads_pb2.GetRulesResponse, {"rules": RULES}),
@@ -108,6 +124,12 @@ REQUESTS = [
     ("POST", "/v1/leads/0198/claim", None, 200),
     ("POST", "/v1/leads/0198/stage", {"stage": "qualified"}, 200),
     ("POST", "/v1/leads/0198/follow-ups", FOLLOW_UP, 201),
+    ("GET", "/v1/leads/0198/follow-ups", None, 200),
+    ("POST", "/v1/leads/0198/quick-follow-ups", {"code": "quote-sent"}, 201),
+    ("GET", "/v1/customers/0199/follow-ups", None, 200),
+    ("GET", "/v1/follow-ups/quality", None, 200),
+    ("GET", "/v1/follow-ups/playbook", None, 200),
+    ("PUT", "/v1/follow-ups/playbook", {"document": {"actions": []}}, 200),
     ("GET", "/v1/people", None, 200),
     ("GET", "/v1/customers/0199", None, 200),
     ("GET", "/v1/customers/0199/health", None, 200),

@@ -355,25 +355,71 @@ Global___GetLeadRequest: _TypeAlias = GetLeadRequest  # noqa: Y015
 
 @_typing.final
 class GetLeadResponse(_message.Message):
-    """The lead."""
+    """The lead, and how it stands now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LEAD_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lead(self) -> Global___Lead: ...
+    @_builtins.property
+    def status(self) -> Global___LiveStatus: ...
     def __init__(
         self,
         *,
         lead: Global___Lead | None = ...,
+        status: Global___LiveStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead", b"lead", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetLeadResponse: _TypeAlias = GetLeadResponse  # noqa: Y015
+
+@_typing.final
+class LiveStatus(_message.Message):
+    """How a lead stands at the moment it is asked for: derived from what was done, never typed in (104)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    LAST_FOLLOW_UP_AT_FIELD_NUMBER: _builtins.int
+    LAST_FOLLOW_UP_BY_FIELD_NUMBER: _builtins.int
+    NEXT_ACTION_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """unassigned, unclaimed, working, overdue or ended."""
+    overdue: _builtins.bool
+    """A claim, or a next action, is past its time."""
+    last_follow_up_by: _builtins.str
+    next_action: _builtins.str
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """What is past its time, or due next; absent when nothing is."""
+
+    @_builtins.property
+    def last_follow_up_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        overdue: _builtins.bool = ...,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        last_follow_up_at: _timestamp_pb2.Timestamp | None = ...,
+        last_follow_up_by: _builtins.str = ...,
+        next_action: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "last_follow_up_at", b"last_follow_up_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "last_follow_up_at", b"last_follow_up_at", "last_follow_up_by", b"last_follow_up_by", "next_action", b"next_action", "overdue", b"overdue", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveStatus: _TypeAlias = LiveStatus  # noqa: Y015
 
 @_typing.final
 class ListLeadsRequest(_message.Message):
@@ -579,6 +625,7 @@ class AddFollowUpRequest(_message.Message):
     BLOCKER_FIELD_NUMBER: _builtins.int
     OBJECTION_FIELD_NUMBER: _builtins.int
     PAIN_TAGS_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     goal: _builtins.str
     customer_words: _builtins.str
@@ -586,6 +633,8 @@ class AddFollowUpRequest(_message.Message):
     next_action: _builtins.str
     blocker: _builtins.str
     objection: _builtins.str
+    stage: _builtins.str
+    """The lead's stage after it; empty: it stays where it is."""
     @_builtins.property
     def actor(self) -> _identity_pb2.Actor: ...
     @_builtins.property
@@ -593,7 +642,9 @@ class AddFollowUpRequest(_message.Message):
     @_builtins.property
     def next_action_due(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
-    def pain_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def pain_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What hurts the customer, one to three; 无 when nothing does (99)."""
+
     def __init__(
         self,
         *,
@@ -608,10 +659,11 @@ class AddFollowUpRequest(_message.Message):
         blocker: _builtins.str = ...,
         objection: _builtins.str = ...,
         pain_tags: _abc.Iterable[_builtins.str] | None = ...,
+        stage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency", b"idempotency", "next_action_due", b"next_action_due"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "blocker", b"blocker", "customer_words", b"customer_words", "goal", b"goal", "idempotency", b"idempotency", "lead_id", b"lead_id", "next_action", b"next_action", "next_action_due", b"next_action_due", "objection", b"objection", "our_response", b"our_response", "pain_tags", b"pain_tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "blocker", b"blocker", "customer_words", b"customer_words", "goal", b"goal", "idempotency", b"idempotency", "lead_id", b"lead_id", "next_action", b"next_action", "next_action_due", b"next_action_due", "objection", b"objection", "our_response", b"our_response", "pain_tags", b"pain_tags", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
