@@ -14,7 +14,17 @@ from breakwater.chassis.clock import VirtualClock
 from breakwater.resilience.shedding import Limiter
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
-from services.gateway.http import customers, exports, followups, imports, leads, notifications, people, platform, routing
+from services.gateway.http import (
+    customers,
+    exports,
+    followups,
+    imports,
+    leads,
+    notifications,
+    people,
+    platform,
+    routing,
+)
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.imports import UploadLimits
