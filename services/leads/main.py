@@ -11,6 +11,7 @@ from breakwater.chassis.logging import get_logger
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import load
+from breakwater.leads.v1.customers_pb2_grpc import add_CustomersServiceServicer_to_server
 from breakwater.leads.v1.followups_pb2_grpc import add_FollowUpServiceServicer_to_server
 from breakwater.leads.v1.leads_pb2_grpc import (
     add_ImportServiceServicer_to_server,
@@ -18,6 +19,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     add_OrganisationServiceServicer_to_server,
     add_RoutingServiceServicer_to_server,
 )
+from services.leads.api.customers import CustomersApi
 from services.leads.api.followups import FollowUpsApi
 from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
@@ -29,6 +31,9 @@ from services.leads.followups.playbook import PLAYBOOK, read_playbook
 from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.batching import BatchLimits
+from services.leads.intake.duplicates.domain import Thresholds
+from services.leads.intake.duplicates.store import PostgresCheckStore, PostgresDismissStore, PostgresDuplicateReader
+from services.leads.intake.duplicates.worker import DuplicatesWorker
 from services.leads.intake.imports import reading
 from services.leads.intake.imports.documents import mapping_of
 from services.leads.intake.imports.domain import ImportLimits
@@ -67,6 +72,7 @@ async def serve() -> None:
         snapshots = Snapshots(_holidays(service))
         _serve_leads(service, database, snapshots)
         imports = _serve_imports(service, database, snapshots)
+        _serve_customers(service, database, snapshots)
         _watch_over_leads(service, database, snapshots)
         relay = Relay(database, bus, service.clock, held=lambda: imports.busy)
         service.background("outbox-relay", relay.run)
@@ -136,6 +142,27 @@ def _serve_imports(service: Service[LeadsSettings], database: Database, snapshot
     database.listen(WAKE_TOPIC, runner.wake)
     service.background("imports", runner.run)
     return runner
+
+
+def _serve_customers(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
+    """One customer, one record: duplicates."""
+    clock, settings = service.clock, service.settings
+    thresholds = Thresholds(settings.duplicates_same_score, settings.duplicates_suspected_score)
+    customers = CustomersApi(
+        partial(PostgresDuplicateReader.begin, database, snapshots),
+        partial(PostgresDismissStore.begin, database, snapshots),
+        thresholds,
+        clock,
+    )
+    service.add_rpc(add_CustomersServiceServicer_to_server, customers, callers={"gateway"})
+    worker = DuplicatesWorker(
+        partial(PostgresCheckStore.begin, database),
+        thresholds,
+        clock,
+        poll_s=settings.duplicates_poll_s,
+        batch_size_max=settings.duplicates_batch_size_max,
+    )
+    service.background("duplicates", worker.run)
 
 
 def _watch_over_leads(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:

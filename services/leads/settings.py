@@ -35,6 +35,17 @@ class LeadsSettings(ServiceSettings):
 
     timer_poll_s: float = Field(default=0.25, gt=0)
     """How often due timers and silent leads are looked for: on average half of it late."""
+    duplicates_same_score: int = Field(default=85, ge=1)
+    """Points from which on two customers are one."""
+    duplicates_suspected_score: int = Field(default=55, ge=1)
+    """Points from which on a person is asked."""
+    duplicates_poll_s: float = Field(default=1.0, gt=0)
+    """How often new and changed customers are looked for, to be compared."""
+    duplicates_batch_size_max: int = Field(default=50, ge=1, le=500)
+    """Customers compared in one transaction."""
+
+    timer_poll_s: float = Field(default=1.0, gt=0)
+    """How often due first-touch timers are looked for."""
     timer_batch_size_max: int = Field(default=200, ge=1, le=1_000)
     """Timers fired in one transaction."""
     silence_after_s: int = Field(default=24 * 3_600, ge=1, le=7 * 24 * 3_600)

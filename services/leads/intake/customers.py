@@ -1,18 +1,11 @@
 """One customer, one record: by what a customer is recognised, and finding or making one (53, 70, 124)."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from breakwater.chassis.ids import uuid7
-from services.leads.intake.domain import clean
-
-_PUNCTUATION = re.compile(r"[\s·•・.。,，、()（）\-_'\"“”&]+")
-_COMPANY_FORMS = re.compile(
-    r"(股份有限公司|有限责任公司|有限公司|集团公司|总公司|公司|集团|"
-    r"(?:\b(?:co|ltd|limited|inc|incorporated|corp|corporation|llc|gmbh|company)\b))$"
-)
+from services.leads.intake.companies import company_key, person_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,21 +138,10 @@ def _strong_keys(identity: Identity) -> tuple[str, ...]:
 
 def _name_key(identity: Identity) -> str:
     company = company_key(identity.company)
-    name = "".join(identity.name.casefold().split())
-    return f"name:{company}:{name}" if company and name else ""
-
-
-def company_key(company: str) -> str:
-    """A company's name without its legal form, spaces and punctuation, so that its variants compare equal (53)."""
-    if not company:
-        return ""
-    key = " ".join(clean(company).casefold().split()).rstrip(". ")
-    while True:
-        shorter = _COMPANY_FORMS.sub("", key).rstrip(" .,，")
-        if shorter == key or not shorter:
-            break
-        key = shorter
-    return _PUNCTUATION.sub("", key)
+    name = person_name(identity.name)
+    # 王总 is no name: two people of one company may both be it, unless they are written alike.
+    key = name.key if name.full else "".join(identity.name.casefold().split())
+    return f"name:{company}:{key}" if company and key else ""
 
 
 def _contradicts(identity: Identity, customer: Customer) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Self
 
 import orjson
 from asyncpg import Record
@@ -56,7 +57,7 @@ class PostgresLeadReader:
 
     @classmethod
     @asynccontextmanager
-    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresLeadReader"]:
+    async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator[Self]:
         async with database.read() as reader:
             yield cls(reader, snapshots)
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.leads.intake.customers import Customer, Identity, company_key, recognise
+from services.leads.intake.companies import company_key
+from services.leads.intake.customers import Customer, Identity, recognise
 
 pytestmark = pytest.mark.capability(53, 70, 124)
 

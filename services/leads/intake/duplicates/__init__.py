@@ -1,0 +1,1 @@
+"""Customers that look alike: found by likeness, judged by points, told with the reasons (53, 70, 124)."""
