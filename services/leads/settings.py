@@ -33,8 +33,6 @@ class LeadsSettings(ServiceSettings):
     import_poll_s: float = Field(default=1.0, gt=0)
     """How often imports are looked for whose process died."""
 
-    timer_poll_s: float = Field(default=0.25, gt=0)
-    """How often due timers and silent leads are looked for: on average half of it late."""
     duplicates_same_score: int = Field(default=85, ge=1)
     """Points from which on two customers are one."""
     duplicates_suspected_score: int = Field(default=55, ge=1)
@@ -44,8 +42,8 @@ class LeadsSettings(ServiceSettings):
     duplicates_batch_size_max: int = Field(default=50, ge=1, le=500)
     """Customers compared in one transaction."""
 
-    timer_poll_s: float = Field(default=1.0, gt=0)
-    """How often due first-touch timers are looked for."""
+    timer_poll_s: float = Field(default=0.25, gt=0)
+    """How often due timers and silent leads are looked for: on average half of it late."""
     timer_batch_size_max: int = Field(default=200, ge=1, le=1_000)
     """Timers fired in one transaction."""
     silence_after_s: int = Field(default=24 * 3_600, ge=1, le=7 * 24 * 3_600)
