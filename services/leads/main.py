@@ -48,8 +48,8 @@ from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
 from services.leads.routing.worker import RerouteWorker
 from services.leads.settings import LeadsSettings
+from services.leads.sla.calendar import Holidays
 from services.leads.sla.calendars import load_holidays
-from services.leads.sla.domain import Holidays
 from services.leads.sla.silence.domain import SilenceLimits
 from services.leads.sla.silence.store import PostgresSilenceStore
 from services.leads.sla.silence.usecases import tell_silences

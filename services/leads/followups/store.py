@@ -18,7 +18,7 @@ from services.leads.intake.reads import LEAD_COLUMNS, lead_from
 from services.leads.intake.store import keyed_request
 from services.leads.routing.snapshot import Snapshot
 from services.leads.routing.store import Snapshots
-from services.leads.sla.timers import stop_timers
+from services.leads.sla.timers import claim_timer, stop_timers
 from services.leads.timestamps import timestamp
 
 
@@ -84,8 +84,10 @@ class PostgresWorkStore:
 
     async def write(self, work: Work) -> None:
         sequence = await self._update_lead(work)
-        if work.claimed or work.closes:
+        if work.follow_up is not None or work.moved_from is not None:
             await stop_timers(self._tx, [work.lead.id])
+        elif work.claimed:
+            await claim_timer(self._tx, await self.snapshot(), work.lead)
         if work.closes and work.lead.owner_id is not None:
             await self._tx.execute(
                 "UPDATE workloads SET open_leads = open_leads - 1 WHERE person_id = $1", work.lead.owner_id

@@ -244,10 +244,10 @@ class _Capture:
 
     def _assign(self, lead_id: str, draft: LeadDraft, customer: Customer, *, sequence: int) -> Assignment:
         decision = self._decide(lead_id, draft, customer)
-        claim_by = None
+        due = None
         if decision.owner_id is not None:
             team_id = self._batch.snapshot.directory.team_of(decision.owner_id)
-            claim_by = self._batch.snapshot.first_touch.due(team_id, draft.source, self._batch.now, stage=1)
+            due = self._batch.snapshot.first_touch.start(team_id, draft.source, self._batch.now)
             if not decision.waiting:
                 self._give(customer, decision.owner_id)
         return Assignment(
@@ -256,7 +256,8 @@ class _Capture:
             customer_id=customer.id,
             decision=decision,
             decided_at=self._batch.now,
-            claim_by=claim_by,
+            claim_by=due.at if due else None,
+            remind_at=due.remind_at if due else None,
             sequence=sequence,
             lead_name=draft.name,
             company=draft.company,

@@ -22,6 +22,8 @@ class Assignment:
     lead_name: str
     company: str
     source: str
+    remind_at: datetime | None = None
+    """When the owner is reminded that the first touch will be due."""
     import_id: str = ""
     traceparent: str | None = None
     """The trace of the request that led to it; None: the one of whoever writes it."""

@@ -16,8 +16,8 @@ from services.leads.routing.domain import Ledger
 from services.leads.routing.rules import read_rules
 from services.leads.routing.snapshot import Snapshot
 from services.leads.rows import jsonb
-from services.leads.sla.calendars import read_first_touch
-from services.leads.sla.domain import Holidays
+from services.leads.sla.calendar import Holidays
+from services.leads.sla.policies.store import read_first_touch
 from services.leads.timestamps import timestamp
 
 
@@ -54,7 +54,7 @@ class Snapshots:
             version=version,
             directory=directory,
             rules=read_rules(orjson.loads(row["document"]), row["version"]),
-            first_touch=await read_first_touch(reader, list(directory.teams.values()), self._holidays),
+            first_touch=await read_first_touch(reader, directory, self._holidays),
         )
 
 
@@ -92,11 +92,12 @@ async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], led
                    (x->>8)::timestamptz, (x->>9)::timestamptz
             FROM jsonb_array_elements($1::jsonb) AS x
         ), started AS (
-            INSERT INTO first_touch_timers (lead_id, stage, due_at, started_at)
-            SELECT (x->>1)::uuid, 1, (x->>8)::timestamptz, (x->>9)::timestamptz
+            INSERT INTO first_touch_timers (lead_id, stage, due_at, started_at, remind_at)
+            SELECT (x->>1)::uuid, 1, (x->>8)::timestamptz, (x->>9)::timestamptz, (x->>10)::timestamptz
             FROM jsonb_array_elements($1::jsonb) AS x WHERE x->>8 IS NOT NULL
             ON CONFLICT (lead_id) DO UPDATE
-            SET stage = 1, due_at = excluded.due_at, started_at = excluded.started_at
+            SET stage = 1, due_at = excluded.due_at, started_at = excluded.started_at, remind_at = excluded.remind_at,
+                used_ms = 0, paused_at = NULL
         ), stopped AS (
             DELETE FROM first_touch_timers USING jsonb_array_elements($1::jsonb) AS x
             WHERE lead_id = (x->>1)::uuid AND x->>8 IS NULL
@@ -157,7 +158,7 @@ def _row(each: Assignment) -> tuple[Any, ...]:
     ]
     return (
         *(each.id, each.lead_id, decision.owner_id, decision.rule_id, decision.rule_version, decision.priority),
-        *(decision.reason, candidates, each.claim_by, each.decided_at),
+        *(decision.reason, candidates, each.claim_by, each.decided_at, each.remind_at),
     )
 
 

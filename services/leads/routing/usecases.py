@@ -266,10 +266,10 @@ def _route_anew(lead: WaitingLead, rerouted: Rerouted, owners: dict[str, str | N
         ledger.release(lead.owner_id)
         decision = replace(decision, reason=f"{decision.reason}（重新分配）")
     ledger.record(decision)
-    claim_by = None
+    due = None
     if decision.owner_id is not None:
         team_id = snapshot.directory.team_of(decision.owner_id)
-        claim_by = snapshot.first_touch.due(team_id, lead.source, now, stage=1)
+        due = snapshot.first_touch.start(team_id, lead.source, now)
         if not decision.waiting:
             owners[lead.customer_id] = decision.owner_id
     rerouted.assignments.append(
@@ -279,7 +279,8 @@ def _route_anew(lead: WaitingLead, rerouted: Rerouted, owners: dict[str, str | N
             customer_id=lead.customer_id,
             decision=decision,
             decided_at=now,
-            claim_by=claim_by,
+            claim_by=due.at if due else None,
+            remind_at=due.remind_at if due else None,
             sequence=lead.sequence + 1,
             lead_name=lead.lead_name,
             company=lead.company,

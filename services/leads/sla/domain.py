@@ -1,83 +1,16 @@
-"""When a first touch is due: limits by team and source, counted in business hours (5, domain.md Open points).
+"""When a first touch is due: limits by team and source, counted in business hours (5).
 
-Pure. Working days are Monday to Friday, less public holidays, plus make-up days (调休); a lunch break does not count.
+Pure. Stage 1 ends with the claim, stage 2 with the first work on the lead; before each a reminder comes.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from functools import cached_property
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-DAYS_AHEAD_MAX = 3_660
-"""A due time further away than this is a mistake in the calendar (it has no working time)."""
+from services.leads.organisation.domain import DEFAULT_TEAM
+from services.leads.sla.calendar import Calendar, NoWorkingTimeError
 
-
-class NoWorkingTimeError(Exception):
-    """The calendar has no working time within `DAYS_AHEAD_MAX` days."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holidays:
-    """Days that differ from the week's rule, as announced; nothing is known after `known_until`."""
-
-    holidays: frozenset[date] = frozenset()
-    workdays: frozenset[date] = frozenset()
-    """Weekend days on which people work (调休)."""
-    known_until: date = date.max
-
-    def is_workday(self, day: date) -> bool:
-        if day in self.workdays:
-            return True
-        return day.weekday() < 5 and day not in self.holidays  # noqa: PLR2004 - Saturday is 5
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """The working hours of a team, in its own time zone."""
-
-    zone: ZoneInfo
-    holidays: Holidays
-    work_start: time = time(9)
-    work_end: time = time(18)
-    lunch: tuple[time, time] | None = None
-    _spans: dict[date, tuple[tuple[datetime, datetime], ...]] = field(default_factory=dict, compare=False, repr=False)
-
-    @cached_property
-    def _hours(self) -> tuple[tuple[time, time], ...]:
-        if self.lunch is None:
-            return ((self.work_start, self.work_end),)
-        return ((self.work_start, self.lunch[0]), (self.lunch[1], self.work_end))
-
-    def spans(self, day: date) -> tuple[tuple[datetime, datetime], ...]:
-        """Working time of a day as pairs of UTC moments: durations are real time, also when summer time begins."""
-        known = self._spans.get(day)
-        if known is None:
-            known = ()
-            if self.holidays.is_workday(day):
-                known = tuple((self._utc(day, start), self._utc(day, end)) for start, end in self._hours)
-            self._spans[day] = known
-        return known
-
-    def _utc(self, day: date, at: time) -> datetime:
-        return datetime.combine(day, at, self.zone).astimezone(UTC)
-
-    def after(self, start: datetime, working: timedelta) -> datetime:
-        """The moment (UTC) at which `working` time has passed since `start`; raises NoWorkingTimeError."""
-        left = working
-        # Adding to a wall time would jump with it when summer time begins.
-        start = start.astimezone(UTC)
-        day = start.astimezone(self.zone).date()
-        for _ in range(DAYS_AHEAD_MAX):
-            for opening, end in self.spans(day):
-                begin = max(opening, start)
-                if begin >= end:
-                    continue
-                if left <= end - begin:
-                    return begin + left
-                left -= end - begin
-            day += timedelta(days=1)
-        raise NoWorkingTimeError(f"no working time within {DAYS_AHEAD_MAX} days")
+_NOTHING = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +18,20 @@ class Limits:
     """How long a first touch may take, in business time."""
 
     stage1: timedelta
-    """Then the owner is reminded."""
+    """Then owner and supervisor are told that nobody has claimed it."""
     stage2: timedelta
     """Then the supervisor gets the lead."""
+    remind1: timedelta = _NOTHING
+    """So long before stage 1 the owner is reminded; nothing: never."""
+    remind2: timedelta = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a stage is due, and when its owner is reminded before."""
+
+    at: datetime
+    remind_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +41,42 @@ class FirstTouch:
     limits: Mapping[tuple[str, str], Limits]
     calendars: Mapping[str, Calendar]
     """By team."""
-
-    @classmethod
-    def of(cls, limits: Iterable[tuple[str, str, Limits]], calendars: Mapping[str, Calendar]) -> "FirstTouch":
-        return cls({(team_id, source): entry for team_id, source, entry in limits}, calendars)
+    version: int = 0
 
     def limits_for(self, team_id: str, source: str) -> Limits:
         """The most specific limits: of team and source, of the source, of the team, of everybody."""
         for key in ((team_id, source), ("", source), (team_id, ""), ("", "")):
             if key in self.limits:
                 return self.limits[key]
-        raise KeyError("no first-touch limits for everybody: the row with empty team and source is missing")
+        raise KeyError("no first-touch limits for everybody: validation of the policies asks for them")
 
-    def due(self, team_id: str, source: str, started_at: datetime, stage: int) -> datetime:
-        """When `stage` (1 or 2) is due for a lead given to somebody of the team at `started_at`."""
+    def start(self, team_id: str, source: str, at: datetime) -> Due:
+        """What a lead begins with that is given to somebody of the team."""
+        return self.due(team_id, source, at, stage=1)
+
+    def due(self, team_id: str, source: str, started_at: datetime, *, stage: int, used: timedelta = _NOTHING) -> Due:
+        """When `stage` (1 or 2) is due whose clock runs since `started_at` and ran `used` before."""
         limits = self.limits_for(team_id, source)
-        return self.calendars[team_id].after(started_at, limits.stage1 if stage == 1 else limits.stage2)
+        limit, remind = (limits.stage1, limits.remind1) if stage == 1 else (limits.stage2, limits.remind2)
+        left = max(limit - used, _NOTHING)
+        at = self._after(team_id, started_at, left)
+        return Due(at, self._after(team_id, started_at, left - remind) if _NOTHING < remind < left else None)
+
+    def used(self, team_id: str, started_at: datetime, until: datetime) -> timedelta:
+        """Business time the clock has run since `started_at`."""
+        calendar = self._calendar(team_id)
+        try:
+            return calendar.between(started_at, until) if calendar else max(until - started_at, _NOTHING)
+        except NoWorkingTimeError:
+            return max(until - started_at, _NOTHING)
+
+    def _after(self, team_id: str, started_at: datetime, working: timedelta) -> datetime:
+        # No mistake in a calendar may leave a lead without its due time, or stop the timers of others.
+        calendar = self._calendar(team_id)
+        try:
+            return calendar.after(started_at, working) if calendar else started_at + working
+        except NoWorkingTimeError:
+            return started_at + working
+
+    def _calendar(self, team_id: str) -> Calendar | None:
+        return self.calendars.get(team_id) or self.calendars.get(DEFAULT_TEAM)

@@ -33,7 +33,7 @@ class PostgresSilenceStore:
             """
             SELECT l.id::text AS lead_id, l.customer_id::text, l.owner_id, l.name AS lead_name, l.company, l.sequence,
                    s.since, s.counted_from, s.times
-            FROM silences s JOIN leads l ON l.id = s.lead_id
+            FROM leads l JOIN silences s ON s.lead_id = l.id
             WHERE s.counted_from <= $1 ORDER BY s.counted_from LIMIT $2
             FOR UPDATE SKIP LOCKED
             """,
