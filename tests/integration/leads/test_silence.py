@@ -41,8 +41,15 @@ async def alarms(leads: Any) -> list[LeadSilent]:
 
 async def follow_up(leads: Any, lead_id: str, actor: Actor = EVERYBODY) -> None:
     now = leads.clock.now()
-    record = FollowUp("确认", "贵", next_action="报价", next_action_due=now + timedelta(days=1), objection="价格")
-    await add_follow_up(leads.begin_work, NO_KEY, actor, lead_id, record, now=now, encode=str.encode)
+    record = FollowUp(
+        "确认",
+        "贵",
+        next_action="报价",
+        next_action_due=now + timedelta(days=1),
+        objection="价格",
+        pain_tags=("成本高",),
+    )
+    await add_follow_up(leads.begin_work, NO_KEY, actor, lead_id, record, now=now, encode=lambda kept: kept.id.encode())
 
 
 @pytest.mark.capability(117)

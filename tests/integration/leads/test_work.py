@@ -90,12 +90,16 @@ async def record(leads, actor: Actor, lead_id: str, key: Keyed = NO_KEY, **field
 
 
 @pytest.mark.capability(5)
-async def test_claiming_ends_the_timer_and_is_told_once(leads, owned) -> None:
-    """A second claim changes nothing and is no error."""
+async def test_claiming_ends_the_first_timer_and_is_told_once(leads, owned) -> None:
+    """The second, for the first work on it, runs on; a second claim changes nothing and is no error."""
     for _ in range(2):
         assert (await claim(leads, OWNER, owned.lead_id)).content == b"new True"
-    assert await leads.value("SELECT count(*) FROM first_touch_timers") == 0
+    [timer] = await leads.rows("SELECT stage, due_at, remind_at FROM first_touch_timers")
+    now = leads.clock.now()
+    assert tuple(timer) == (2, now + timedelta(hours=2), now + timedelta(minutes=90))
     assert [event for event, _ in await leads.events(owned.lead_id)].count("LeadClaimed") == 1
+    await record(leads, OWNER, owned.lead_id)
+    assert await leads.value("SELECT count(*) FROM first_touch_timers") == 0
 
 
 @pytest.mark.capability(42)

@@ -1,15 +1,17 @@
-"""Business hours (5): due times against a slow oracle that counts minute by minute."""
+"""Business hours, limits and the document they are written in (5). The arithmetic itself is held in test_business_time.py."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from breakwater.chassis.errors import InvalidRequestError
+from services.leads.organisation.domain import Team
+from services.leads.sla.calendar import Calendar, Holidays, NoWorkingTimeError, working_week
 from services.leads.sla.calendars import load_holidays
-from services.leads.sla.domain import Calendar, FirstTouch, Holidays, Limits, NoWorkingTimeError
+from services.leads.sla.domain import FirstTouch, Limits
+from services.leads.sla.policies.domain import read_policies
 
 pytestmark = pytest.mark.capability(5)
 
@@ -23,7 +25,7 @@ def in_shanghai(text: str) -> datetime:
 
 
 def due(start: str, minutes: int, *, lunch: tuple[time, time] | None = None) -> str:
-    calendar = Calendar(SHANGHAI, SHIPPED, lunch=lunch)
+    calendar = Calendar(SHANGHAI, SHIPPED, working_week(lunch=lunch))
     end = calendar.after(in_shanghai(start), minutes * MINUTE)
     assert end.tzinfo is UTC
     return end.astimezone(SHANGHAI).strftime("%m-%d %H:%M")
@@ -55,56 +57,9 @@ def test_a_lunch_break_does_not_count() -> None:
 def test_a_calendar_without_working_time_says_so() -> None:
     """An overlay that is all holidays is a mistake, not an endless loop."""
     first = date(2026, 1, 1)
-    never = Holidays(holidays=frozenset(first + timedelta(days=day) for day in range(4_000)))
+    never = Holidays(holidays=frozenset(first + timedelta(days=day) for day in range(5_000)))
     with pytest.raises(NoWorkingTimeError):
         Calendar(SHANGHAI, never).after(in_shanghai("2026-01-01 09:00"), MINUTE)
-
-
-def slow_oracle(calendar: Calendar, start: datetime, minutes: int) -> datetime:
-    """Walks real time minute by minute and asks the wall clock of each."""
-    at = start
-    while minutes:
-        local = at.astimezone(calendar.zone)
-        works = calendar.work_start <= local.time() < calendar.work_end
-        if calendar.lunch and calendar.lunch[0] <= local.time() < calendar.lunch[1]:
-            works = False
-        weekday = local.weekday() < 5 and local.date() not in calendar.holidays.holidays
-        if works and (weekday or local.date() in calendar.holidays.workdays):
-            minutes -= 1
-        at += MINUTE
-    return at
-
-
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-days = st.frozensets(st.integers(0, 400).map(lambda day: date(2025, 12, 25) + timedelta(days=day)), max_size=40)
-hours = st.sampled_from([(time(9), time(18)), (time(0), time(23, 59)), (time(8, 30), time(17, 15)), (time(1), time(4))])
-lunches = st.sampled_from([None, (time(12), time(13, 30)), (time(11, 45), time(12, 15))])
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    start=st.integers(0, 370 * 24 * 60).map(lambda minutes: BEGIN + minutes * MINUTE),
-    minutes=st.integers(1, 1_500),
-    zone=st.sampled_from(["Asia/Shanghai", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "UTC"]),
-    worked=hours,
-    lunch=lunches,
-    holidays=days,
-    workdays=days,
-)
-def test_due_times_equal_a_minute_by_minute_count(
-    start: datetime,
-    minutes: int,
-    zone: str,
-    worked: tuple[time, time],
-    lunch: tuple[time, time] | None,
-    holidays: frozenset[date],
-    workdays: frozenset[date],
-) -> None:
-    """Also over weekends, make-up days and the nights summer time begins and ends."""
-    if lunch and not worked[0] < lunch[0] < lunch[1] < worked[1]:
-        lunch = None
-    calendar = Calendar(ZoneInfo(zone), Holidays(holidays, workdays), *worked, lunch)
-    assert calendar.after(start, minutes * MINUTE) == slow_oracle(calendar, start, minutes)
 
 
 def test_the_most_specific_limit_is_in_force() -> None:
@@ -113,16 +68,123 @@ def test_the_most_specific_limit_is_in_force() -> None:
     def limit(minutes: int) -> Limits:
         return Limits(minutes * MINUTE, 2 * minutes * MINUTE)
 
-    touch = FirstTouch.of(
-        [("", "", limit(15)), ("key", "", limit(5)), ("", "展会", limit(60)), ("key", "展会", limit(30))],
-        {"sales": Calendar(SHANGHAI, Holidays())},
+    touch = FirstTouch(
+        {("", ""): limit(15), ("key", ""): limit(5), ("", "展会"): limit(60), ("key", "展会"): limit(30)},
+        {"sales": Calendar(SHANGHAI)},
     )
     found = [
         touch.limits_for(*key).stage1 / MINUTE
         for key in (("sales", "官网"), ("key", "官网"), ("sales", "展会"), ("key", "展会"))
     ]
     assert found == [15, 5, 60, 30]
-    assert touch.due("sales", "展会", in_shanghai("2026-03-02 10:00"), stage=2) == in_shanghai("2026-03-02 12:00")
+    assert touch.due("sales", "展会", in_shanghai("2026-03-02 10:00"), stage=2).at == in_shanghai("2026-03-02 12:00")
+
+
+def test_a_reminder_comes_in_business_time_before_the_limit() -> None:
+    """Whoever gets a lead on Friday at five to six is reminded on Monday at five past nine of a quarter of an hour."""
+    limits = Limits(15 * MINUTE, 120 * MINUTE, 5 * MINUTE, 30 * MINUTE)
+    touch = FirstTouch({("", ""): limits}, {"sales": Calendar(SHANGHAI, SHIPPED)})
+    due = touch.start("sales", "官网", in_shanghai("2026-03-06 17:55"))
+    assert (due.at, due.remind_at) == (in_shanghai("2026-03-09 09:10"), in_shanghai("2026-03-09 09:05"))
+
+
+def test_a_clock_that_ran_before_has_less_left() -> None:
+    """After a pause the second stage has what was not used; a reminder whose time is past does not come."""
+    limits = Limits(15 * MINUTE, 120 * MINUTE, 5 * MINUTE, 30 * MINUTE)
+    touch = FirstTouch({("", ""): limits}, {"sales": Calendar(SHANGHAI, SHIPPED)})
+    start = in_shanghai("2026-03-02 10:00")
+    assert touch.used("sales", in_shanghai("2026-03-06 17:30"), in_shanghai("2026-03-09 10:00")) == 90 * MINUTE
+    late = touch.due("sales", "官网", start, stage=2, used=100 * MINUTE)
+    assert (late.at, late.remind_at) == (in_shanghai("2026-03-02 10:20"), None)
+
+
+def test_a_calendar_that_is_all_holidays_leaves_no_lead_without_a_due_time() -> None:
+    """One team's mistake stops no timer: its leads count wall time; a team nobody knows has the first team's hours."""
+    never = Holidays(holidays=frozenset(date(2026, 1, 1) + timedelta(days=day) for day in range(5_000)))
+    limits = Limits(15 * MINUTE, 120 * MINUTE, 5 * MINUTE)
+    touch = FirstTouch({("", ""): limits}, {"idle": Calendar(SHANGHAI, never), "sales": Calendar(SHANGHAI, SHIPPED)})
+    start = in_shanghai("2026-03-02 20:00")
+    assert touch.start("idle", "", start).at == start + 15 * MINUTE
+    assert touch.used("idle", start, start + MINUTE) == MINUTE
+    assert touch.start("nobody-knows", "", start).at == in_shanghai("2026-03-03 09:15")
+
+
+TEAMS = [Team("sales", "销售一部", "boss"), Team("berlin", "Berlin", "boss")]
+EVERYBODY = {"claim_min": 15, "work_min": 120}
+
+
+def test_the_document_holds_limits_and_calendars() -> None:
+    """A team with a week, a zone and days of its own; what it says of a day is stronger than what is announced."""
+    document = {
+        "policies": [
+            {**EVERYBODY, "claim_remind_min": 5},
+            {"team": "berlin", "source": "展会", "claim_min": 60, "work_min": 90},
+        ],
+        "calendars": [
+            {
+                "team": "berlin",
+                "time_zone": "Europe/Berlin",
+                "week": {"tue": ["09:00-12:00", "13:00-17:00"], "sat": ["10:00-24:00"]},
+                "public_holidays": "cn",
+                "holidays": ["2026-03-10..2026-03-11"],
+                "workdays": ["2026-10-06"],
+            }
+        ],
+    }
+    touch = read_policies(document, 7, TEAMS, SHIPPED, strict=True)
+    assert (touch.version, touch.limits_for("berlin", "展会").stage1) == (7, 60 * MINUTE)
+    calendar = touch.calendars["berlin"]
+    # Tuesday; its holiday; Saturday 14 February is worked as the Saturday it is; 国庆节 but for the day it works itself.
+    days = [date(2026, 3, 3), date(2026, 3, 10), date(2026, 2, 14), date(2026, 10, 6), date(2026, 10, 3)]
+    assert [sum(end - begin for begin, end in calendar.hours(day)) // 60 for day in days] == [7, 0, 14, 7, 0]
+    assert touch.calendars["sales"].hours(date(2026, 2, 14)) == ((540, 1080),)
+
+
+@pytest.mark.parametrize(
+    ("document", "places"),
+    [
+        ({}, ["policies", "policies"]),
+        ({"policies": []}, ["policies"]),
+        ({"policies": [{**EVERYBODY, "team": "nowhere"}]}, ["policies[0].team", "policies"]),
+        ({"policies": [{"claim_min": 15, "work_min": 15}]}, ["policies[0].work_min"]),
+        ({"policies": [{**EVERYBODY, "claim_remind_min": 15}]}, ["policies[0].claim_remind_min"]),
+        (
+            {"policies": [{**EVERYBODY, "claim_min": 1.5}, EVERYBODY, "x"]},
+            ["policies[0].claim_min", "policies[2]", "policies[1]"],
+        ),
+        ({"policies": [EVERYBODY], "holidays": []}, ["holidays"]),
+        ({"policies": [EVERYBODY], "calendars": [{"team": "sales"}]}, ["calendars[0].week"]),
+        (
+            {
+                "policies": [EVERYBODY],
+                "calendars": [
+                    {
+                        "team": "sales",
+                        "time_zone": "Mars/Olympus",
+                        "week": {"mon": ["09:00-12:00", "11:00-13:00"], "tue": ["9-12"], "day": []},
+                        "public_holidays": "us",
+                        "holidays": ["2026-01-01..2026-12-31", "2026-05-01"],
+                        "workdays": ["2026-05-01"],
+                    }
+                ],
+            },
+            [
+                "calendars[0].time_zone",
+                "calendars[0].public_holidays",
+                "calendars[0].holidays[0]",
+                "calendars[0].workdays",
+                "calendars[0].week.day",
+                "calendars[0].week.mon[1]",
+                "calendars[0].week.tue[0]",
+            ],
+        ),
+    ],
+)
+def test_every_mistake_is_told_with_its_place(document: dict[str, object], places: list[str]) -> None:
+    """The author sees all of them at once, and nothing of it is in force."""
+    with pytest.raises(InvalidRequestError) as refused:
+        read_policies(document, 1, TEAMS, SHIPPED, strict=True)
+    assert sorted(error.field for error in refused.value.errors) == sorted(places)
 
 
 def test_the_shipped_holidays_say_until_when_they_are_known() -> None:
