@@ -36,7 +36,7 @@ CREATE TABLE duplicates (
 CREATE INDEX duplicates_high ON duplicates (high_id);
 CREATE INDEX duplicates_same ON duplicates (found_at) WHERE state = 'same';
 
-CREATE FUNCTION ask_for_duplicates() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ask_for_duplicates() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO duplicate_checks (customer_id) SELECT id FROM added;
     RETURN NULL;
@@ -45,7 +45,7 @@ $$;
 CREATE TRIGGER customers_added AFTER INSERT ON customers REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION ask_for_duplicates();
 
-CREATE FUNCTION ask_for_duplicates_again() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ask_for_duplicates_again() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO duplicate_checks (customer_id) VALUES (NEW.id);
     RETURN NULL;
@@ -60,7 +60,8 @@ INSERT INTO duplicate_checks (customer_id) SELECT id FROM customers ORDER BY id;
 -- Who may be the same as what is asked for, the likeliest first. The threshold of `%` belongs to the function.
 CREATE FUNCTION alike(
     asking uuid, wanted_text text, wanted_name text, wanted_phone text, wanted_email text, at_most integer
-) RETURNS TABLE (customer_id uuid) LANGUAGE plpgsql STABLE SET pg_trgm.similarity_threshold = '0.4' AS $$
+) RETURNS TABLE (customer_id uuid) LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT SET pg_trgm.similarity_threshold = '0.4' AS $$
 BEGIN
     IF wanted_text <> '' THEN
         RETURN QUERY
