@@ -13,6 +13,7 @@ from breakwater.files.v1 import files_pb2
 from breakwater.files.v1.files_pb2_grpc import FilesServiceStub
 from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceStub
 from breakwater.leads.v1 import leads_pb2
+from breakwater.leads.v1.boards_pb2_grpc import BoardsServiceStub
 from breakwater.leads.v1.customers_pb2_grpc import CustomersServiceStub
 from breakwater.leads.v1.followups_pb2_grpc import FollowUpServiceStub
 from breakwater.leads.v1.leads_pb2_grpc import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     # Types that only the stub files of mypy-protobuf know.
     from breakwater.files.v1.files_pb2_grpc import FilesServiceAsyncStub
     from breakwater.health.v1.health_pb2_grpc import HealthScoringServiceAsyncStub
+    from breakwater.leads.v1.boards_pb2_grpc import BoardsServiceAsyncStub
     from breakwater.leads.v1.customers_pb2_grpc import CustomersServiceAsyncStub
     from breakwater.leads.v1.followups_pb2_grpc import FollowUpServiceAsyncStub
     from breakwater.leads.v1.leads_pb2_grpc import (
@@ -66,6 +68,7 @@ class Leads:
     organisation: "OrganisationServiceAsyncStub"
     follow_ups: "FollowUpServiceAsyncStub"
     customers: "CustomersServiceAsyncStub"
+    boards: "BoardsServiceAsyncStub"
 
     @classmethod
     def over(cls, channel: Channel) -> "Leads":
@@ -77,6 +80,7 @@ class Leads:
             OrganisationServiceStub(channel.grpc),
             FollowUpServiceStub(channel.grpc),
             CustomersServiceStub(channel.grpc),
+            BoardsServiceStub(channel.grpc),
         )
 
 

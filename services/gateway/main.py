@@ -26,6 +26,7 @@ from services.gateway.exports.snapshots import KeptRows, SnapshotLimits, Snapsho
 from services.gateway.exports.store import ExportStore
 from services.gateway.exports.usecases import Exports
 from services.gateway.http import (
+    boards,
     customers,
     duplicates,
     exports,
@@ -87,6 +88,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     followups.add_routes(api, leads_service)
     people.add_routes(api, leads_service)
     duplicates.add_routes(api, leads_service)
+    boards.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notifications.add_routes(api, Notify.over(service.channel("notify")))
     exports.add_routes(api, use_cases, scratch, files, service.clock, serving=lambda: server.accepting)

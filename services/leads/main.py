@@ -3,6 +3,7 @@
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from breakwater.chassis import lifecycle
 from breakwater.chassis.database import Database
@@ -11,6 +12,7 @@ from breakwater.chassis.logging import get_logger
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
 from breakwater.chassis.settings import load
+from breakwater.leads.v1.boards_pb2_grpc import add_BoardsServiceServicer_to_server
 from breakwater.leads.v1.customers_pb2_grpc import add_CustomersServiceServicer_to_server
 from breakwater.leads.v1.followups_pb2_grpc import add_FollowUpServiceServicer_to_server
 from breakwater.leads.v1.leads_pb2_grpc import (
@@ -19,12 +21,16 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     add_OrganisationServiceServicer_to_server,
     add_RoutingServiceServicer_to_server,
 )
+from services.leads.api.boards import BoardsApi
 from services.leads.api.customers import CustomersApi
 from services.leads.api.followups import FollowUpsApi
 from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import OrganisationApi
 from services.leads.api.routing import RoutingApi
+from services.leads.boards.domain import Measures
+from services.leads.boards.personal.store import PostgresPersonalReader
+from services.leads.boards.usecases import BoardLimits
 from services.leads.datasets.store import PostgresDatasetReader
 from services.leads.documents.store import Newest, PostgresDocumentStore
 from services.leads.followups.playbook import PLAYBOOK, read_playbook
@@ -71,6 +77,7 @@ async def serve() -> None:
         bus = await service.open_bus()
         snapshots = Snapshots(_holidays(service))
         _serve_leads(service, database, snapshots)
+        _serve_boards(service, database, snapshots)
         imports = _serve_imports(service, database, snapshots)
         _serve_customers(service, database, snapshots)
         _watch_over_leads(service, database, snapshots)
@@ -121,6 +128,22 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
     service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
     service.background("lead-creations", creations.run)
+
+
+def _serve_boards(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
+    """Boards."""
+    settings = service.settings
+    measures = Measures(
+        assigned_within=timedelta(seconds=settings.board_assigned_within_s),
+        contact_within=timedelta(seconds=settings.board_contact_within_s),
+        unassigned_after=timedelta(seconds=settings.board_unassigned_after_s),
+        late_people=settings.board_late_people,
+        on_time_weight=settings.board_on_time_weight,
+    )
+    limits = BoardLimits(leads_max=settings.board_leads_max, zone=ZoneInfo(settings.board_time_zone))
+    begin = partial(PostgresPersonalReader.begin, database, snapshots)
+    boards = BoardsApi(begin, service.clock, measures, limits)
+    service.add_rpc(add_BoardsServiceServicer_to_server, boards, callers={"gateway"})
 
 
 def _serve_imports(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> ImportRunner:

@@ -55,3 +55,18 @@ class LeadsSettings(ServiceSettings):
     """How often waiting leads are looked for, beside at once when organisation or rules change."""
     reroute_batch_size_max: int = Field(default=200, ge=1, le=1_000)
     """Waiting leads routed anew in one transaction."""
+
+    board_leads_max: int = Field(default=200_000, ge=1)
+    """Leads one board adds up; more are refused."""
+    board_time_zone: str = "Asia/Shanghai"
+    """Whose days a board of several teams means."""
+    board_assigned_within_s: int = Field(default=15 * 60, ge=1)
+    """Leads are to be assigned to a person within this time (43)."""
+    board_contact_within_s: int = Field(default=48 * 3_600, ge=1)
+    """Leads are to be contacted within this time (63)."""
+    board_unassigned_after_s: int = Field(default=48 * 3_600, ge=1)
+    """An open lead that has nobody for longer is counted (1)."""
+    board_late_people: int = Field(default=3, ge=1, le=20)
+    """The most often late people shown first (6)."""
+    board_on_time_weight: float = Field(default=0.15, ge=0.15, le=1)
+    """Weight of the on-time share in a person's performance (7)."""

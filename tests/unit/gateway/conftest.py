@@ -15,6 +15,7 @@ from breakwater.resilience.shedding import Limiter
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
 from services.gateway.http import (
+    boards,
     customers,
     duplicates,
     exports,
@@ -102,6 +103,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         followups.add_routes(api, leads_service)
         people.add_routes(api, leads_service)
         duplicates.add_routes(api, leads_service)
+        boards.add_routes(api, leads_service)
         customers.add_routes(api, leads_service, Health.over(behind_health))
         notifications.add_routes(api, Notify.over(behind_notify))
         scratch = Scratch(tmp_path / "scratch", fake_exports.keep, 10**9)

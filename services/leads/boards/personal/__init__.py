@@ -1,0 +1,1 @@
+"""The personal board: what one person has open, what is overdue, what is due today (101)."""
