@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import signal
 import time
 import uuid
@@ -23,6 +24,8 @@ VICTIMS: Final = ("files", "encoder", "gateway", "nats", "postgres")
 MOMENTS: Final = ("asked", "running", "written")
 """When: the requests are acknowledged, one is in hand, rows of one are written."""
 WANTED: Final = (("leads", "xlsx"), ("leads", "csv"), ("customers", "xlsx"))
+WRITTEN_BYTES: Final = 64 * 1024
+"""More than an encoder writes before its rows."""
 ENDED_WITHIN_S: Final = 120.0
 FALLBACK_S_MAX: Final = 2.0
 
@@ -114,7 +117,9 @@ class Requester:
         if moment == "running":
             eventually("one in hand", lambda: self._read(first)["state"] in {"running", "completed"}, every_s=0.01)
         if moment == "written":
-            eventually("rows of one", lambda: self._read(first)["rows_done"] > 0, every_s=0.01)
+            # Progress is told once a second, and an encoder may be done by then.
+            files = self._platform.pid("files")
+            eventually("rows of one", lambda: max(_encoders(files).values(), default=0) > WRITTEN_BYTES, every_s=0.005)
 
     def _count(self, name: str) -> int:
         [row] = self._platform.sql(f"SELECT count(*) AS rows FROM leads.{name}")
@@ -193,19 +198,21 @@ def kill(platform: Platform, victim: str) -> None:
         os.kill(platform.pid(victim), signal.SIGKILL)
         return
     parent = platform.pid("files")
-    [pid, *_] = eventually("an encoder at work", lambda: _children(parent), every_s=0.005)
-    os.kill(pid, signal.SIGKILL)
+    encoders = eventually("an encoder at work", lambda: _encoders(parent), every_s=0.005)
+    os.kill(max(encoders, key=encoders.__getitem__), signal.SIGKILL)
 
 
-def _children(parent: int) -> list[int]:
-    found = []
+def _encoders(parent: int) -> dict[int, int]:
+    """Bytes that each has written."""
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                [written] = re.findall(r"wchar: (\d+)", (stat.parent / "io").read_text())
+                found[int(stat.parent.name)] = int(written)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[1]) == parent:
-            found.append(int(stat.parent.name))
     return found
 
 

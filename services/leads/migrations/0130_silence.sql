@@ -10,7 +10,8 @@ CREATE TABLE silences (
 ) WITH (fillfactor = 80);
 CREATE INDEX silences_counted_from ON silences (counted_from);
 
-CREATE FUNCTION silence_of_lead() RETURNS trigger LANGUAGE plpgsql AS $$
+-- They run wherever a statement is from: an administrator's has another search path.
+CREATE FUNCTION silence_of_lead() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF NEW.stage NOT IN ('new', 'contacted', 'qualified') THEN
         IF TG_OP = 'UPDATE' THEN
@@ -30,7 +31,7 @@ CREATE TRIGGER silence_goes_on AFTER UPDATE OF assigned_at, stage ON leads FOR E
           OR (OLD.stage IS DISTINCT FROM NEW.stage AND NEW.stage NOT IN ('new', 'contacted', 'qualified')))
     EXECUTE FUNCTION silence_of_lead();
 
-CREATE FUNCTION silence_broken() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION silence_broken() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM silences WHERE lead_id = NEW.lead_id;
     RETURN NULL;
