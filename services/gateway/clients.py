@@ -22,6 +22,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     OrganisationServiceStub,
     RoutingServiceStub,
 )
+from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceStub
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from breakwater.resilience import Deadline
 from services.gateway.exports.domain import Column, ColumnKind, Export, File, Job, JobState
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         OrganisationServiceAsyncStub,
         RoutingServiceAsyncStub,
     )
+    from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceAsyncStub
     from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceAsyncStub
 
 
@@ -69,6 +71,7 @@ class Leads:
     follow_ups: "FollowUpServiceAsyncStub"
     customers: "CustomersServiceAsyncStub"
     boards: "BoardsServiceAsyncStub"
+    tagging: "TaggingServiceAsyncStub"
 
     @classmethod
     def over(cls, channel: Channel) -> "Leads":
@@ -81,6 +84,7 @@ class Leads:
             FollowUpServiceStub(channel.grpc),
             CustomersServiceStub(channel.grpc),
             BoardsServiceStub(channel.grpc),
+            TaggingServiceStub(channel.grpc),
         )
 
 

@@ -37,6 +37,7 @@ from services.gateway.http import (
     people,
     platform,
     routing,
+    tagging,
 )
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
@@ -86,6 +87,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     api = Api()
     leads.add_routes(api, leads_service)
     followups.add_routes(api, leads_service)
+    tagging.add_routes(api, leads_service)
     people.add_routes(api, leads_service)
     duplicates.add_routes(api, leads_service)
     boards.add_routes(api, leads_service)

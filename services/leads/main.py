@@ -21,6 +21,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     add_OrganisationServiceServicer_to_server,
     add_RoutingServiceServicer_to_server,
 )
+from breakwater.leads.v1.tagging_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.leads.api.boards import BoardsApi
 from services.leads.api.customers import CustomersApi
 from services.leads.api.followups import FollowUpsApi
@@ -28,6 +29,7 @@ from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import OrganisationApi
 from services.leads.api.routing import RoutingApi
+from services.leads.api.tagging import TaggingApi
 from services.leads.boards.domain import Measures
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.usecases import BoardLimits
@@ -62,6 +64,8 @@ from services.leads.sla.silence.usecases import tell_silences
 from services.leads.sla.store import PostgresTimerStore
 from services.leads.sla.usecases import fire_due_timers
 from services.leads.sla.worker import TimerWorker
+from services.leads.tagging.domain import TAGS, read_dictionary
+from services.leads.tagging.store import PostgresTagReader, PostgresTranscriptStore
 
 
 def main() -> None:
@@ -124,7 +128,15 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
         callers_of={"StreamDataset": {"gateway", "files"}},
         together={"CreateLead": 2 * settings.create_batch_size_max},
     )
+    dictionaries = Newest(TAGS, read_dictionary)
+    tagging = TaggingApi(
+        partial(PostgresTranscriptStore.begin_tagging, database, snapshots, playbooks, dictionaries),
+        partial(PostgresTagReader.begin, database, snapshots, dictionaries),
+        partial(PostgresDocumentStore.begin, database, TAGS),
+        clock,
+    )
     service.add_rpc(add_FollowUpServiceServicer_to_server, follow_ups, callers={"gateway"})
+    service.add_rpc(add_TaggingServiceServicer_to_server, tagging, callers={"gateway"})
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
     service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
     service.background("lead-creations", creations.run)

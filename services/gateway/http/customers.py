@@ -76,6 +76,14 @@ class HealthSummary(TypedDict):
     needs_care: bool
 
 
+class PainTagView(TypedDict):
+    """What hurts the customer and how many of its records say so (12)."""
+
+    tag: str
+    records: int
+    last_at: str | None
+
+
 class CustomerView(TypedDict):
     """One customer, one record (53). `health` is null while nothing is known, or while it is missing (`degraded`)."""
 
@@ -87,6 +95,7 @@ class CustomerView(TypedDict):
     owner_id: str | None
     created_at: str | None
     leads: list[LeadView]
+    pain_tags: list[PainTagView]
     health: HealthSummary | None
     degraded: NotRequired[Degraded]
 
@@ -206,6 +215,9 @@ def _customer_view(customer: leads_pb2.Customer) -> CustomerView:
         "owner_id": customer.owner_id or None,
         "created_at": rfc3339(customer.created_at),
         "leads": [lead_view(lead) for lead in customer.leads],
+        "pain_tags": [
+            {"tag": each.tag, "records": each.records, "last_at": rfc3339(each.last_at)} for each in customer.pain_tags
+        ],
         "health": None,
     }
 

@@ -165,6 +165,10 @@ def customer_to(customer: KnownCustomer) -> pb.Customer:
         owner_id=customer.owner_id or "",
         created_at=timestamp(customer.created_at),
         leads=[lead_to(lead) for lead in customer.leads],
+        pain_tags=[
+            pb.PainTag(tag=each.tag, records=each.records, last_at=timestamp(each.last_at))
+            for each in customer.pain_tags
+        ],
     )
 
 

@@ -97,7 +97,7 @@ async def claim_lead(
                 raise PermissionDeniedError("Only its owner claims a lead.")
             if lead.draft.stage not in OPEN_STAGES:
                 raise ConflictError(f"The lead is {lead.draft.stage}.")
-            touched, claims = _touch(lead, actor, now)
+            touched, claims = touch(lead, actor, now)
             if claims:
                 await store.write(Work(touched, now, actor.sub, claimed=True))
             return encode(touched)
@@ -124,7 +124,7 @@ async def add_follow_up(
     async with begin() as store:
 
         async def work() -> bytes:
-            lead, background = await _own(store, actor, lead_id)
+            lead, background = await lead_to_work_on(store, actor, lead_id)
             playbook = await store.playbook()
             return encode(await _record(store, actor, lead, background, record, playbook, now))
 
@@ -151,7 +151,7 @@ async def add_quick_follow_up(
     async with begin() as store:
 
         async def work() -> bytes:
-            lead, background = await _own(store, actor, lead_id)
+            lead, background = await lead_to_work_on(store, actor, lead_id)
             playbook = await store.playbook()
             action = playbook.actions.get(code)
             if action is None:
@@ -186,12 +186,12 @@ async def change_stage(
     async with begin() as store:
 
         async def work() -> bytes:
-            lead, _ = await _own(store, actor, lead_id)
+            lead, _ = await lead_to_work_on(store, actor, lead_id)
             present = lead.draft.stage
             stage = check_move(present, wanted, reason)
             if stage is present:
                 return encode(lead)
-            touched, claims = _touch(lead, actor, now)
+            touched, claims = touch(lead, actor, now)
             moved = replace(touched, draft=replace(lead.draft, stage=stage))
             await store.write(Work(moved, now, actor.sub, claimed=claims, moved_from=present, reason=reason.strip()))
             return encode(moved)
@@ -211,7 +211,7 @@ async def _record(
     present = lead.draft.stage
     facts = LeadFacts(present, lead.draft.source, background.first_touch_at or now)
     checked = check_follow_up(record, playbook.standards, facts, now)
-    touched, claims = _touch(lead, actor, now)
+    touched, claims = touch(lead, actor, now)
     moved_from = None
     if checked.stage != present:
         stage = check_move(present, checked.stage, "")
@@ -233,7 +233,7 @@ async def _locked(store: WorkStore, actor: Actor, lead_id: str) -> Lead:
     return lead
 
 
-async def _own(store: WorkStore, actor: Actor, lead_id: str) -> tuple[Lead, Background]:
+async def lead_to_work_on(store: WorkStore, actor: Actor, lead_id: str) -> tuple[Lead, Background]:
     """The lead, locked, for somebody who may work on it: one customer, one owner (116).
 
     A rep works on their own customers alone, whatever more they may see; those who lead and other systems on all they see.
@@ -250,7 +250,7 @@ async def _own(store: WorkStore, actor: Actor, lead_id: str) -> tuple[Lead, Back
     return lead, background
 
 
-def _touch(lead: Lead, actor: Actor, now: datetime) -> tuple[Lead, bool]:
+def touch(lead: Lead, actor: Actor, now: datetime) -> tuple[Lead, bool]:
     """The lead as its owner's touch leaves it, and whether that claims it: doing something with a lead accepts it."""
     if lead.owner_id != actor.sub or lead.claimed_at is not None or lead.draft.stage not in OPEN_STAGES:
         return lead, False

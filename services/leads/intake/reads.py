@@ -10,7 +10,7 @@ from asyncpg import Record
 from breakwater.chassis.database import Database, Reader
 from services.leads.intake.capture import Lead
 from services.leads.intake.domain import LeadDraft, Stage, is_id
-from services.leads.intake.usecases import KeptAssignment, KnownCustomer, LeadFilter
+from services.leads.intake.usecases import KeptAssignment, KnownCustomer, LeadFilter, PainTag
 from services.leads.routing.domain import Candidate
 from services.leads.routing.snapshot import Snapshot
 from services.leads.routing.store import Snapshots
@@ -26,6 +26,18 @@ _DRAFT_TEXTS = (
     *("anonymous_id", "source_status", "external_id"),
 )
 _CUSTOMER_LEADS_MAX = 200
+
+# The profile is read from the newest records (12): there is nothing to keep in step when customers are merged.
+_PAIN_TAGS = """
+    WITH records AS (
+        (SELECT created_at AS at, pain_tags FROM follow_ups WHERE customer_id = $1 ORDER BY created_at DESC LIMIT 500)
+        UNION ALL
+        (SELECT a.occurred_at, t.pain_tags FROM activities AS a JOIN transcripts AS t ON t.activity_id = a.id
+         WHERE a.customer_id = $1 ORDER BY a.occurred_at DESC LIMIT 500)
+    )
+    SELECT tag, count(*) AS records, max(at) AS last_at FROM records, unnest(pain_tags) AS tag
+    WHERE tag <> '无' GROUP BY tag ORDER BY records DESC, last_at DESC, tag LIMIT 50
+"""
 
 
 def lead_from(row: Record) -> Lead:
@@ -132,4 +144,9 @@ class PostgresLeadReader:
         )
         if owners is not None and row["owner_id"] not in owners and not leads:
             return None
-        return KnownCustomer(**dict(row), leads=tuple(lead_from(lead) for lead in leads))
+        pains = await self._reader.fetch(_PAIN_TAGS, customer_id)
+        return KnownCustomer(
+            **dict(row),
+            leads=tuple(lead_from(lead) for lead in leads),
+            pain_tags=tuple(PainTag(**pain) for pain in pains),
+        )

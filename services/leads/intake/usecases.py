@@ -91,6 +91,15 @@ class KeptAssignment:
 
 
 @dataclass(frozen=True, slots=True)
+class PainTag:
+    """What hurts a customer, as its records say (12)."""
+
+    tag: str
+    records: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KnownCustomer:
     """A customer with those of its leads the actor may see."""
 
@@ -102,6 +111,8 @@ class KnownCustomer:
     owner_id: str | None
     created_at: datetime
     leads: tuple[Lead, ...] = ()
+    pain_tags: tuple[PainTag, ...] = ()
+    """The most frequent first."""
 
 
 class SnapshotReader(Protocol):

@@ -27,6 +27,8 @@ from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
 from services.leads.sla.calendars import load_holidays
 from services.leads.sla.store import PostgresTimerStore
+from services.leads.tagging.domain import TAGS, Dictionary, read_dictionary
+from services.leads.tagging.store import PostgresTagReader, PostgresTranscriptStore
 
 HOLIDAYS = Path(__file__).parents[3] / "services/leads/sla/holidays.yaml"
 
@@ -42,6 +44,7 @@ class Replica:
     snapshots: Snapshots = field(default_factory=lambda: Snapshots(load_holidays(HOLIDAYS)))
 
     playbooks: Newest[Playbook] = field(default_factory=lambda: Newest(PLAYBOOK, read_playbook))
+    dictionaries: Newest[Dictionary] = field(default_factory=lambda: Newest(TAGS, read_dictionary))
 
     def begin(self, store: Any) -> Begin:
         return partial(store.begin, self.database, self.snapshots)
@@ -61,6 +64,20 @@ class Replica:
     @property
     def begin_follow_ups(self) -> Begin:
         return partial(PostgresFollowUpReader.begin, self.database, self.snapshots, self.playbooks)
+
+    @property
+    def begin_transcripts(self) -> Begin:
+        return partial(
+            PostgresTranscriptStore.begin_tagging, self.database, self.snapshots, self.playbooks, self.dictionaries
+        )
+
+    @property
+    def begin_tags(self) -> Begin:
+        return partial(PostgresTagReader.begin, self.database, self.snapshots, self.dictionaries)
+
+    @property
+    def begin_dictionary(self) -> Begin:
+        return partial(PostgresDocumentStore.begin, self.database, TAGS)
 
     @property
     def begin_playbook(self) -> Begin:

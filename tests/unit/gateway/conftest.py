@@ -26,6 +26,7 @@ from services.gateway.http import (
     people,
     platform,
     routing,
+    tagging,
 )
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
@@ -101,6 +102,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         leads_service = Leads.over(behind_leads)
         leads.add_routes(api, leads_service)
         followups.add_routes(api, leads_service)
+        tagging.add_routes(api, leads_service)
         people.add_routes(api, leads_service)
         duplicates.add_routes(api, leads_service)
         boards.add_routes(api, leads_service)

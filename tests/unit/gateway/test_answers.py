@@ -8,7 +8,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.health.v1 import health_pb2
-from breakwater.leads.v1 import followups_pb2, leads_pb2
+from breakwater.leads.v1 import followups_pb2, leads_pb2, tagging_pb2
 from breakwater.notify.v1 import notify_pb2
 
 LEAD = {
@@ -72,6 +72,11 @@ KEPT = {
     "next_action_due": "2026-12-01T01:00:00Z",
     "pain_tags": ["ERP替换"],
 }
+TAGGED = {
+    "dictionary_version": 1,
+    "tags": [{"id": "quote", "title": "报价", "count": 1}],
+    "highlights": [{"tag": "quote", "end": 2, "text": "报价"}],
+}
 ANSWERS = {
     "CreateLead": (leads_pb2.CreateLeadResponse, {"lead": LEAD, "assignment": ASSIGNMENT, "duplicate_of": "0100"}),
     "GetLead": (leads_pb2.GetLeadResponse, {"lead": LEAD, "status": {"state": "working", "next_action": "报价"}}),
@@ -88,8 +93,19 @@ ANSWERS = {
     ),
     "GetPlaybook": (followups_pb2.GetPlaybookResponse, {"playbook": RULES}),
     "PutPlaybook": (followups_pb2.PutPlaybookResponse, {"playbook": RULES}),
+    "AddTranscript": (
+        tagging_pb2.AddTranscriptResponse,
+        {"transcript": {"id": "0198", **TAGGED}, "stage": "qualified"},
+    ),
+    "GetTranscript": (tagging_pb2.GetTranscriptResponse, {"transcript": {"id": "0198", "text": "报价", **TAGGED}}),
+    "PreviewTags": (tagging_pb2.PreviewTagsResponse, TAGGED),
+    "GetDictionary": (tagging_pb2.GetDictionaryResponse, {"dictionary": RULES}),
+    "PutDictionary": (tagging_pb2.PutDictionaryResponse, {"dictionary": RULES}),
     "ListPeople": (leads_pb2.ListPeopleResponse, {"people": [PERSON]}),
-    "GetCustomer": (leads_pb2.GetCustomerResponse, {"customer": {"id": "0199", "name": "王芳", "leads": [LEAD]}}),
+    "GetCustomer": (
+        leads_pb2.GetCustomerResponse,
+        {"customer": {"id": "0199", "name": "王芳", "leads": [LEAD], "pain_tags": [{"tag": "ERP替换"}]}},
+    ),
     "GetRules": (leads_pb2.GetRulesResponse, {"rules": RULES}),
     "PutRules": (leads_pb2.PutRulesResponse, {"rules": RULES}),
     "RollBackRules": (leads_pb2.RollBackRulesResponse, {"rules": RULES}),
@@ -127,6 +143,11 @@ REQUESTS = [
     ("GET", "/v1/leads/0198/follow-ups", None, 200),
     ("POST", "/v1/leads/0198/quick-follow-ups", {"code": "quote-sent"}, 201),
     ("GET", "/v1/customers/0199/follow-ups", None, 200),
+    ("POST", "/v1/leads/0198/transcripts", {"kind": "chat", "text": "报价"}, 201),
+    ("GET", "/v1/leads/0198/transcripts/0199", None, 200),
+    ("POST", "/v1/tags/preview", {"text": "报价"}, 200),
+    ("GET", "/v1/tags/dictionary", None, 200),
+    ("PUT", "/v1/tags/dictionary", {"document": {"tags": []}}, 200),
     ("GET", "/v1/follow-ups/quality", None, 200),
     ("GET", "/v1/follow-ups/playbook", None, 200),
     ("PUT", "/v1/follow-ups/playbook", {"document": {"actions": []}}, 200),

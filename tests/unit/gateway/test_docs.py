@@ -33,6 +33,7 @@ async def test_a_key_is_documented_where_it_is_kept(gateway):
         "/v1/leads/{lead_id}/claim",
         "/v1/leads/{lead_id}/follow-ups",
         "/v1/leads/{lead_id}/quick-follow-ups",
+        "/v1/leads/{lead_id}/transcripts",
         "/v1/leads/{lead_id}/stage",
         "/v1/customers/{customer_id}/signals",
         "/v1/imports",

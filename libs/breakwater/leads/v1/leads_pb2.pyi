@@ -814,6 +814,7 @@ class Customer(_message.Message):
     OWNER_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LEADS_FIELD_NUMBER: _builtins.int
+    PAIN_TAGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     company: _builtins.str
@@ -824,6 +825,10 @@ class Customer(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def leads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lead]: ...
+    @_builtins.property
+    def pain_tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___PainTag]:
+        """What hurts the customer, as its follow-ups and texts say, the most frequent first (12)."""
+
     def __init__(
         self,
         *,
@@ -835,14 +840,43 @@ class Customer(_message.Message):
         owner_id: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         leads: _abc.Iterable[Global___Lead] | None = ...,
+        pain_tags: _abc.Iterable[Global___PainTag] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["company", b"company", "created_at", b"created_at", "email", b"email", "id", b"id", "leads", b"leads", "name", b"name", "owner_id", b"owner_id", "phone", b"phone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company", b"company", "created_at", b"created_at", "email", b"email", "id", b"id", "leads", b"leads", "name", b"name", "owner_id", b"owner_id", "pain_tags", b"pain_tags", "phone", b"phone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Customer: _TypeAlias = Customer  # noqa: Y015
+
+@_typing.final
+class PainTag(_message.Message):
+    """A pain and how many records name it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    LAST_AT_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    records: _builtins.int
+    @_builtins.property
+    def last_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        records: _builtins.int = ...,
+        last_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_at", b"last_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_at", b"last_at", "records", b"records", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PainTag: _TypeAlias = PainTag  # noqa: Y015
 
 @_typing.final
 class StreamDatasetRequest(_message.Message):
