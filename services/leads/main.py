@@ -32,7 +32,7 @@ from services.leads.api.routing import RoutingApi
 from services.leads.api.tagging import TaggingApi
 from services.leads.boards.domain import Measures
 from services.leads.boards.personal.store import PostgresPersonalReader
-from services.leads.boards.usecases import BoardLimits
+from services.leads.boards.usecases import BoardOptions
 from services.leads.datasets.store import PostgresDatasetReader
 from services.leads.documents.store import Newest, PostgresDocumentStore
 from services.leads.followups.playbook import PLAYBOOK, read_playbook
@@ -115,6 +115,7 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
         begin_follow_ups=begin_follow_ups,
         begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
         clock=clock,
+        boards=_board_options(settings),
     )
     routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
     organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
@@ -144,7 +145,12 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
 
 def _serve_boards(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
     """Boards."""
-    settings = service.settings
+    begin = partial(PostgresPersonalReader.begin, database, snapshots)
+    boards = BoardsApi(begin, service.clock, _board_options(service.settings))
+    service.add_rpc(add_BoardsServiceServicer_to_server, boards, callers={"gateway"})
+
+
+def _board_options(settings: LeadsSettings) -> BoardOptions:
     measures = Measures(
         assigned_within=timedelta(seconds=settings.board_assigned_within_s),
         contact_within=timedelta(seconds=settings.board_contact_within_s),
@@ -152,10 +158,7 @@ def _serve_boards(service: Service[LeadsSettings], database: Database, snapshots
         late_people=settings.board_late_people,
         on_time_weight=settings.board_on_time_weight,
     )
-    limits = BoardLimits(leads_max=settings.board_leads_max, zone=ZoneInfo(settings.board_time_zone))
-    begin = partial(PostgresPersonalReader.begin, database, snapshots)
-    boards = BoardsApi(begin, service.clock, measures, limits)
-    service.add_rpc(add_BoardsServiceServicer_to_server, boards, callers={"gateway"})
+    return BoardOptions(measures, leads_max=settings.board_leads_max, zone=ZoneInfo(settings.board_time_zone))
 
 
 def _serve_imports(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> ImportRunner:

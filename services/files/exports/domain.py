@@ -9,7 +9,14 @@ from breakwater.chassis.errors import BreakwaterError, FieldError, RateLimitedEr
 from breakwater.chassis.identity import Actor
 from services.files.documents.domain import Stamp
 
-DATASETS: Mapping[str, str] = {"leads": "线索", "customers": "客户", "assignments": "分配记录", "renewals": "续费提醒"}
+DATASETS: Mapping[str, str] = {
+    "leads": "线索",
+    "customers": "客户",
+    "assignments": "分配记录",
+    "renewals": "续费提醒",
+    "lead-timeliness": "线索时效看板",
+    "personal-board": "个人看板",
+}
 """What can be exported, and the title of its sheet."""
 RENEWALS = "renewals"
 """A letter to each of the requester's customers (41)."""
@@ -17,6 +24,8 @@ FILTERS: Mapping[str, frozenset[str]] = {
     "leads": frozenset({"stage", "owner_id", "source"}),
     "customers": frozenset({"owner_id"}),
     "assignments": frozenset({"stage", "owner_id", "source"}),
+    "lead-timeliness": frozenset({"owner_id"}),
+    "personal-board": frozenset({"owner_id"}),
     RENEWALS: frozenset({"owner_id"}),
 }
 FILTER_TITLES: Mapping[str, str] = {"stage": "阶段", "owner_id": "负责人工号", "source": "来源"}

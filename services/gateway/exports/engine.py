@@ -34,7 +34,14 @@ from services.gateway.exports.scratch import Scratch
 # Our own code by path and nothing else: no site packages, nothing of this process's environment.
 _COMMAND = (sys.executable, "-S", "-P", "-X", "utf8", "-m", "services.gateway.exports.local_engine")
 _ANSWER_SIZE_BYTES_MAX = 16 * 1024
-_DATASET_TITLES = {"leads": "线索", "customers": "客户", "assignments": "分配记录", "renewals": "续费客户"}
+_DATASET_TITLES = {
+    "leads": "线索",
+    "customers": "客户",
+    "assignments": "分配记录",
+    "renewals": "续费客户",
+    "lead-timeliness": "线索时效看板",
+    "personal-board": "个人看板",
+}
 _log = get_logger(__name__)
 
 

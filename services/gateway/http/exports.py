@@ -78,7 +78,7 @@ class NewExport(Input):
         }
     )
 
-    dataset: Literal["leads", "customers", "assignments", "renewals"]
+    dataset: Literal["leads", "customers", "assignments", "renewals", "lead-timeliness", "personal-board"]
     """`renewals` is a letter to each customer, together in a ZIP."""
     format: Literal["xlsx", "csv", "pdf"]
     encoding: Literal["utf-8", "gbk"] = "utf-8"

@@ -16,7 +16,7 @@ from services.leads.boards.personal.domain import AMOUNTS, DueAction
 from services.leads.boards.personal.usecases import BeginPersonal, get_personal_board
 from services.leads.boards.usecases import (
     BoardLead,
-    BoardLimits,
+    BoardOptions,
     BoardQuery,
     LostFilter,
     get_lead_timeliness,
@@ -28,11 +28,10 @@ from services.leads.timestamps import timestamp
 class BoardsApi(BoardsServiceServicer):
     """Boards, as of now."""
 
-    def __init__(self, begin: BeginPersonal, clock: Clock, measures: domain.Measures, limits: BoardLimits) -> None:
+    def __init__(self, begin: BeginPersonal, clock: Clock, options: BoardOptions) -> None:
         self._begin = begin
         self._clock = clock
-        self._measures = measures
-        self._limits = limits
+        self._options = options
 
     async def GetLeadTimeliness(
         self, request: pb.GetLeadTimelinessRequest, context: Any
@@ -42,8 +41,7 @@ class BoardsApi(BoardsServiceServicer):
             wire.actor_from(request.actor),
             _query(request.range),
             now=self._clock.now(),
-            measures=self._measures,
-            limits=self._limits,
+            options=self._options,
         )
         return pb.GetLeadTimelinessResponse(
             from_day=board.days.first.isoformat(),
@@ -74,8 +72,7 @@ class BoardsApi(BoardsServiceServicer):
             cursor_from(request.cursor) if request.cursor else None,
             request.limit,
             now=self._clock.now(),
-            measures=self._measures,
-            limits=self._limits,
+            options=self._options,
         )
         return pb.ListTimelinessLeadsResponse(leads=[_lead(each) for each in leads], next_cursor=cursor_to(next_place))
 
@@ -85,8 +82,7 @@ class BoardsApi(BoardsServiceServicer):
             wire.actor_from(request.actor),
             request.person_id,
             now=self._clock.now(),
-            measures=self._measures,
-            limits=self._limits,
+            options=self._options,
         )
         return pb.GetPersonalBoardResponse(
             person_id=board.person_id,

@@ -21,6 +21,7 @@ from services.leads.api.messages import (
     lead_to,
     status_to,
 )
+from services.leads.boards.usecases import BoardOptions
 from services.leads.datasets.domain import Column
 from services.leads.datasets.usecases import DatasetReader, Head, stream_dataset, unpacked
 from services.leads.followups.domain import FollowUp
@@ -62,6 +63,7 @@ class LeadsApi(LeadsServiceServicer):
         begin_follow_ups: BeginFollowUps,
         begin_dataset: Callable[[], AbstractAsyncContextManager[DatasetReader]],
         clock: Clock,
+        boards: BoardOptions | None = None,
     ) -> None:
         self._creations = creations
         self._begin_reading = begin_reading
@@ -69,6 +71,7 @@ class LeadsApi(LeadsServiceServicer):
         self._begin_follow_ups = begin_follow_ups
         self._begin_dataset = begin_dataset
         self._clock = clock
+        self._boards = boards or BoardOptions()
 
     async def CreateLead(self, request: pb.CreateLeadRequest, context: Any) -> pb.CreateLeadResponse:
         permit(wire.actor_from(request.actor))
@@ -152,6 +155,8 @@ class LeadsApi(LeadsServiceServicer):
             list(request.fields),
             _filter(request.filter),
             base_fields_only=request.base_fields_only,
+            options=self._boards,
+            now=self._clock.now(),
         )
         # Closed at once when the caller goes away: the snapshot holds a connection.
         async with aclosing(parts):

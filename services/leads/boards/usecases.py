@@ -33,9 +33,10 @@ from services.leads.routing.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class BoardLimits:
-    """What one board takes on."""
+class BoardOptions:
+    """What boards are measured by, and what one takes on."""
 
+    measures: Measures = field(default_factory=Measures)
     leads_max: int = 200_000
     """Leads one board adds up; more are refused."""
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
@@ -120,7 +121,7 @@ BeginBoard = Callable[[], AbstractAsyncContextManager[BoardReader]]
 
 
 async def get_lead_timeliness(
-    begin: BeginBoard, actor: Actor, query: BoardQuery, *, now: datetime, measures: Measures, limits: BoardLimits
+    begin: BeginBoard, actor: Actor, query: BoardQuery, *, now: datetime, options: BoardOptions
 ) -> TimelinessBoard:
     """The board of the leads the actor may see.
 
@@ -129,26 +130,26 @@ async def get_lead_timeliness(
     """
     permit(actor)
     async with begin() as reader:
-        return await timeliness(reader, actor, query, now=now, measures=measures, limits=limits)
+        return await timeliness(reader, actor, query, now=now, options=options)
 
 
 async def timeliness(
-    reader: BoardReader, actor: Actor, query: BoardQuery, *, now: datetime, measures: Measures, limits: BoardLimits
+    reader: BoardReader, actor: Actor, query: BoardQuery, *, now: datetime, options: BoardOptions
 ) -> TimelinessBoard:
     """As `get_lead_timeliness`, by a reader that is open."""
     snapshot = await reader.snapshot()
-    days, selection = _selection(snapshot, actor, query, now, limits)
-    tallies = Tallies(snapshot.directory, snapshot.first_touch, now, measures)
+    days, selection = _selection(snapshot, actor, query, now, options)
+    tallies = Tallies(snapshot.directory, snapshot.first_touch, now, options.measures)
     seen = 0
-    async with aclosing(reader.times(selection, limits.leads_max + 1)) as chunks:
+    async with aclosing(reader.times(selection, options.leads_max + 1)) as chunks:
         async for chunk in chunks:
             seen += len(chunk)
-            if seen > limits.leads_max:
-                raise PayloadTooLargeError(f"A board adds up at most {limits.leads_max} leads; ask for fewer days.")
+            if seen > options.leads_max:
+                raise PayloadTooLargeError(f"A board adds up at most {options.leads_max} leads; ask for fewer days.")
             for times in chunk:
                 tallies.add(times)
     lost = LostProfile()
-    async with aclosing(reader.lost(selection, limits.leads_max)) as chunks_lost:
+    async with aclosing(reader.lost(selection, options.leads_max)) as chunks_lost:
         async for chunk_lost in chunks_lost:
             for lead in chunk_lost:
                 lost.add(lead)
@@ -158,9 +159,9 @@ async def timeliness(
         total=tallies.total(),
         teams=tallies.teams(),
         people=tallies.people()[:PEOPLE_MAX],
-        unassigned=await reader.unassigned(_waiting_since(selection, now, measures)),
+        unassigned=await reader.unassigned(_waiting_since(selection, now, options.measures)),
         lost=lost,
-        measures=measures,
+        measures=options.measures,
     )
 
 
@@ -174,8 +175,7 @@ async def list_timeliness_leads(
     limit: int,
     *,
     now: datetime,
-    measures: Measures,
-    limits: BoardLimits,
+    options: BoardOptions,
 ) -> tuple[list[BoardLead], str | None]:
     """A page of the leads a figure of the board counts, newest first, and the id to go on from (88).
 
@@ -185,16 +185,18 @@ async def list_timeliness_leads(
     wanted, limit = _page(figure, lost, before, limit)
     async with begin() as reader:
         snapshot = await reader.snapshot()
-        _, selection = _selection(snapshot, actor, query, now, limits)
+        _, selection = _selection(snapshot, actor, query, now, options)
         if wanted is Figure.UNASSIGNED:
-            found = await reader.unassigned_leads(_waiting_since(selection, now, measures), before, limit + 1)
+            found = await reader.unassigned_leads(_waiting_since(selection, now, options.measures), before, limit + 1)
         elif wanted is Figure.LOST:
             found = await reader.lost_leads(selection, lost, before, limit + 1)
         else:
             found = []
             async with aclosing(reader.leads(selection, before)) as chunks:
                 async for chunk in chunks:
-                    found += [each for each in chunk if counts(wanted, each.times, judge(each.times, now, measures))]
+                    found += [
+                        each for each in chunk if counts(wanted, each.times, judge(each.times, now, options.measures))
+                    ]
                     if len(found) > limit:
                         break
     visible = snapshot.directory.visible_owners(actor)
@@ -222,11 +224,11 @@ def _page(figure: str, lost: LostFilter, before: str | None, limit: int) -> tupl
 
 
 def _selection(
-    snapshot: Snapshot, actor: Actor, query: BoardQuery, now: datetime, limits: BoardLimits
+    snapshot: Snapshot, actor: Actor, query: BoardQuery, now: datetime, options: BoardOptions
 ) -> tuple[Days, Selection]:
     directory = snapshot.directory
     owners = _owners(directory, actor, query)
-    zone = ZoneInfo(directory.teams[query.team_id].time_zone) if query.team_id else limits.zone
+    zone = ZoneInfo(directory.teams[query.team_id].time_zone) if query.team_id else options.zone
     days = days_of(query.first, query.last, zone, now)
     return days, Selection(days.begin, days.end, owners, desks_of(snapshot))
 

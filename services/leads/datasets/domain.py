@@ -84,7 +84,41 @@ DATASETS: Mapping[str, tuple[Column, ...]] = {
         Column("claim_by", "认领期限", _T.DATETIME),
         Column("decided_at", "分配时间", _T.DATETIME, base=True),
     ),
+    # Boards (6, 101): the last seven days of everybody the caller may see, and one person's day.
+    "lead-timeliness": (
+        Column("group", "范围", base=True),
+        Column("team", "小组", base=True),
+        Column("name", "姓名", base=True),
+        Column("leads", "线索数", _T.INTEGER, base=True),
+        Column("responded", "已响应", _T.INTEGER, base=True),
+        Column("business_mean_min", "平均首响（工作分钟）", _T.DECIMAL, base=True),
+        Column("business_p50_min", "首响中位数（工作分钟）", _T.DECIMAL),
+        Column("business_p90_min", "首响 P90（工作分钟）", _T.DECIMAL, base=True),
+        Column("wall_mean_min", "平均首响（自然分钟）", _T.DECIMAL, base=True),
+        Column("wall_p50_min", "首响中位数（自然分钟）", _T.DECIMAL),
+        Column("wall_p90_min", "首响 P90（自然分钟）", _T.DECIMAL),
+        Column("late", "超时", _T.INTEGER, base=True),
+        Column("on_time_percent", "按时率（%）", _T.DECIMAL, base=True),
+        Column("assigned_percent", "15 分钟内分配（%）", _T.DECIMAL, base=True),
+        Column("contacted_percent", "48 小时内接触（%）", _T.DECIMAL, base=True),
+        Column("from", "起"),
+        Column("to", "止"),
+    ),
+    "personal-board": (
+        Column("due_at", "到期", _T.DATETIME, base=True),
+        Column("overdue", "逾期", base=True),
+        Column("action", "下一步动作", base=True),
+        Column("name", "姓名", base=True),
+        Column("company", "公司", base=True),
+        Column("industry", "行业", base=True),
+        Column("amount", "金额", base=True),
+        Column("stage", "阶段", base=True),
+        Column("lead_id", "线索编号"),
+        Column("owner_name", "负责人"),
+    ),
 }
+BOARDS = frozenset({"lead-timeliness", "personal-board"})
+"""Datasets that are figures of leads, not their rows."""
 
 
 def columns_of(dataset: str, fields: Sequence[str], *, base_fields_only: bool) -> tuple[Column, ...]:

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from breakwater.chassis.database import Database, Transaction
+from breakwater.chassis.database import Database
+from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.datasets.domain import ColumnType
 from services.leads.datasets.usecases import ROW_END, Query
-from services.leads.routing.snapshot import Snapshot
 from services.leads.routing.store import Snapshots
 
 CHUNK_ROWS = 500
@@ -64,21 +64,14 @@ _AS_TEXT: Mapping[ColumnType, str] = {
 }
 
 
-class PostgresDatasetReader:
+class PostgresDatasetReader(PostgresPersonalReader):
     """`DatasetReader` on one snapshot."""
-
-    def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
-        self._tx = tx
-        self._snapshots = snapshots
 
     @classmethod
     @asynccontextmanager
     async def begin(cls, database: Database, snapshots: Snapshots) -> AsyncIterator["PostgresDatasetReader"]:
         async with database.snapshot() as tx:
             yield cls(tx, snapshots)
-
-    async def snapshot(self) -> Snapshot:
-        return await self._snapshots.current(self._tx)
 
     async def count(self, query: Query) -> int:
         conditions, args = _conditions(query)

@@ -3,12 +3,16 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from breakwater.chassis.errors import InvalidRequestError
 from breakwater.chassis.identity import Actor
-from services.leads.datasets.domain import Column, columns_of
-from services.leads.intake.usecases import LeadFilter, SnapshotReader, owners_of, permit
+from services.leads.boards.personal.usecases import PersonalReader
+from services.leads.boards.usecases import BoardOptions
+from services.leads.datasets.boards import board_rows
+from services.leads.datasets.domain import BOARDS, Column, columns_of
+from services.leads.intake.usecases import LeadFilter, owners_of, permit
 
 CELL_END, ROW_END = "\x1f", "\x1e"
 """Between the cells of a row, and after each row, of a chunk (leads.proto, StreamDatasetResponse.packed_rows)."""
@@ -24,7 +28,7 @@ class Query:
     criteria: LeadFilter
 
 
-class DatasetReader(SnapshotReader, Protocol):
+class DatasetReader(PersonalReader, Protocol):
     """One moment of the database, however long it is read."""
 
     async def count(self, query: Query) -> int: ...
@@ -50,6 +54,8 @@ async def stream_dataset(
     criteria: LeadFilter,
     *,
     base_fields_only: bool,
+    options: BoardOptions,
+    now: datetime,
 ) -> AsyncGenerator[Head | str, None]:
     """The head, then chunks of rows, packed, all from one snapshot.
 
@@ -59,7 +65,15 @@ async def stream_dataset(
     columns = columns_of(dataset, fields, base_fields_only=base_fields_only)
     if dataset == "customers" and (criteria.stage or criteria.source):
         raise InvalidRequestError("Customers have neither stage nor source; filter leads by them.")
+    if dataset in BOARDS and (criteria.stage or criteria.source):
+        raise InvalidRequestError("Boards are narrowed by owner_id alone.")
     async with begin() as reader:
+        if dataset in BOARDS:
+            rows = await board_rows(reader, actor, dataset, columns, criteria.owner_id, options, now)
+            yield Head(columns, len(rows))
+            if rows:
+                yield "".join(CELL_END.join(row) + ROW_END for row in rows)
+            return
         query = Query(dataset, columns, await owners_of(reader, actor), criteria)
         yield Head(columns, await reader.count(query))
         # Closed at once when the caller goes away: the snapshot holds a connection.

@@ -4,25 +4,29 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from breakwater.chassis.errors import NotFoundError, PayloadTooLargeError, PermissionDeniedError
+from breakwater.chassis.errors import InvalidRequestError, NotFoundError, PayloadTooLargeError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
-from services.leads.boards.domain import Measures, dwell_of
+from services.leads.boards.domain import dwell_of
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.personal.usecases import get_personal_board
 from services.leads.boards.usecases import (
-    BoardLimits,
+    BoardOptions,
     BoardQuery,
     LostFilter,
     get_lead_timeliness,
     list_timeliness_leads,
 )
+from services.leads.datasets.store import PostgresDatasetReader
+from services.leads.datasets.usecases import Head, stream_dataset, unpacked
 from services.leads.intake.domain import LeadDraft
+from services.leads.intake.usecases import LeadFilter
 from services.leads.organisation.domain import DUTY_DESK, Person
 
 pytestmark = pytest.mark.capability(1, 2, 6, 7, 43, 63)
@@ -30,8 +34,7 @@ pytestmark = pytest.mark.capability(1, 2, 6, 7, 43, 63)
 ALL = Actor("admin", Role.ADMIN, Scope.ALL)
 BOSS = Actor("boss", Role.MANAGER, Scope.TEAM)
 MINUTE = timedelta(minutes=1)
-MEASURES = Measures()
-LIMITS = BoardLimits()
+OPTIONS = BoardOptions()
 PEOPLE = {"a": "sales", "b": "sales", "boss": "sales", "c": "berlin", "d": "berlin"}
 
 
@@ -44,9 +47,9 @@ class Boards:
     def begin(self):
         return PostgresPersonalReader.begin(self.leads.database, self.leads.snapshots)
 
-    async def board(self, actor=ALL, *, limits=LIMITS, **query):
-        options = {"now": self.leads.clock.now(), "measures": MEASURES, "limits": limits}
-        return await get_lead_timeliness(self.begin, actor, BoardQuery(**query), **options)
+    async def board(self, actor=ALL, *, options=OPTIONS, **query):
+        now = self.leads.clock.now()
+        return await get_lead_timeliness(self.begin, actor, BoardQuery(**query), now=now, options=options)
 
     async def behind(self, figure, actor=ALL, lost=None, **query):
         """Every lead behind a figure, page by page."""
@@ -61,8 +64,7 @@ class Boards:
                 before,
                 7,
                 now=self.leads.clock.now(),
-                measures=MEASURES,
-                limits=LIMITS,
+                options=OPTIONS,
             )
             assert len(page) <= 7
             found += page
@@ -70,8 +72,8 @@ class Boards:
                 return found
 
     async def personal(self, actor, person_id=""):
-        options = {"now": self.leads.clock.now(), "measures": MEASURES, "limits": LIMITS}
-        return await get_personal_board(self.begin, actor, person_id, **options)
+        now = self.leads.clock.now()
+        return await get_personal_board(self.begin, actor, person_id, now=now, options=OPTIONS)
 
 
 @pytest.fixture
@@ -283,6 +285,48 @@ async def test_every_figure_is_what_a_slow_oracle_counts_and_lists_its_leads(lea
         assert len(await boards.behind("lost", lost=LostFilter(industry=industry))) == number
 
 
+@pytest.mark.capability(37)
+async def test_a_board_is_exported_as_rows(leads, boards) -> None:
+    """The same figures, in minutes: everybody's, each team's, each person's; the personal board is what is to be done."""
+    await seed(leads, random.Random(5), 60)
+
+    async def rows(dataset, actor=ALL, criteria=None, **options):
+        found = []
+        async for part in stream_dataset(
+            partial(PostgresDatasetReader.begin, leads.database, leads.snapshots),
+            actor,
+            dataset,
+            options.pop("fields", ()),
+            criteria or LeadFilter(),
+            base_fields_only=options.pop("base_fields_only", False),
+            options=OPTIONS,
+            now=leads.clock.now(),
+        ):
+            found += [part] if isinstance(part, Head) else unpacked(part)
+        head, *rest = found
+        assert head.rows_total == len(rest)
+        assert all(len(row) == len(head.columns) for row in rest)
+        return [dict(zip([column.name for column in head.columns], row, strict=True)) for row in rest]
+
+    board = await boards.board()
+    whole, *others = await rows("lead-timeliness")
+    assert (whole["group"], whole["leads"], whole["late"]) == ("全部", str(board.total.leads), str(board.total.late))
+    assert whole["business_p90_min"] == f"{board.total.business.p90_s / 60:.1f}"
+    assert [row["name"] for row in others if row["group"] == "个人"] == [each.name for each in board.people]
+    assert {row["team"] for row in others} >= {"销售一部", "柏林", "未分配"}
+    own = await rows("lead-timeliness", BOSS, fields=("name", "late"))
+    assert {row["name"] for row in own} <= {"", "人a", "人b", "人boss"}
+    base = await rows("lead-timeliness", base_fields_only=True)
+    assert len(base[0]) == 12
+    mine = await boards.personal(BOSS, "a")
+    assert [row["lead_id"] for row in await rows("personal-board", BOSS, LeadFilter(owner_id="a"))] == [
+        each.lead.id for each in mine.actions
+    ]
+    assert mine.actions
+    with pytest.raises(InvalidRequestError):
+        await rows("lead-timeliness", criteria=LeadFilter(stage="new"))
+
+
 @pytest.mark.capability(42)
 async def test_a_supervisor_sees_their_team_and_no_other(leads, boards) -> None:
     """The board, its lists and one person's board hold leads of the caller's own people; others are not there."""
@@ -302,7 +346,7 @@ async def test_a_supervisor_sees_their_team_and_no_other(leads, boards) -> None:
     alone = await boards.board(Actor("a", Role.SALES, Scope.OWN))
     assert [each.id for each in alone.people] == ["a"]
     with pytest.raises(PayloadTooLargeError, match="at most 5 leads"):
-        await boards.board(limits=BoardLimits(leads_max=5))
+        await boards.board(options=BoardOptions(leads_max=5))
     with pytest.raises(PermissionDeniedError):
         await boards.board(Actor("anna", Role.ONCALL, Scope.ALL))
 

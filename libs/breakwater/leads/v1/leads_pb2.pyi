@@ -891,7 +891,7 @@ class StreamDatasetRequest(_message.Message):
     BASE_FIELDS_ONLY_FIELD_NUMBER: _builtins.int
     PACKED_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
-    """leads, customers or assignments."""
+    """leads, customers, assignments, lead-timeliness or personal-board."""
     base_fields_only: _builtins.bool
     """Only the columns a degraded export needs (37)."""
     packed: _builtins.bool
