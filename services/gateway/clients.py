@@ -22,6 +22,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     OrganisationServiceStub,
     RoutingServiceStub,
 )
+from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceStub
 from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceStub
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from breakwater.resilience import Deadline
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         OrganisationServiceAsyncStub,
         RoutingServiceAsyncStub,
     )
+    from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceAsyncStub
     from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceAsyncStub
     from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceAsyncStub
 
@@ -72,6 +74,7 @@ class Leads:
     customers: "CustomersServiceAsyncStub"
     boards: "BoardsServiceAsyncStub"
     tagging: "TaggingServiceAsyncStub"
+    directory: "DirectoryServiceAsyncStub"
 
     @classmethod
     def over(cls, channel: Channel) -> "Leads":
@@ -85,6 +88,7 @@ class Leads:
             CustomersServiceStub(channel.grpc),
             BoardsServiceStub(channel.grpc),
             TaggingServiceStub(channel.grpc),
+            DirectoryServiceStub(channel.grpc),
         )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from breakwater.chassis import lifecycle
-from breakwater.chassis.database import Database
+from breakwater.chassis.database import Database, Reader
 from breakwater.chassis.housekeeping import Housekeeping
+from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
@@ -21,18 +22,20 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     add_OrganisationServiceServicer_to_server,
     add_RoutingServiceServicer_to_server,
 )
+from breakwater.leads.v1.organisation_pb2_grpc import add_DirectoryServiceServicer_to_server
 from breakwater.leads.v1.tagging_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.leads.api.boards import BoardsApi
 from services.leads.api.customers import CustomersApi
 from services.leads.api.followups import FollowUpsApi
 from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
-from services.leads.api.organisation import OrganisationApi
+from services.leads.api.organisation import DirectoryApi, OrganisationApi
 from services.leads.api.routing import RoutingApi
 from services.leads.api.tagging import TaggingApi
 from services.leads.boards.domain import Measures
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.usecases import BoardOptions
+from services.leads.consumer import NotifyEvents
 from services.leads.datasets.store import PostgresDatasetReader
 from services.leads.documents.store import Newest, PostgresDocumentStore
 from services.leads.followups.playbook import PLAYBOOK, read_playbook
@@ -50,7 +53,9 @@ from services.leads.intake.imports.store import WAKE_TOPIC, PostgresImportStore,
 from services.leads.intake.imports.usecases import Imports
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
-from services.leads.organisation.store import SNAPSHOT_TOPIC, PostgresDirectoryReader
+from services.leads.organisation.availability import AvailabilityWatch
+from services.leads.organisation.domain import Directory
+from services.leads.organisation.store import SNAPSHOT_TOPIC, PostgresDirectoryReader, PostgresOrganisationStore
 from services.leads.routing.rulebook import PostgresRulesStore
 from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
@@ -79,14 +84,25 @@ async def serve() -> None:
     async with Service("leads", settings, policies=Path(__file__).with_name("policies.yaml")) as service:
         database = await service.open_database()
         bus = await service.open_bus()
-        snapshots = Snapshots(_holidays(service))
+        holidays = _holidays(service)
+        snapshots = Snapshots(holidays)
         _serve_leads(service, database, snapshots)
         _serve_boards(service, database, snapshots)
+        _serve_organisation(service, database, holidays)
         imports = _serve_imports(service, database, snapshots)
         _serve_customers(service, database, snapshots)
         _watch_over_leads(service, database, snapshots)
         relay = Relay(database, bus, service.clock, held=lambda: imports.busy)
         service.background("outbox-relay", relay.run)
+        bindings = Consumer(
+            bus,
+            database,
+            stream="NOTIFY",
+            durable="leads",
+            batch_handlers=NotifyEvents().batch_handlers(),
+            clock=service.clock,
+        )
+        service.background("notify-events", bindings.run)
         service.background("housekeeping", Housekeeping(database, bus, service.clock).run)
         await service.run()
 
@@ -99,7 +115,7 @@ def _holidays(service: Service[LeadsSettings]) -> Holidays:
 
 
 def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
-    """Leads, rules and people."""
+    """Leads and rules."""
     clock, settings = service.clock, service.settings
     creations = Creations(
         partial(create_together, partial(PostgresCaptureStore.begin, database, snapshots), clock),
@@ -118,7 +134,6 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
         boards=_board_options(settings),
     )
     routing = RoutingApi(partial(PostgresRulesStore.begin, database, snapshots), clock)
-    organisation = OrganisationApi(partial(PostgresDirectoryReader.begin, database))
     follow_ups = FollowUpsApi(
         begin_work, begin_follow_ups, partial(PostgresDocumentStore.begin, database, PLAYBOOK), clock
     )
@@ -139,7 +154,6 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
     service.add_rpc(add_FollowUpServiceServicer_to_server, follow_ups, callers={"gateway"})
     service.add_rpc(add_TaggingServiceServicer_to_server, tagging, callers={"gateway"})
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
-    service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
     service.background("lead-creations", creations.run)
 
 
@@ -159,6 +173,16 @@ def _board_options(settings: LeadsSettings) -> BoardOptions:
         on_time_weight=settings.board_on_time_weight,
     )
     return BoardOptions(measures, leads_max=settings.board_leads_max, zone=ZoneInfo(settings.board_time_zone))
+
+
+def _serve_organisation(service: Service[LeadsSettings], database: Database, holidays: Holidays) -> None:
+    """People, teams, and what the organisation asks of them."""
+    begin_reading = partial(PostgresDirectoryReader.begin, database, holidays)
+    begin_changing = partial(PostgresOrganisationStore.begin, database, holidays)
+    organisation = OrganisationApi(begin_reading, service.clock)
+    directory = DirectoryApi(begin_reading, begin_changing, service.clock)
+    service.add_rpc(add_OrganisationServiceServicer_to_server, organisation, callers={"gateway"})
+    service.add_rpc(add_DirectoryServiceServicer_to_server, directory, callers={"gateway"})
 
 
 def _serve_imports(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> ImportRunner:
@@ -218,7 +242,13 @@ def _watch_over_leads(service: Service[LeadsSettings], database: Database, snaps
         poll_s=settings.reroute_poll_s,
         batch_size_max=settings.reroute_batch_size_max,
     )
+
+    async def directory(reader: Reader) -> Directory:
+        return (await snapshots.current(reader)).directory
+
+    availability = AvailabilityWatch(database, directory, clock, poll_s=settings.availability_poll_s)
     database.listen(SNAPSHOT_TOPIC, rerouting.wake)
+    service.background("availability", availability.run)
     service.background("first-touch-timers", worker("first-touch", timers).run)
     service.background("silent-leads", worker("silence", silences).run)
     service.background("reroute-waiting-leads", rerouting.run)

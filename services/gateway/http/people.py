@@ -1,17 +1,124 @@
-"""The people leads are routed to: `/v1/people`."""
+"""The people leads are routed to, their teams, and what is asked of them: `/v1/people`, `/v1/teams` (4, 118, 119)."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 from fastapi import Query
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
-from breakwater.leads.v1 import leads_pb2
+from breakwater.leads.v1 import leads_pb2, organisation_pb2
 from services.gateway.clients import Leads
-from services.gateway.http.answers import Answer, answer
+from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
-from services.gateway.http.declare import Api
-from services.gateway.http.routes import PageQuery
+from services.gateway.http.declare import KEYED, Api, idempotency_of
+from services.gateway.http.routes import Input, PageQuery, ShortText
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=60)]
+"""Of a person or team; it may come from another system, so it may be any text."""
+Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
+"""On the wall clock of the team's zone."""
+Bound = Annotated[int, Field(ge=0, le=1_000_000)] | None
+Words = Annotated[tuple[ShortText, ...], Field(max_length=100)]
+
+
+class ShiftInput(Input):
+    """Hours of one weekday; hours past midnight are two shifts."""
+
+    weekday: Annotated[int, Field(ge=1, le=7)]
+    """1 is Monday."""
+    start: Clock
+    end: Clock
+
+
+class PersonInput(Input):
+    """A person as they are to be: what is left out has its default. Leave and channels have routes of their own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "王芳",
+                    "team_id": "sales",
+                    "rank": 6,
+                    "regions": ["华东"],
+                    "duty": [{"weekday": 1, "start": "09:00", "end": "18:00"}],
+                    "open_leads_max": 40,
+                    "leads_per_day_max": 12,
+                }
+            ]
+        }
+    )
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+    team_id: Id
+    email: Annotated[str, StringConstraints(max_length=254)] = ""
+    supervisor_id: Annotated[str, StringConstraints(max_length=60)] = ""
+    """Empty: the team's supervisor."""
+    rank: Annotated[int, Field(ge=0, le=100)] = 0
+    """职级: the higher the more senior."""
+    regions: Words = ()
+    city_codes: Words = ()
+    skills: Words = ()
+    active: bool = True
+    """在职; who is not gives all leads away."""
+    has_account: bool = True
+    may_follow_up: bool = True
+    on_duty: bool = True
+    duty: Annotated[tuple[ShiftInput, ...], Field(max_length=42)] = ()
+    """The weekly schedule in the team's zone; none means any hour."""
+    works_holidays: bool = False
+    open_leads_max: Bound = None
+    leads_per_day_max: Bound = None
+    leads_per_week_max: Bound = None
+    weight: Annotated[int, Field(ge=0, le=1_000)] = 1
+
+
+class LeaveInput(Input):
+    """A time somebody is away, its end excluded."""
+
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
+
+
+class TeamInput(Input):
+    """A team as it is to be."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+    supervisor_id: Annotated[str, StringConstraints(max_length=60)] = ""
+    parent_id: Annotated[str, StringConstraints(max_length=60)] = ""
+    time_zone: Annotated[str, StringConstraints(max_length=60)] = "Asia/Shanghai"
+    work_start: Clock = "09:00"
+    work_end: Clock = "18:00"
+    lunch_start: Clock | None = None
+    lunch_end: Clock | None = None
+
+
+class OrganisationInput(Input):
+    """What the organisation asks of its people."""
+
+    channels_required: Annotated[list[Literal["wecom", "dingtalk", "feishu", "email"]], Field(max_length=4)]
+    """One of them must be bound before somebody is given leads; none: in-app will do."""
+
+
+class ShiftView(TypedDict):
+    """Hours of one weekday."""
+
+    weekday: int
+    start: str
+    end: str
+
+
+class LeaveView(TypedDict):
+    """A time somebody is away."""
+
+    id: str
+    starts_at: str | None
+    ends_at: str | None
+    reason: str
 
 
 class PersonView(TypedDict):
@@ -22,13 +129,27 @@ class PersonView(TypedDict):
     email: str | None
     team_id: str | None
     supervisor_id: str | None
+    own_supervisor_id: str | None
+    rank: int
     regions: list[str]
     city_codes: list[str]
     skills: list[str]
     active: bool
+    has_account: bool
     may_follow_up: bool
+    channels: list[str]
+    on_duty: bool
+    duty: list[ShiftView]
+    works_holidays: bool
+    leave: list[LeaveView]
     open_leads: int
     open_leads_max: int
+    leads_today: int
+    leads_per_day_max: int | None
+    leads_this_week: int
+    leads_per_week_max: int | None
+    weight: int
+    reason_against: str | None
 
 
 class PersonPage(TypedDict):
@@ -38,9 +159,65 @@ class PersonPage(TypedDict):
     next_cursor: str | None
 
 
-def add_routes(api: Api, leads: Leads) -> None:
-    """Adds the route of people."""
+class FindingView(TypedDict):
+    """Something to put right; `person_id` is null for one about a team."""
 
+    kind: str
+    person_id: str | None
+    team_id: str | None
+    detail: str
+    keeps_from_leads: bool
+
+
+class FindingPage(TypedDict):
+    """By kind."""
+
+    items: list[FindingView]
+    next_cursor: str | None
+
+
+class TeamView(TypedDict):
+    """A group with one supervisor and one calendar."""
+
+    id: str
+    name: str
+    supervisor_id: str | None
+    parent_id: str | None
+    time_zone: str
+    work_start: str
+    work_end: str
+    lunch_start: str | None
+    lunch_end: str | None
+    members: int
+
+
+class TeamPage(TypedDict):
+    """By id."""
+
+    items: list[TeamView]
+    next_cursor: str | None
+
+
+class OrganisationView(TypedDict):
+    """What the organisation asks of its people."""
+
+    channels_required: list[str]
+
+
+class LeaveRemoved(TypedDict):
+    """The leave that was taken back."""
+
+    id: str
+
+
+def add_routes(api: Api, leads: Leads) -> None:
+    """Adds the routes of people, teams and the organisation."""
+    _add_people(api, leads)
+    _add_changes(api, leads)
+    _add_teams(api, leads)
+
+
+def _add_people(api: Api, leads: Leads) -> None:
     @api.route("GET", "/v1/people", PersonPage, tag="organisation")
     async def list_people(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
         """The people leads are routed to, with what each can be given."""
@@ -52,6 +229,122 @@ def add_routes(api: Api, leads: Leads) -> None:
         }
         return answer(page)
 
+    @api.route("GET", "/v1/people/findings", FindingPage, tag="organisation")
+    async def list_findings(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
+        """What keeps people from getting leads, step by step, and what is wrong in the organisation (119)."""
+        request = organisation_pb2.ListFindingsRequest(
+            actor=actor_to(call.actor), limit=query.limit, cursor=query.cursor
+        )
+        reply = await leads.channel.unary(leads.directory.ListFindings, request, retryable=True)
+        page: FindingPage = {
+            "items": [
+                {
+                    "kind": finding.kind,
+                    "person_id": finding.person_id or None,
+                    "team_id": finding.team_id or None,
+                    "detail": finding.detail,
+                    "keeps_from_leads": finding.keeps_from_leads,
+                }
+                for finding in reply.findings
+            ],
+            "next_cursor": reply.next_cursor or None,
+        }
+        return answer(page)
+
+    @api.route("GET", "/v1/people/{person_id}", PersonView, tag="organisation")
+    async def get_person(call: Call, person_id: str) -> Answer:
+        """One person the caller may see."""
+        request = organisation_pb2.GetPersonRequest(actor=actor_to(call.actor), id=person_id)
+        reply = await leads.channel.unary(leads.directory.GetPerson, request, retryable=True)
+        return answer(_person_view(reply.person))
+
+
+def _add_changes(api: Api, leads: Leads) -> None:
+    @api.route("PUT", "/v1/people/{person_id}", PersonView, tag="organisation")
+    async def put_person(call: Call, person_id: str, body: PersonInput) -> Answer:
+        """Adds or changes a person; the leads of one who is made inactive go to others at once."""
+        request = organisation_pb2.PutPersonRequest(
+            actor=actor_to(call.actor),
+            id=person_id,
+            duty=[
+                leads_pb2.Shift(weekday=each.weekday, start_min=_minute(each.start), end_min=_minute(each.end))
+                for each in body.duty
+            ],
+            **body.model_dump(exclude={"duty"}, exclude_none=True),
+        )
+        reply = await leads.channel.unary(leads.directory.PutPerson, request, retryable=True)
+        return answer(_person_view(reply.person), status=201 if reply.created else 200)
+
+    @api.route("POST", "/v1/people/{person_id}/leave", LeaveView, status=201, tag="organisation", extra=KEYED)
+    async def add_leave(call: Call, person_id: str, body: LeaveInput) -> Answer:
+        """Adds a time the person is away: new leads go to others, those they have stay."""
+        request = organisation_pb2.AddLeaveRequest(
+            actor=actor_to(call.actor),
+            idempotency=idempotency_of(call),
+            person_id=person_id,
+            starts_at=_stamp(body.starts_at),
+            ends_at=_stamp(body.ends_at),
+            reason=body.reason,
+        )
+        reply = await leads.channel.unary(leads.directory.AddLeave, request, retryable=bool(request.idempotency.key))
+        return answer(_leave_view(reply.leave), status=201, replayed=reply.replayed)
+
+    @api.route("DELETE", "/v1/people/{person_id}/leave/{leave_id}", LeaveRemoved, tag="organisation")
+    async def remove_leave(call: Call, person_id: str, leave_id: str) -> Answer:
+        """Takes a leave back."""
+        request = organisation_pb2.RemoveLeaveRequest(
+            actor=actor_to(call.actor), person_id=person_id, leave_id=leave_id
+        )
+        await leads.channel.unary(leads.directory.RemoveLeave, request)
+        removed: LeaveRemoved = {"id": leave_id}
+        return answer(removed)
+
+
+def _add_teams(api: Api, leads: Leads) -> None:
+    @api.route("GET", "/v1/teams", TeamPage, tag="organisation")
+    async def list_teams(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
+        """Teams with their supervisor, place and calendar."""
+        request = organisation_pb2.ListTeamsRequest(actor=actor_to(call.actor), limit=query.limit, cursor=query.cursor)
+        reply = await leads.channel.unary(leads.directory.ListTeams, request, retryable=True)
+        page: TeamPage = {
+            "items": [_team_view(team) for team in reply.teams],
+            "next_cursor": reply.next_cursor or None,
+        }
+        return answer(page)
+
+    @api.route("PUT", "/v1/teams/{team_id}", TeamView, tag="organisation")
+    async def put_team(call: Call, team_id: str, body: TeamInput) -> Answer:
+        """Adds or changes a team."""
+        team = organisation_pb2.Team(
+            id=team_id,
+            name=body.name,
+            supervisor_id=body.supervisor_id,
+            parent_id=body.parent_id,
+            time_zone=body.time_zone,
+            work_start_min=_minute(body.work_start),
+            work_end_min=_minute(body.work_end),
+            lunch_start_min=None if body.lunch_start is None else _minute(body.lunch_start),
+            lunch_end_min=None if body.lunch_end is None else _minute(body.lunch_end),
+        )
+        request = organisation_pb2.PutTeamRequest(actor=actor_to(call.actor), team=team)
+        reply = await leads.channel.unary(leads.directory.PutTeam, request, retryable=True)
+        return answer(_team_view(reply.team), status=201 if reply.created else 200)
+
+    @api.route("GET", "/v1/organisation", OrganisationView, tag="organisation")
+    async def get_organisation(call: Call) -> Answer:
+        """What the organisation asks of its people."""
+        request = organisation_pb2.GetOrganisationRequest(actor=actor_to(call.actor))
+        reply = await leads.channel.unary(leads.directory.GetOrganisation, request, retryable=True)
+        return answer(_organisation_view(reply.organisation))
+
+    @api.route("PUT", "/v1/organisation", OrganisationView, tag="organisation")
+    async def put_organisation(call: Call, body: OrganisationInput) -> Answer:
+        """Says which channels keep somebody without any of them from getting leads (119)."""
+        wanted = organisation_pb2.Organisation(channels_required=body.channels_required)
+        request = organisation_pb2.PutOrganisationRequest(actor=actor_to(call.actor), organisation=wanted)
+        reply = await leads.channel.unary(leads.directory.PutOrganisation, request, retryable=True)
+        return answer(_organisation_view(reply.organisation))
+
 
 def _person_view(person: leads_pb2.Person) -> PersonView:
     return {
@@ -60,11 +353,71 @@ def _person_view(person: leads_pb2.Person) -> PersonView:
         "email": person.email or None,
         "team_id": person.team_id or None,
         "supervisor_id": person.supervisor_id or None,
+        "own_supervisor_id": person.own_supervisor_id or None,
+        "rank": person.rank,
         "regions": list(person.regions),
         "city_codes": list(person.city_codes),
         "skills": list(person.skills),
         "active": person.active,
+        "has_account": person.has_account,
         "may_follow_up": person.may_follow_up,
+        "channels": list(person.channels),
+        "on_duty": person.on_duty,
+        "duty": [
+            {"weekday": shift.weekday, "start": _clock(shift.start_min), "end": _clock(shift.end_min)}
+            for shift in person.duty
+        ],
+        "works_holidays": person.works_holidays,
+        "leave": [_leave_view(leave) for leave in person.leave],
         "open_leads": person.open_leads,
         "open_leads_max": person.open_leads_max,
+        "leads_today": person.leads_today,
+        "leads_per_day_max": person.leads_per_day_max if person.HasField("leads_per_day_max") else None,
+        "leads_this_week": person.leads_this_week,
+        "leads_per_week_max": person.leads_per_week_max if person.HasField("leads_per_week_max") else None,
+        "weight": person.weight,
+        "reason_against": person.reason_against or None,
     }
+
+
+def _leave_view(leave: leads_pb2.Leave) -> LeaveView:
+    return {
+        "id": leave.id,
+        "starts_at": rfc3339(leave.starts_at),
+        "ends_at": rfc3339(leave.ends_at),
+        "reason": leave.reason,
+    }
+
+
+def _team_view(team: organisation_pb2.Team) -> TeamView:
+    return {
+        "id": team.id,
+        "name": team.name,
+        "supervisor_id": team.supervisor_id or None,
+        "parent_id": team.parent_id or None,
+        "time_zone": team.time_zone,
+        "work_start": _clock(team.work_start_min),
+        "work_end": _clock(team.work_end_min),
+        "lunch_start": _clock(team.lunch_start_min) if team.HasField("lunch_start_min") else None,
+        "lunch_end": _clock(team.lunch_end_min) if team.HasField("lunch_end_min") else None,
+        "members": team.members,
+    }
+
+
+def _organisation_view(organisation: organisation_pb2.Organisation) -> OrganisationView:
+    return {"channels_required": list(organisation.channels_required)}
+
+
+def _minute(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

@@ -17,7 +17,6 @@ from services.leads.idempotence import Keyed
 from services.leads.intake.capture import Lead
 from services.leads.intake.domain import LeadDraft, money, normalise
 from services.leads.intake.usecases import KeptAssignment, KnownCustomer
-from services.leads.organisation.usecases import PersonAtWork
 from services.leads.routing.assignment import Assignment
 from services.leads.routing.domain import Candidate
 from services.leads.routing.usecases import KeptRules
@@ -169,25 +168,6 @@ def customer_to(customer: KnownCustomer) -> pb.Customer:
             pb.PainTag(tag=each.tag, records=each.records, last_at=timestamp(each.last_at))
             for each in customer.pain_tags
         ],
-    )
-
-
-def person_to(entry: PersonAtWork) -> pb.Person:
-    """The person; no limit of open leads is 0."""
-    person = entry.person
-    return pb.Person(
-        id=person.id,
-        name=person.name,
-        email=person.email,
-        team_id=person.team_id,
-        supervisor_id=entry.supervisor_id,
-        regions=person.regions,
-        city_codes=person.city_codes,
-        skills=person.skills,
-        active=person.active,
-        may_follow_up=person.may_follow_up,
-        open_leads=entry.open_leads,
-        open_leads_max=person.open_leads_max or 0,
     )
 
 

@@ -2,17 +2,22 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import orjson
 from asyncpg import Record
 
-from breakwater.chassis import outbox
+from breakwater.chassis import idempotency, outbox
 from breakwater.chassis.database import Database, Reader, Transaction
+from breakwater.chassis.idempotency import KeyedRequest
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import PersonChanged
-from services.leads.organisation.domain import Directory, Leave, Person, Team
+from services.leads.idempotence import Keyed
+from services.leads.organisation.domain import Directory, Leave, Person, Taken, Team
 from services.leads.organisation.duty import PublicDays, Shift
+from services.leads.organisation.findings import Missing
+from services.leads.organisation.usecases import Workload
 from services.leads.rows import jsonb
 
 SNAPSHOT_TOPIC = "snapshot"
@@ -30,21 +35,125 @@ _CHANGING = _COLUMNS[1:]
 class PostgresDirectoryReader:
     """The `DirectoryReader` of one connection."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, days: PublicDays) -> None:
         self._reader = reader
+        self._days = days
 
     @classmethod
     @asynccontextmanager
-    async def begin(cls, database: Database) -> AsyncIterator["PostgresDirectoryReader"]:
+    async def begin(cls, database: Database, days: PublicDays) -> AsyncIterator["PostgresDirectoryReader"]:
         async with database.read() as reader:
-            yield cls(reader)
+            yield cls(reader, days)
 
     async def directory(self) -> Directory:
-        return await read_directory(self._reader)
+        return await read_directory(self._reader, self._days)
 
-    async def open_leads(self) -> dict[str, int]:
-        rows = await self._reader.fetch("SELECT person_id, open_leads FROM workloads")
-        return {row["person_id"]: row["open_leads"] for row in rows}
+    async def workloads(self) -> dict[str, Workload]:
+        return await read_workloads(self._reader)
+
+    async def missing(self) -> list[Missing]:
+        rows = await self._reader.fetch(
+            """
+            WITH latest AS (
+                SELECT DISTINCT ON (m.directory) m.directory, i.created_at
+                FROM directory_members m JOIN imports i ON i.id = m.import_id
+                WHERE i.state = 'completed' ORDER BY m.directory, i.created_at DESC
+            )
+            SELECT m.person_id, m.directory
+            FROM directory_members m JOIN latest USING (directory) JOIN imports i ON i.id = m.import_id
+            WHERE i.created_at < latest.created_at
+            """
+        )
+        return [Missing(row["person_id"], row["directory"]) for row in rows]
+
+
+class PostgresOrganisationStore:
+    """The `OrganisationStore` of one transaction."""
+
+    def __init__(self, tx: Transaction, days: PublicDays) -> None:
+        self._tx = tx
+        self._days = days
+
+    @classmethod
+    @asynccontextmanager
+    async def begin(cls, database: Database, days: PublicDays) -> AsyncIterator["PostgresOrganisationStore"]:
+        async with database.transaction() as tx:
+            yield cls(tx, days)
+
+    async def first_answer(self, request: Keyed) -> bytes | None:
+        return await idempotency.replay(self._tx, _keyed(request))
+
+    async def keep_answer(self, request: Keyed, content: bytes) -> None:
+        await idempotency.store(self._tx, _keyed(request), content)
+
+    async def lock(self) -> Directory:
+        # Routing reads this row without a lock: only those who change the organisation wait for each other.
+        await self._tx.execute("SELECT FROM snapshot_version FOR UPDATE")
+        return await read_directory(self._tx, self._days)
+
+    async def workload(self, person_id: str) -> Workload:
+        row = await self._tx.fetchrow(f"{_WORKLOADS} WHERE person_id = $1", person_id)
+        return _workload(row) if row else Workload()
+
+    async def put_person(self, person: Person) -> None:
+        await upsert_people(self._tx, [person])
+
+    async def put_team(self, team: Team) -> None:
+        await self._tx.execute(
+            """
+            INSERT INTO teams (id, name, supervisor_id, time_zone, work_start, work_end, lunch_start, lunch_end, parent_id)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            ON CONFLICT (id) DO UPDATE SET
+                name = excluded.name, supervisor_id = excluded.supervisor_id, time_zone = excluded.time_zone,
+                work_start = excluded.work_start, work_end = excluded.work_end, lunch_start = excluded.lunch_start,
+                lunch_end = excluded.lunch_end, parent_id = excluded.parent_id
+            """,
+            *(team.id, team.name, team.supervisor_id, team.time_zone, team.work_start, team.work_end),
+            *(team.lunch_start, team.lunch_end, team.parent_id),
+        )
+        await move_version(self._tx)
+
+    async def add_leave(self, person: Person, leave: Leave, author: str, now: datetime) -> None:
+        await self._tx.execute(
+            """
+            INSERT INTO leaves (id, person_id, starts_at, ends_at, reason, created_by, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            """,
+            *(leave.id, person.id, leave.starts_at, leave.ends_at, leave.reason, author, now),
+        )
+        await self._tell(person)
+
+    async def remove_leave(self, person: Person, leave_id: str) -> None:
+        await self._tx.execute("DELETE FROM leaves WHERE id = $1 AND person_id = $2", leave_id, person.id)
+        await self._tell(person)
+
+    async def require_channels(self, channels: Sequence[str]) -> None:
+        await self._tx.execute("UPDATE organisation_settings SET channels_required = $1", channels)
+        await move_version(self._tx)
+
+    async def _tell(self, person: Person) -> None:
+        """Something of the person has changed that is no column of theirs."""
+        sequence = await self._tx.fetchval(
+            "UPDATE people SET sequence = sequence + 1, updated_at = now() WHERE id = $1 RETURNING sequence", person.id
+        )
+        await move_version(self._tx)
+        await outbox.add(self._tx, [_changed(person, sequence)])
+
+
+_WORKLOADS = "SELECT person_id, open_leads, taken_on, taken_in_day, taken_in_week FROM workloads"
+
+
+async def read_workloads(reader: Reader) -> dict[str, Workload]:
+    """What everybody has on their hands."""
+    return {row["person_id"]: _workload(row) for row in await reader.fetch(_WORKLOADS)}
+
+
+def _workload(row: Record) -> Workload:
+    return Workload(row["open_leads"], Taken(row["taken_on"], row["taken_in_day"], row["taken_in_week"]))
+
+
+def _keyed(request: Keyed) -> KeyedRequest:
+    return KeyedRequest(request.actor, request.route, request.key, request.body_hmac)
 
 
 async def read_directory(reader: Reader, days: PublicDays | None = None) -> Directory:

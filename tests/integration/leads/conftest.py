@@ -21,7 +21,12 @@ from services.leads.intake.domain import LeadDraft, normalise
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.organisation.domain import Person
-from services.leads.organisation.store import PostgresDirectoryReader, upsert_people
+from services.leads.organisation.duty import OrdinaryDays
+from services.leads.organisation.store import (
+    PostgresDirectoryReader,
+    PostgresOrganisationStore,
+    upsert_people,
+)
 from services.leads.routing.rulebook import PostgresRulesStore
 from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
@@ -97,7 +102,11 @@ class Replica:
 
     @property
     def begin_people(self) -> Begin:
-        return partial(PostgresDirectoryReader.begin, self.database)
+        return partial(PostgresDirectoryReader.begin, self.database, OrdinaryDays())
+
+    @property
+    def begin_organisation(self) -> Begin:
+        return partial(PostgresOrganisationStore.begin, self.database, OrdinaryDays())
 
     async def capture(self, *drafts: LeadDraft, **options: Any) -> list[Captured]:
         """Captures drafts in one transaction."""

@@ -202,7 +202,7 @@ async def test_rules_travel_as_json(leads) -> None:
 async def test_people_travel_with_their_load_and_supervisor(leads) -> None:
     """The next page goes on where this one ended."""
     await leads.people(Person("1", "甲", regions=("华东",), open_leads_max=5))
-    api = OrganisationApi(leads.begin_people)
+    api = OrganisationApi(leads.begin_people, leads.clock)
     page = await api.ListPeople(pb.ListPeopleRequest(actor=MANAGER, limit=1), None)
     [person] = page.people
     assert (person.id, person.supervisor_id, list(person.regions), person.open_leads_max) == (

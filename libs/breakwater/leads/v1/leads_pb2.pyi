@@ -1634,6 +1634,20 @@ class Person(_message.Message):
     MAY_FOLLOW_UP_FIELD_NUMBER: _builtins.int
     OPEN_LEADS_FIELD_NUMBER: _builtins.int
     OPEN_LEADS_MAX_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    HAS_ACCOUNT_FIELD_NUMBER: _builtins.int
+    ON_DUTY_FIELD_NUMBER: _builtins.int
+    DUTY_FIELD_NUMBER: _builtins.int
+    WORKS_HOLIDAYS_FIELD_NUMBER: _builtins.int
+    LEADS_PER_DAY_MAX_FIELD_NUMBER: _builtins.int
+    LEADS_PER_WEEK_MAX_FIELD_NUMBER: _builtins.int
+    LEADS_TODAY_FIELD_NUMBER: _builtins.int
+    LEADS_THIS_WEEK_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    LEAVE_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    REASON_AGAINST_FIELD_NUMBER: _builtins.int
+    OWN_SUPERVISOR_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     email: _builtins.str
@@ -1644,12 +1658,41 @@ class Person(_message.Message):
     may_follow_up: _builtins.bool
     open_leads: _builtins.int
     open_leads_max: _builtins.int
+    rank: _builtins.int
+    """职级: the higher the more senior."""
+    has_account: _builtins.bool
+    """The account of the source system is activated and not disabled."""
+    on_duty: _builtins.bool
+    """The switch; the hours are in duty."""
+    works_holidays: _builtins.bool
+    leads_per_day_max: _builtins.int
+    """Leads the person may be given by rules in a day, and in a week from Monday; absent means no limit."""
+    leads_per_week_max: _builtins.int
+    leads_today: _builtins.int
+    """Leads given so far in the present day and week."""
+    leads_this_week: _builtins.int
+    weight: _builtins.int
+    """Share of the rotation; 0 takes no part."""
+    reason_against: _builtins.str
+    """Why the person can be given no lead now; empty when they can."""
+    own_supervisor_id: _builtins.str
+    """The supervisor set for the person alone; supervisor_id is the effective one."""
     @_builtins.property
     def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def city_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def skills(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def duty(self) -> _containers.RepeatedCompositeFieldContainer[Global___Shift]:
+        """The weekly schedule in the team's time zone; none means any hour."""
+
+    @_builtins.property
+    def leave(self) -> _containers.RepeatedCompositeFieldContainer[Global___Leave]: ...
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Bound channels beside in-app."""
+
     def __init__(
         self,
         *,
@@ -1665,11 +1708,94 @@ class Person(_message.Message):
         may_follow_up: _builtins.bool = ...,
         open_leads: _builtins.int = ...,
         open_leads_max: _builtins.int = ...,
+        rank: _builtins.int = ...,
+        has_account: _builtins.bool = ...,
+        on_duty: _builtins.bool = ...,
+        duty: _abc.Iterable[Global___Shift] | None = ...,
+        works_holidays: _builtins.bool = ...,
+        leads_per_day_max: _builtins.int | None = ...,
+        leads_per_week_max: _builtins.int | None = ...,
+        leads_today: _builtins.int = ...,
+        leads_this_week: _builtins.int = ...,
+        weight: _builtins.int = ...,
+        leave: _abc.Iterable[Global___Leave] | None = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+        reason_against: _builtins.str = ...,
+        own_supervisor_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "active", b"active", "channels", b"channels", "city_codes", b"city_codes", "duty", b"duty", "email", b"email", "has_account", b"has_account", "id", b"id", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max", "leads_this_week", b"leads_this_week", "leads_today", b"leads_today", "leave", b"leave", "may_follow_up", b"may_follow_up", "name", b"name", "on_duty", b"on_duty", "open_leads", b"open_leads", "open_leads_max", b"open_leads_max", "own_supervisor_id", b"own_supervisor_id", "rank", b"rank", "reason_against", b"reason_against", "regions", b"regions", "skills", b"skills", "supervisor_id", b"supervisor_id", "team_id", b"team_id", "weight", b"weight", "works_holidays", b"works_holidays"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__leads_per_day_max: _TypeAlias = _typing.Literal["leads_per_day_max"]  # noqa: Y015
+    _WhichOneofArgType__leads_per_day_max: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max"]  # noqa: Y015
+    _WhichOneofReturnType__leads_per_week_max: _TypeAlias = _typing.Literal["leads_per_week_max"]  # noqa: Y015
+    _WhichOneofArgType__leads_per_week_max: _TypeAlias = _typing.Literal["_leads_per_week_max", b"_leads_per_week_max"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__leads_per_day_max) -> _WhichOneofReturnType__leads_per_day_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__leads_per_week_max) -> _WhichOneofReturnType__leads_per_week_max | None: ...
+
+Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class Shift(_message.Message):
+    """Hours of one weekday; hours past midnight are two shifts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEEKDAY_FIELD_NUMBER: _builtins.int
+    START_MIN_FIELD_NUMBER: _builtins.int
+    END_MIN_FIELD_NUMBER: _builtins.int
+    weekday: _builtins.int
+    """1 is Monday, 7 is Sunday."""
+    start_min: _builtins.int
+    """Minutes since midnight on the wall clock."""
+    end_min: _builtins.int
+    """At most 1,440."""
+    def __init__(
+        self,
+        *,
+        weekday: _builtins.int = ...,
+        start_min: _builtins.int = ...,
+        end_min: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "city_codes", b"city_codes", "email", b"email", "id", b"id", "may_follow_up", b"may_follow_up", "name", b"name", "open_leads", b"open_leads", "open_leads_max", b"open_leads_max", "regions", b"regions", "skills", b"skills", "supervisor_id", b"supervisor_id", "team_id", b"team_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_min", b"end_min", "start_min", b"start_min", "weekday", b"weekday"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Person: _TypeAlias = Person  # noqa: Y015
+Global___Shift: _TypeAlias = Shift  # noqa: Y015
+
+@_typing.final
+class Leave(_message.Message):
+    """A time somebody is away, its end excluded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ends_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
+        ends_at: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "starts_at", b"starts_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_at", b"ends_at", "id", b"id", "reason", b"reason", "starts_at", b"starts_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Leave: _TypeAlias = Leave  # noqa: Y015

@@ -1,0 +1,60 @@
+"""Notices that time has made somebody able to take leads: hours that begin, a leave that ends, a new day, room again.
+
+Leads that only the duty desk could take are routed anew when organisation or rules change. The clock changes neither,
+so somebody has to look; the row `availability` is shared, so that one replica's look is enough.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from breakwater.chassis.clock import Clock
+from breakwater.chassis.database import Database, Reader
+from services.leads.organisation.domain import Directory, reason_against
+from services.leads.organisation.store import move_version, read_workloads
+from services.leads.organisation.usecases import Workload
+
+
+class AvailabilityWatch:
+    """Looks every `poll_s` seconds; any number of replicas may."""
+
+    def __init__(
+        self, database: Database, directory: Callable[[Reader], Awaitable[Directory]], clock: Clock, *, poll_s: float
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._clock = clock
+        self._poll_s = poll_s
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        while True:
+            await self.look()
+            await self._clock.sleep(self._poll_s)
+
+    async def look(self) -> frozenset[str]:
+        """Has waiting leads routed anew if somebody can take leads who could not; returns who became able."""
+        async with self._database.read() as reader:
+            directory = await self._directory(reader)
+            workloads = await read_workloads(reader)
+            before = list(await reader.fetchval("SELECT able FROM availability"))
+        now = self._clock.now()
+        able = sorted(
+            person.id
+            for person in directory.people.values()
+            if person.id not in directory.always_able
+            and not reason_against(
+                person,
+                directory,
+                now,
+                open_leads=workloads.get(person.id, Workload()).open_leads,
+                taken=workloads.get(person.id, Workload()).taken,
+            )
+        )
+        if able == before:
+            return frozenset()
+        async with self._database.transaction() as tx:
+            # Compared again: of replicas that saw the same change one writes it.
+            seen = await tx.fetchval("UPDATE availability SET able = $1 WHERE able = $2 RETURNING true", able, before)
+            gained = frozenset(able) - frozenset(before) if seen else frozenset()
+            if gained:
+                await move_version(tx)
+        return gained

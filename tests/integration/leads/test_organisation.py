@@ -1,0 +1,267 @@
+"""Changing the organisation through its API: in force at once, told once, and nobody's leads are left behind."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from breakwater.chassis.inbox import Received
+from breakwater.identity.v1 import identity_pb2 as identity
+from breakwater.leads.v1 import leads_pb2
+from breakwater.leads.v1 import organisation_pb2 as pb
+from breakwater.notify.v1.events_pb2 import BindingChanged
+from services.leads.api.organisation import DirectoryApi, OrganisationApi
+from services.leads.consumer import NotifyEvents
+from services.leads.intake.domain import LeadDraft
+from services.leads.organisation.availability import AvailabilityWatch
+from services.leads.organisation.checks import LEAVES_MAX
+from services.leads.organisation.domain import DUTY_DESK, Person
+from services.leads.routing.usecases import reroute_waiting_leads
+
+ADMIN = identity.Actor(sub="admin", role=identity.ROLE_ADMIN, scope=identity.SCOPE_ALL)
+SALES = identity.Actor(sub="1", role=identity.ROLE_SALES, scope=identity.SCOPE_ALL)
+HEAD = identity.Actor(sub="head", role=identity.ROLE_MANAGER, scope=identity.SCOPE_TEAM)
+
+
+@pytest.fixture
+def api(leads) -> DirectoryApi:
+    """The servicer, over the real database."""
+    return DirectoryApi(leads.begin_people, leads.begin_organisation, leads.clock)
+
+
+def put(person_id: str, *, actor: identity.Actor = ADMIN, **fields) -> pb.PutPersonRequest:
+    known = {"name": f"某{person_id}", "team_id": "sales", "active": True, "has_account": True, "weight": 1}
+    return pb.PutPersonRequest(actor=actor, id=person_id, **{**known, "may_follow_up": True, "on_duty": True, **fields})
+
+
+def stamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def drafts(count: int, first: int = 0) -> list[LeadDraft]:
+    return [LeadDraft(f"客户{n}", "官网", phone=f"+86137{n:08d}") for n in range(first, first + count)]
+
+
+async def owners(leads, count: int = 4, first: int = 0) -> set[str]:
+    """Who gets the next leads."""
+    return {each.owner_id for each in await leads.capture(*drafts(count, first))}
+
+
+async def watch(leads) -> AvailabilityWatch:
+    async def directory(reader):
+        return (await leads.snapshots.current(reader)).directory
+
+    return AvailabilityWatch(leads.database, directory, leads.clock, poll_s=1e6)
+
+
+@pytest.mark.capability(4, 118, 119)
+async def test_a_change_of_a_person_is_in_force_at_once_and_told_once(leads, api) -> None:
+    """The next transaction routes by it; the same again changes nothing and tells nobody."""
+    created = await api.PutPerson(put("1", rank=6, city_codes=["310000"], leads_per_day_max=3), None)
+    assert (created.created, created.person.rank, created.person.leads_per_day_max) == (True, 6, 3)
+    assert await owners(leads) == {"1", DUTY_DESK}, "three today, and the fourth is over the limit"
+    again = await api.PutPerson(put("1", rank=6, city_codes=["310000"], leads_per_day_max=3), None)
+    assert (again.created, again.person.leads_today, again.person.reason_against) == (False, 3, "今日线索已满（3/3）")
+    await api.PutPerson(put("1", may_follow_up=False), None)
+    assert await owners(leads, first=10) == {DUTY_DESK}
+    assert await leads.events("1") == [("PersonChanged", 1), ("PersonChanged", 2)]
+
+
+@pytest.mark.capability(119)
+async def test_a_missing_binding_keeps_from_leads_where_the_organisation_says_so(leads, api) -> None:
+    """In-app will do until a channel is required; then only who has bound it, as notify tells, in any order."""
+    await leads.people(Person("1", "甲"), Person("2", "乙"))
+    assert await owners(leads) == {"1", "2"}
+    wanted = pb.Organisation(channels_required=["wecom", "feishu"])
+    await api.PutOrganisation(pb.PutOrganisationRequest(actor=ADMIN, organisation=wanted), None)
+    assert await owners(leads, first=10) == {DUTY_DESK}
+    found = await api.ListFindings(pb.ListFindingsRequest(actor=ADMIN), None)
+    unbound = {each.person_id for each in found.findings if each.kind == "channel_unbound" and each.keeps_from_leads}
+    assert {"1", "2"} <= unbound
+
+    async def tell(person_id: str, channel: str, *, bound: bool, sequence: int) -> None:
+        told = BindingChanged(person_id=person_id, channel=channel, bound=bound)
+        event = Received(
+            id=f"{person_id}-{sequence}",
+            type="breakwater.notify.v1.BindingChanged",
+            subject_id=person_id,
+            sequence=sequence,
+            time=leads.clock.now(),
+            data=told.SerializeToString(),
+            traceparent=None,
+        )
+        async with leads.database.transaction() as tx:
+            await NotifyEvents().bindings_changed(tx, [event])
+
+    await tell("2", "wecom", bound=True, sequence=3)
+    await tell("2", "wecom", bound=False, sequence=2)
+    await tell("1", "dingtalk", bound=True, sequence=1)
+    assert await owners(leads, first=20) == {"2"}
+    version = await leads.value("SELECT version FROM snapshot_version")
+    await tell("2", "wecom", bound=True, sequence=4)
+    assert await leads.value("SELECT version FROM snapshot_version") == version, "nothing changed, nothing is read anew"
+    await tell("2", "wecom", bound=False, sequence=5)
+    assert await owners(leads, first=30) == {DUTY_DESK}
+
+
+@pytest.mark.capability(118)
+async def test_who_is_on_leave_gets_nothing_until_it_ends_or_is_taken_back(leads, api) -> None:
+    """A replay adds no second leave; each change of leave is told with the person's next sequence."""
+    await leads.people(Person("1", "甲"), Person("2", "乙"))
+    now = leads.clock.now()
+    request = pb.AddLeaveRequest(
+        actor=ADMIN,
+        idempotency=identity.Idempotency(key="k", body_hmac=b"b"),
+        person_id="1",
+        starts_at=stamp(now),
+        ends_at=stamp(now + timedelta(days=3)),
+        reason="年假",
+    )
+    added = await api.AddLeave(request, None)
+    replay = await api.AddLeave(request, None)
+    assert (replay.replayed, replay.leave) == (True, added.leave)
+    assert await owners(leads) == {"2"}
+    person = (await api.GetPerson(pb.GetPersonRequest(actor=ADMIN, id="1"), None)).person
+    assert ([leave.reason for leave in person.leave], person.reason_against) == (["年假"], "休假")
+    removal = pb.RemoveLeaveRequest(actor=ADMIN, person_id="1", leave_id=added.leave.id)
+    await api.RemoveLeave(removal, None)
+    assert await owners(leads, first=10) == {"1", "2"}
+    with pytest.raises(NotFoundError):
+        await api.RemoveLeave(removal, None)
+    assert await leads.events("1") == [("PersonChanged", 1), ("PersonChanged", 2), ("PersonChanged", 3)]
+    with pytest.raises(InvalidRequestError):
+        await api.AddLeave(pb.AddLeaveRequest(actor=ADMIN, person_id="1"), None)
+
+
+async def test_a_persons_leaves_are_bounded(leads, api) -> None:
+    """The directory is read whole by every process, so nobody fills it."""
+    await leads.people(Person("1", "甲"))
+    await leads.admin.execute(
+        "INSERT INTO leaves SELECT gen_random_uuid(), '1', now(), now() + '1 day', '', 'x', now()"
+        f" FROM generate_series(1, {LEAVES_MAX})"
+    )
+    now = leads.clock.now()
+    request = pb.AddLeaveRequest(
+        actor=ADMIN, person_id="1", starts_at=stamp(now), ends_at=stamp(now + timedelta(days=1))
+    )
+    with pytest.raises(ConflictError):
+        await api.AddLeave(request, None)
+
+
+@pytest.mark.capability(118, 125)
+async def test_leads_that_waited_go_to_people_when_their_hours_begin(leads, api) -> None:
+    """The clock moves no version: the watch does, once for all replicas, and only when somebody became able."""
+    # It is Monday 10:00; the person works from 14:00.
+    shift = leads_pb2.Shift(weekday=1, start_min=14 * 60, end_min=18 * 60)
+    await api.PutPerson(put("1", duty=[shift]), None)
+    assert await owners(leads) == {DUTY_DESK}
+    watches = [await watch(leads), await watch(await leads.another())]
+    for each in watches:
+        await each.look()
+
+    async def reroute() -> int:
+        return await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=100)
+
+    await reroute()
+    await leads.clock.advance((4 * 60 - 1) * 60)
+    assert [await each.look() for each in watches] == [frozenset(), frozenset()]
+    assert await reroute() == 0
+    await leads.clock.advance(60)
+    assert [await each.look() for each in watches] == [{"1"}, frozenset()]
+    assert await reroute() == 4
+    assert await leads.value("SELECT count(*) FROM leads WHERE owner_id = '1' AND NOT waiting") == 4
+    await leads.clock.advance(4 * 3600)
+    assert await owners(leads, first=10) == {DUTY_DESK}, "after work nothing comes any more"
+
+
+@pytest.mark.capability(116, 118, 125)
+async def test_all_leads_of_a_leaver_go_to_others_and_no_customer_is_split(leads, api) -> None:
+    """500 leads of 300 customers, some of which nobody can take any more: one owner each, loads add up, each told once."""
+    await leads.people(Person("1", "甲"))
+    await leads.capture(*drafts(300), *drafts(200))
+    await leads.people(Person("2", "乙", open_leads_max=150), Person("3", "丙", weight=2))
+    second = await leads.another()
+    await api.PutPerson(put("1", active=False), None)
+    moved = 0
+    while taken := await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=64):
+        moved += taken
+        moved += await reroute_waiting_leads(second.begin_rerouting, now=leads.clock.now(), limit=64)
+    assert moved == 500
+    rows = await leads.rows("SELECT owner_id, count(*) FROM leads GROUP BY 1")
+    held = {row["owner_id"]: row["count"] for row in rows}
+    assert set(held) == {"2", "3"}
+    loads = {row["person_id"]: row["open_leads"] for row in await leads.rows("SELECT * FROM workloads")}
+    assert {person_id: load for person_id, load in loads.items() if load} == held
+    split = await leads.value(
+        "SELECT count(*) FROM leads JOIN customers c ON c.id = customer_id WHERE c.owner_id IS DISTINCT FROM leads.owner_id"
+    )
+    assert split == 0
+    told = await leads.rows(
+        "SELECT subject_id FROM outbox WHERE type LIKE '%LeadAssigned' ORDER BY position OFFSET 500"
+    )
+    assert set(Counter(row["subject_id"] for row in told).values()) == {1}, "each lead was given away once"
+    assert len(told) == 500
+
+
+@pytest.mark.capability(4)
+async def test_teams_form_a_tree_and_escalation_climbs_it(leads, api) -> None:
+    """A supervisor who left is passed over for the one above; a circle is refused."""
+    await leads.people(Person("1", "甲"), Person("head", "部门主管", weight=0), Person("chief", "总监", weight=0))
+    base = {"name": "华东", "time_zone": "Asia/Shanghai", "work_start_min": 540, "work_end_min": 1080}
+
+    async def team(team_id: str, **fields) -> pb.PutTeamResponse:
+        wanted = pb.Team(id=team_id, **{**base, **fields})
+        return await api.PutTeam(pb.PutTeamRequest(actor=ADMIN, team=wanted), None)
+
+    assert (await team("company", name="公司", supervisor_id="chief")).created
+    await team("sales", supervisor_id="head", parent_id="company", lunch_start_min=720, lunch_end_min=780)
+    with pytest.raises(InvalidRequestError) as caught:
+        await team("company", supervisor_id="nobody", parent_id="sales", time_zone="Mars/Base")
+    assert {error.field for error in caught.value.errors} == {"supervisor_id", "parent_id", "time_zone"}
+
+    async def supervisor() -> str:
+        return (await api.GetPerson(pb.GetPersonRequest(actor=ADMIN, id="1"), None)).person.supervisor_id
+
+    assert await supervisor() == "head"
+    await api.PutPerson(put("head", active=False, weight=0), None)
+    assert await supervisor() == "chief"
+    found = await api.ListFindings(pb.ListFindingsRequest(actor=ADMIN), None)
+    assert ("team_supervisor_gone", "sales") in {(each.kind, each.team_id) for each in found.findings}
+    teams = (await api.ListTeams(pb.ListTeamsRequest(actor=ADMIN, limit=1), None)).teams
+    assert [(each.id, each.members) for each in teams] == [("company", 0)]
+
+
+@pytest.mark.capability(42)
+async def test_managers_change_their_own_teams_and_salespeople_nothing(leads, api) -> None:
+    """Who is not seen is not found; teams and settings take scope all."""
+    await leads.people(Person("1", "甲"), Person("head", "主管", weight=0), Person("far", "远", team_id="north"))
+    await leads.admin.execute("UPDATE teams SET supervisor_id = 'head' WHERE id = 'sales'")
+    assert (await api.PutPerson(put("1", actor=HEAD, rank=3), None)).person.rank == 3
+    assert (await api.PutPerson(put("new", actor=HEAD), None)).created
+    for request, refusal in (
+        (put("far", actor=HEAD), NotFoundError),
+        (put("1", actor=HEAD, team_id="north"), PermissionDeniedError),
+        (put("1", actor=SALES), PermissionDeniedError),
+        (put("1", team_id="nowhere"), InvalidRequestError),
+        (put("1", supervisor_id="1"), InvalidRequestError),
+        (put("findings"), InvalidRequestError),
+        (put("1", weight=-1), InvalidRequestError),
+    ):
+        with pytest.raises(refusal):
+            await api.PutPerson(request, None)
+    with pytest.raises(PermissionDeniedError):
+        await api.PutOrganisation(pb.PutOrganisationRequest(actor=HEAD), None)
+    with pytest.raises(PermissionDeniedError):
+        await api.PutTeam(pb.PutTeamRequest(actor=HEAD), None)
+    with pytest.raises(InvalidRequestError):
+        pigeons = pb.Organisation(channels_required=["pigeon"])
+        await api.PutOrganisation(pb.PutOrganisationRequest(actor=ADMIN, organisation=pigeons), None)
+    seen = await OrganisationApi(leads.begin_people, leads.clock).ListPeople(
+        leads_pb2.ListPeopleRequest(actor=HEAD), None
+    )
+    assert {each.id for each in seen.people} >= {"1", "new", "head"}
+    assert "far" not in {each.id for each in seen.people}
