@@ -59,7 +59,7 @@ from services.leads.organisation.store import SNAPSHOT_TOPIC, PostgresDirectoryR
 from services.leads.routing.rulebook import PostgresRulesStore
 from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
-from services.leads.routing.worker import RerouteWorker
+from services.leads.routing.worker import DealsWorker, RerouteWorker
 from services.leads.settings import LeadsSettings
 from services.leads.sla.calendar import Holidays
 from services.leads.sla.calendars import load_holidays
@@ -252,3 +252,5 @@ def _watch_over_leads(service: Service[LeadsSettings], database: Database, snaps
     service.background("first-touch-timers", worker("first-touch", timers).run)
     service.background("silent-leads", worker("silence", silences).run)
     service.background("reroute-waiting-leads", rerouting.run)
+    deals = DealsWorker(database, clock, days=settings.recent_deals_days, refresh_s=settings.recent_deals_refresh_s)
+    service.background("recent-deals", deals.run)

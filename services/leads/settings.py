@@ -73,3 +73,7 @@ class LeadsSettings(ServiceSettings):
 
     availability_poll_s: float = Field(default=5.0, gt=0)
     """How often somebody is looked for whom the clock, or room, has made able to take leads."""
+    recent_deals_days: int = Field(default=90, ge=1, le=3_650)
+    """How far back a deal counts for the nearest and the most successful (4, 55)."""
+    recent_deals_refresh_s: float = Field(default=600.0, gt=0)
+    """How often recent deals are counted anew."""

@@ -128,6 +128,7 @@ class AssignmentView(TypedDict):
     rule_id: str
     rule_version: int
     priority: str | None
+    score: str | None
     claim_by: str | None
     reason: str
     decided_at: str | None
@@ -326,6 +327,7 @@ def _assignment_view(assignment: leads_pb2.Assignment) -> AssignmentView:
         "rule_id": assignment.rule_id,
         "rule_version": assignment.rule_version,
         "priority": assignment.priority or None,
+        "score": assignment.score or None,
         "claim_by": rfc3339(assignment.claim_by),
         "reason": assignment.reason,
         "decided_at": rfc3339(assignment.decided_at),

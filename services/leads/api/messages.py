@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -84,7 +85,7 @@ def lead_to(lead: Lead) -> pb.Lead:
         region=draft.region,
         industry=draft.industry,
         source=draft.source,
-        budget="" if draft.budget is None else format(draft.budget, "f"),
+        budget=decimal_text(draft.budget),
         urgency=draft.urgency,
         need=draft.need,
         utm=struct(draft.utm) if draft.utm else None,
@@ -125,7 +126,13 @@ def decision_to(assignment: Assignment) -> pb.Assignment:
         claim_by=timestamp(assignment.claim_by) if assignment.claim_by else None,
         reason=decision.reason,
         decided_at=timestamp(assignment.decided_at),
+        score=decimal_text(decision.score),
     )
+
+
+def decimal_text(number: Decimal | None) -> str:
+    """A decimal number, written out; empty for None."""
+    return "" if number is None else format(number, "f")
 
 
 def assignment_to(assignment: KeptAssignment) -> pb.Assignment:
@@ -141,6 +148,7 @@ def assignment_to(assignment: KeptAssignment) -> pb.Assignment:
         reason=assignment.reason,
         candidates=[_candidate_to(each) for each in assignment.candidates],
         decided_at=timestamp(assignment.decided_at),
+        score=decimal_text(assignment.score),
     )
 
 

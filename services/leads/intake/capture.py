@@ -1,6 +1,6 @@
 """Capturing leads: the one way in, for a single form and for a chunk of an import alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -9,7 +9,7 @@ from breakwater.chassis.ids import uuid7
 from services.leads.intake.customers import Customer, CustomerStore, Identity, recognise
 from services.leads.intake.domain import OPEN_STAGES, LeadDraft, Stage, facts_of, merge
 from services.leads.routing.assignment import Assignment
-from services.leads.routing.domain import Decision, Ledger, decide
+from services.leads.routing.domain import NEW_CUSTOMER, Decision, Facts, Ledger
 from services.leads.routing.snapshot import Snapshot
 
 
@@ -110,6 +110,10 @@ class CaptureStore(CustomerStore, Protocol):
         """
         ...
 
+    async def histories(self, customer_ids: Sequence[str], now: datetime) -> Mapping[str, Facts]:
+        """What is known of customers beside their leads, by id."""
+        ...
+
     async def write(self, batch: CaptureBatch) -> None:
         """Customers, leads, assignments, timers, ledger and events."""
         ...
@@ -139,7 +143,10 @@ async def capture_leads(
     batch = CaptureBatch(
         now, import_id, snapshot, list({customer.id: customer for customer in customers}.values()), ledger=ledger
     )
-    capture = _Capture(batch, known, reassign=reassign)
+    returning = [customer.id for customer in batch.customers if not customer.is_new]
+    asked = returning if routes and snapshot.rules.asks_of_customer else []
+    histories = await store.histories(asked, now) if asked else {}
+    capture = _Capture(batch, known, histories, reassign=reassign)
     captured = [capture.take(draft, customer) for draft, customer in zip(drafts, customers, strict=True)]
     await store.write(batch)
     return [each.result() for each in captured]
@@ -196,9 +203,12 @@ class _Taken:
 class _Capture:
     """Takes the drafts of one batch in order, each seeing what those before it did."""
 
-    def __init__(self, batch: CaptureBatch, known: dict[str, KnownLead], *, reassign: bool) -> None:
+    def __init__(
+        self, batch: CaptureBatch, known: dict[str, KnownLead], histories: Mapping[str, Facts], *, reassign: bool
+    ) -> None:
         self._batch = batch
         self._known = known
+        self._histories = histories
         self._reassign = reassign
         self._by_external_id: dict[str, NewLead] = {}
         self._merged: dict[str, MergedLead] = {}
@@ -276,15 +286,8 @@ class _Capture:
             draft = replace(draft, owner_id="")
             if customer.open_lead_id in {None, lead_id}:
                 customer_owner_id = None
-        snapshot = self._batch.snapshot
-        decision = decide(
-            snapshot.rules,
-            facts_of(draft),
-            snapshot.directory,
-            ledger,
-            self._batch.now,
-            customer_owner_id=customer_owner_id,
-        )
+        facts = {**facts_of(draft), **self._histories.get(customer.id, NEW_CUSTOMER)}
+        decision = self._batch.snapshot.decide(facts, ledger, self._batch.now, customer_owner_id=customer_owner_id)
         ledger.record(decision)
         return decision
 

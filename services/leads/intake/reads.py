@@ -111,7 +111,7 @@ class PostgresLeadReader:
         rows = await self._reader.fetch(
             """
             SELECT id::text, lead_id::text, owner_id, rule_id, rule_version, priority, reason, candidates, claim_by,
-                   decided_at
+                   decided_at, score
             FROM assignments WHERE lead_id = $1 ORDER BY id
             """,
             lead_id,

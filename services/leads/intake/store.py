@@ -20,7 +20,7 @@ from services.leads.intake.capture import CaptureBatch, KnownLead, MergedLead, N
 from services.leads.intake.customers import Customer
 from services.leads.intake.domain import LeadDraft, Stage
 from services.leads.routing import store as routing
-from services.leads.routing.domain import Ledger
+from services.leads.routing.domain import Facts, Ledger
 from services.leads.routing.snapshot import Snapshot
 from services.leads.rows import jsonb
 from services.leads.sla.timers import stop_timers
@@ -108,6 +108,9 @@ class PostgresCaptureStore:
 
     async def lock_ledger(self) -> tuple[Snapshot, Ledger]:
         return await self._snapshots.with_ledger(self._tx)
+
+    async def histories(self, customer_ids: Sequence[str], now: datetime) -> Mapping[str, Facts]:
+        return await routing.read_histories(self._tx, customer_ids, now)
 
     async def write(self, batch: CaptureBatch) -> None:
         await self._insert(batch)

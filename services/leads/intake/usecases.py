@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from breakwater.chassis.errors import (
@@ -88,6 +89,8 @@ class KeptAssignment:
     candidates: tuple[Candidate, ...]
     claim_by: datetime | None
     decided_at: datetime
+    score: Decimal | None = None
+    """The lead's by the formula of the rules."""
 
 
 @dataclass(frozen=True, slots=True)

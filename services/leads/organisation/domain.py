@@ -187,9 +187,23 @@ class Directory:
     def members(self) -> Mapping[str, tuple[Person, ...]]:
         """People by team, in the order of their ids."""
         found: dict[str, list[Person]] = {team_id: [] for team_id in self.teams}
-        for person in sorted(self.people.values(), key=lambda person: person.id):
+        for person in self.everybody:
             found.setdefault(person.team_id, []).append(person)
         return {team_id: tuple(people) for team_id, people in found.items()}
+
+    @cached_property
+    def everybody(self) -> tuple[Person, ...]:
+        """All people in the order of their ids."""
+        return tuple(sorted(self.people.values(), key=lambda person: person.id))
+
+    @cached_property
+    def skilled(self) -> Mapping[str, tuple[Person, ...]]:
+        """People by skill, in the order of their ids: those who have named it (4)."""
+        found: dict[str, list[Person]] = {}
+        for person in self.everybody:
+            for skill in dict.fromkeys(person.skills):
+                found.setdefault(skill, []).append(person)
+        return {skill: tuple(people) for skill, people in found.items()}
 
     @cached_property
     def always_able(self) -> frozenset[str]:

@@ -1,27 +1,42 @@
-"""Who gets a lead, and why.
+"""What routing speaks of: rules, the people they find, the ledger of turns, decisions.
 
 Pure. Rules: weighted multi-dimension rules (3), bound to the organisation (4, 118); every decision is traceable: rule
-version, candidates, why each was rejected (8); one customer, one owner (116); every lead has exactly one owner (125).
+version, candidates, why each was rejected (8).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Final, TypeAlias
 
-from services.leads.organisation.domain import NOTHING_TAKEN, Directory, Person, Taken, reason_against
+from services.leads.organisation.domain import NOTHING_TAKEN, Taken
 
-ONE_CUSTOMER_ONE_OWNER = "one-customer-one-owner"
+ONE_CUSTOMER_ONE_OWNER: Final = "one-customer-one-owner"
 """Rule id of decisions that follow the customer's owner; no rule of a document may carry it."""
 
-NOBODY = "nobody"
+NOBODY: Final = "nobody"
 """Rule id of decisions that found nobody."""
 
-Facts = Mapping[str, str | Decimal | None]
+LEAD_SCORE: Final = "lead_score"
+"""The fact that the formula of the rules works out."""
+
+ACTIVITIES_90D: Final = "customer.activities_90d"
+WON_DEALS: Final = "customer.won_deals"
+CUSTOMER_FACTS: Final = frozenset({ACTIVITIES_90D, WON_DEALS})
+"""What is known of a lead's customer: how often they were in touch in 90 days, and deals ever won with them (57)."""
+
+NEW_CUSTOMER: Final[Mapping[str, Decimal]] = {ACTIVITIES_90D: Decimal(0), WON_DEALS: Decimal(0)}
+
+Value: TypeAlias = str | Decimal
+Facts = Mapping[str, Value | None]
 """A lead's fields by name; `utm.KEY` for its UTM values; `owner_id` is the owner it was imported with."""
+
+TURN: Final = 100_000_000
+"""One lead, in the unit of rotation credits and turns owed: fine enough for shares of any weights."""
 
 
 class Priority(StrEnum):
@@ -38,49 +53,91 @@ class TargetKind(StrEnum):
 
     PERSON = "person"
     TEAM = "team"
+    SKILL = "skill"
+    """Anybody who has it, in any team."""
+    KEY_ACCOUNT = "key_account"
+    """大客户直通通道: juniors are passed over (56)."""
+    NEAREST = "nearest"
+    """Whose deals of the last three months are nearest to the lead's city (55)."""
     IMPORTED_OWNER = "imported_owner"
     DUTY_DESK = "duty_desk"
 
 
+POOLS: Final = frozenset({TargetKind.TEAM, TargetKind.SKILL, TargetKind.KEY_ACCOUNT, TargetKind.NEAREST})
+"""Targets that choose among several people."""
+
+
+class Choice(StrEnum):
+    """Whom of several eligible people a rule takes."""
+
+    ROTATION = "rotation"
+    MOST_DEALS = "most_deals"
+    """历史成单量: who won most deals in the last three months (4, 126)."""
+    LEAST_LOADED = "least_loaded"
+    NEAREST = "nearest"
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One test of one field of a lead; `holds` is made from operator and value when the rules are read."""
+    """One test of a lead; `holds` is made from operator and value when the rules are read."""
 
     field: str
+    """Empty for a group of conditions."""
     operator: str
     holds: Callable[[Facts], bool]
+    value: object = None
+    """What the field is compared with: a Value, or a frozenset of them."""
+    asks: frozenset[str] = frozenset()
+    """Every field the test looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A condition that speaks for a rule without being needed: what it is worth where it holds (3)."""
+
+    condition: Condition
+    points: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`id` is a person's or a team's id, by `kind`; empty for the imported owner."""
+    """`id` is a person's or a team's id, by `kind`; empty for the imported owner, and where any team will do."""
 
     kind: TargetKind
     id: str = ""
+    skill: str = ""
+    """Members must have it; empty: any."""
     match: tuple[str, ...] = ()
     """What of the lead a member must cover: region, city_code, industry (as a skill)."""
+    rank_min: int = 0
+    deals_min: int = 0
+    """Deals a member has won in the last three months."""
+    radius_km: int = 0
+    choose: Choice = Choice.ROTATION
+    skipped_turns_max: int = 1
+    """Turns somebody away gets back, at most, when they return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When all conditions hold, the target is asked for somebody eligible."""
+    """When all conditions hold, and those weighed add up to `at_least`, the target is asked for somebody eligible."""
 
     id: str
     title: str
     priority: Priority
     when: tuple[Condition, ...]
     target: Target
+    weigh: tuple[Weighed, ...] = ()
+    at_least: Decimal = Decimal(0)
 
     def matches(self, facts: Facts) -> bool:
-        return all(condition.holds(facts) for condition in self.when)
+        return all(condition.holds(facts) for condition in self.when) and (
+            not self.weigh or self.points(facts) >= self.at_least
+        )
 
-
-@dataclass(frozen=True, slots=True)
-class RuleSet:
-    """Rules in the order they are asked."""
-
-    version: int
-    rules: tuple[Rule, ...]
+    def points(self, facts: Facts) -> Decimal:
+        """What the weighed conditions that hold are worth together."""
+        return sum((each.points for each in self.weigh if each.condition.holds(facts)), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +160,39 @@ def candidate(person_id: str, name: str, rejected_because: str) -> Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """What the ledger says of one person."""
+
+    open_leads: int = 0
+    credit: int = 0
+    """What the rotation owes them (negative: they owe), in `TURN`s."""
+    owed: int = 0
+    """What they missed while they were away, in `TURN`s; given back before the rotation goes on."""
+    taken: Taken = NOTHING_TAKEN
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """As it is kept."""
+        return (self.open_leads, self.credit, self.owed, *self.taken)
+
+
+IDLE: Final = Figures()
+
+
+@dataclass(frozen=True, slots=True)
+class StoodOn:
+    """What a decision stood on beside rules and organisation: enough to make it again, byte for byte (8)."""
+
+    facts: Facts
+    """Those the rules ask for; no others were looked at."""
+    figures: Mapping[str, Figures]
+    """Of the people it considered; somebody left out had none."""
+    customer_owner_id: str | None
+    again: bool
+    """The lead was taken from somebody."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Where a lead goes. `owner_id` None: nobody could be found; the lead waits."""
 
@@ -114,10 +204,25 @@ class Decision:
     candidates: tuple[Candidate, ...]
     waiting: bool = False
     """It has nobody, or only the duty desk: it is routed anew when people or rules change."""
-    turn: Mapping[str, int] = field(default_factory=dict)
+    turn: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Rotation credits by person after this decision, for those whose credit it changed."""
+    owed: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Turns owed by person after this decision, for those where it changed them."""
+    score: Decimal | None = None
+    """The lead's by the formula of the rules; None without one."""
     taken_on: date | None = None
     """The day of the owner's calendar it counts in; None for one that no limit counts, such as a transfer."""
+    stood_on: StoodOn | None = None
+    """None: no rule was asked, as when an overdue lead goes to the supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The organisation a transaction decides on, as it is kept for replays: the same content has the same hash."""
+
+    hash: str
+    content: bytes
+    is_kept: bool
 
 
 @dataclass(slots=True)
@@ -126,10 +231,21 @@ class Ledger:
 
     open_leads: dict[str, int]
     credit: dict[str, int]
+    owed: dict[str, int] = field(default_factory=dict)
     taken: dict[str, Taken] = field(default_factory=dict)
     """Leads given in the present day and week."""
+    ground: Ground | None = None
     changed: set[str] = field(default_factory=set)
     """Ids of people whose figures are no longer those of the database."""
+
+    def figures(self, person_id: str) -> Figures:
+        """What a decision may look at."""
+        return Figures(
+            open_leads=self.open_leads.get(person_id, 0),
+            credit=self.credit.get(person_id, 0),
+            owed=self.owed.get(person_id, 0),
+            taken=self.taken.get(person_id, NOTHING_TAKEN),
+        )
 
     def record(self, decision: Decision) -> None:
         """Makes the next decision see this one."""
@@ -139,7 +255,8 @@ class Ledger:
                 taken = self.taken.get(decision.owner_id, NOTHING_TAKEN)
                 self.taken[decision.owner_id] = taken.on(decision.taken_on).plus_one()
         self.credit.update(decision.turn)
-        self.changed.update(decision.turn)
+        self.owed.update(decision.owed)
+        self.changed.update(decision.turn, decision.owed)
 
     def release(self, owner_id: str) -> None:
         """Takes a lead off a person's load."""
@@ -150,145 +267,15 @@ class Ledger:
         self.changed.add(person_id)
 
 
-def decide(
-    rules: RuleSet,
-    facts: Facts,
-    directory: Directory,
-    ledger: Ledger,
-    now: datetime,
-    *,
-    customer_owner_id: str | None = None,
-) -> Decision:
-    """Who gets a lead: the customer's owner while they may own leads (116), else whom the first rule finds."""
-    matching = [rule for rule in rules.rules if rule.matches(facts)]
-    # A lead matters as much as any rule says, whoever is free to take it in the end.
-    priority = min((rule.priority for rule in matching), default=Priority.P3)
-    search = _Search(rules.version, facts, directory, ledger, now, priority)
-    if customer_owner_id and (decision := search.keep_with(customer_owner_id)):
-        return decision
-    for rule in matching:
-        if decision := search.ask(rule):
-            return decision
-    return search.decision(None, NOBODY, "没有合适人选，线索待分配", waiting=True)
+@dataclass(frozen=True)
+class Deals:
+    """Deals won in the last three months: how many in which city, by person."""
+
+    by_city: Mapping[str, Mapping[str, int]]
+    """City codes by person; the code is empty where the city is not known."""
+
+    def won_by(self, person_id: str) -> int:
+        return sum(self.by_city.get(person_id, {}).values())
 
 
-@dataclass(slots=True)
-class _Search:
-    """The search for one lead's owner, rule by rule; remembers whom it considered and why they were rejected."""
-
-    version: int
-    facts: Facts
-    directory: Directory
-    ledger: Ledger
-    now: datetime
-    priority: Priority
-    considered: dict[str, Candidate] = field(default_factory=dict)
-
-    def keep_with(self, owner_id: str) -> Decision | None:
-        """One customer, one owner (116); being off duty or full is no reason to change hands."""
-        owner = self.directory.people.get(owner_id)
-        if owner is None:
-            self._consider(owner_id, "", "组织中没有此人")
-            return None
-        if not owner.may_own:
-            self._consider(owner.id, owner.name, self._against(owner))
-            return None
-        self._consider(owner.id, owner.name, "")
-        return self.decision(owner.id, ONE_CUSTOMER_ONE_OWNER, f"客户已由{owner.name}负责（一客一主）")
-
-    def ask(self, rule: Rule) -> Decision | None:
-        """The decision of one rule, or None when it has nobody eligible."""
-        kind = rule.target.kind
-        if kind is TargetKind.TEAM:
-            return self._turn(rule)
-        person_id = str(self.facts.get("owner_id") or "") if kind is TargetKind.IMPORTED_OWNER else rule.target.id
-        if not person_id:
-            return None
-        person = self.directory.people.get(person_id)
-        if person is None:
-            self._consider(person_id, "", "组织中没有此人")
-            return None
-        if kind is TargetKind.DUTY_DESK:
-            # The last resort takes whatever comes, at any hour and without a limit.
-            against = "" if person.active else "不在职"
-            reason = f"规则「{rule.title}」：没有其他合适人选，由{person.name}承接"
-        else:
-            against = self._against(person)
-            reason = f"规则「{rule.title}」：由{person.name}跟进"
-        self._consider(person.id, person.name, against)
-        if against:
-            return None
-        return self.decision(person.id, rule.id, reason, waiting=kind is TargetKind.DUTY_DESK)
-
-    def _turn(self, rule: Rule) -> Decision | None:
-        """One turn of the team's smooth weighted round robin: each credit grows by its weight, the richest pays all."""
-        team_id, credit = rule.target.id, self.ledger.credit
-        turn: dict[str, int] = {}
-        total = 0
-        chosen: Person | None = None
-        for person in self.directory.members.get(team_id, ()):
-            against = (
-                "不参与轮转"
-                if person.weight == 0
-                else self._against(person) or _not_covering(person, rule.target.match, self.facts)
-            )
-            self._consider(person.id, person.name, against or "本轮未轮到")
-            if against:
-                continue
-            total += person.weight
-            turn[person.id] = credit.get(person.id, 0) + person.weight
-            # Of equals the first by id: members come in that order.
-            if chosen is None or turn[person.id] > turn[chosen.id]:
-                chosen = person
-        if chosen is None:
-            return None
-        turn[chosen.id] -= total
-        self._consider(chosen.id, chosen.name, "")
-        team = self.directory.teams.get(team_id)
-        reason = f"规则「{rule.title}」：{team.name if team else team_id}轮到{chosen.name}"
-        return self.decision(chosen.id, rule.id, reason, turn=turn)
-
-    def decision(
-        self,
-        owner_id: str | None,
-        rule_id: str,
-        reason: str,
-        *,
-        waiting: bool = False,
-        turn: Mapping[str, int] = MappingProxyType({}),
-    ) -> Decision:
-        owner = None if owner_id is None else self.directory.people[owner_id]
-        return Decision(
-            owner_id=owner_id,
-            rule_id=rule_id,
-            rule_version=self.version,
-            priority=self.priority,
-            reason=reason,
-            candidates=tuple(self.considered.values()),
-            waiting=waiting,
-            turn=turn,
-            taken_on=None if owner is None else self.directory.day_of(owner, self.now),
-        )
-
-    def _against(self, person: Person) -> str:
-        if person.id in self.directory.always_able:
-            return ""
-        return reason_against(
-            person,
-            self.directory,
-            self.now,
-            open_leads=self.ledger.open_leads.get(person.id, 0),
-            taken=self.ledger.taken.get(person.id, NOTHING_TAKEN),
-        )
-
-    def _consider(self, person_id: str, name: str, rejected_because: str) -> None:
-        self.considered[person_id] = candidate(person_id, name, rejected_because)
-
-
-def _not_covering(person: Person, match: Sequence[str], facts: Facts) -> str:
-    """Why the person does not cover the lead; somebody with no entries of a kind covers all of it."""
-    for name in match:
-        covered = {"region": person.regions, "city_code": person.city_codes, "industry": person.skills}[name]
-        if covered and facts.get(name) not in covered:
-            return {"region": "区域不符", "city_code": "城市不符", "industry": "行业不符"}[name]
-    return ""
+NO_DEALS: Final = Deals({})

@@ -1,7 +1,8 @@
 """Versions of the rules in PostgreSQL, and past leads to try rules on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import orjson
 
@@ -10,10 +11,12 @@ from services.leads.intake.capture import Lead
 from services.leads.intake.domain import facts_of
 from services.leads.intake.reads import LEAD_COLUMNS, lead_from
 from services.leads.organisation.store import move_version
-from services.leads.routing.domain import Ledger
+from services.leads.routing.domain import Facts, Ground, Ledger
+from services.leads.routing.replay import stood_on_from, told_of
+from services.leads.routing.rules import RuleSet
 from services.leads.routing.snapshot import Snapshot
-from services.leads.routing.store import Snapshots, read_ledger
-from services.leads.routing.usecases import KeptRules, PastLead
+from services.leads.routing.store import Snapshots, read_histories, read_ledger, rules_of
+from services.leads.routing.usecases import KeptDecision, KeptRules, PastLead
 from services.leads.rows import jsonb
 from services.leads.sla.usecases import TRANSFER_RULE
 
@@ -71,9 +74,45 @@ class PostgresRulesStore:
         )
         return [_past(lead_from(row), row["decided_owner_id"]) for row in reversed(rows)]
 
+    async def histories(self, customer_ids: Sequence[str], now: datetime) -> Mapping[str, Facts]:
+        return await read_histories(self._tx, customer_ids, now)
+
+    async def kept_decision(
+        self, lead_id: str, assignment_id: str, owners: Sequence[str] | None
+    ) -> KeptDecision | None:
+        row = await self._tx.fetchrow(
+            """
+            SELECT a.owner_id, a.rule_id, a.rule_version, a.priority, a.reason, a.score, a.candidates, a.decided_at,
+                   a.stood_on, a.digest, a.ground, g.content
+            FROM assignments a JOIN leads l ON l.id = a.lead_id LEFT JOIN routing_grounds g ON g.hash = a.ground
+            WHERE a.id = $1 AND a.lead_id = $2 AND ($3::text[] IS NULL OR l.owner_id = ANY($3))
+            """,
+            assignment_id,
+            lead_id,
+            owners,
+        )
+        if row is None:
+            return None
+        fields = ("owner_id", "rule_id", "rule_version", "priority", "reason", "score")
+        return KeptDecision(
+            told=told_of(**{name: row[name] for name in fields}, candidates=orjson.loads(row["candidates"])),
+            digest=row["digest"] or "",
+            rule_version=row["rule_version"],
+            decided_at=row["decided_at"],
+            ground=Ground(row["ground"], row["content"], is_kept=True) if row["content"] else None,
+            stood_on=stood_on_from(orjson.loads(row["stood_on"])) if row["stood_on"] else None,
+        )
+
+    async def ready_rules(self, version: int) -> RuleSet:
+        newest = await self.snapshot()
+        rules = newest.rules if newest.rules.version == version else await rules_of(self._tx, version)
+        if rules is None:
+            raise RuntimeError(f"version {version} of the routing rules is gone")
+        return rules
+
     async def ledger(self) -> Ledger:
         return await read_ledger(self._tx)
 
 
 def _past(lead: Lead, decided_owner_id: str | None) -> PastLead:
-    return PastLead(lead.id, lead.customer_id, decided_owner_id, facts_of(lead.draft))
+    return PastLead(lead.id, lead.customer_id, lead.draft.stage, decided_owner_id, facts_of(lead.draft))

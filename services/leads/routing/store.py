@@ -1,6 +1,9 @@
 """Rules, decisions and the ledger in PostgreSQL, and the snapshot a process keeps in memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -9,11 +12,13 @@ from asyncpg import Record
 from breakwater.chassis.database import Reader, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadAssigned
-from services.leads.organisation.domain import NOTHING_TAKEN, Taken
+from services.leads.organisation.domain import Taken
 from services.leads.organisation.store import read_directory
 from services.leads.routing.assignment import Assignment
-from services.leads.routing.domain import Ledger
-from services.leads.routing.rules import read_rules
+from services.leads.routing.deals import WON_STAGES, read_deals
+from services.leads.routing.domain import ACTIVITIES_90D, WON_DEALS, Decision, Facts, Ground, Ledger
+from services.leads.routing.replay import digest_of, ground_of, stood_on_to
+from services.leads.routing.rules import RuleSet, read_rules
 from services.leads.routing.snapshot import Snapshot
 from services.leads.rows import jsonb
 from services.leads.sla.calendar import Holidays
@@ -34,9 +39,13 @@ class Snapshots:
 
     async def with_ledger(self, tx: Transaction) -> tuple[Snapshot, Ledger]:
         """The newest snapshot and everybody's load and credit; whoever decides next waits until `tx` ends."""
-        rows = await tx.fetch(_LOCK_LEDGER)
+        known = self._newest.ground if self._newest is not None else None
+        rows = await tx.fetch(_LOCK_LEDGER, known.hash if known else "")
         version = rows[0]["version"] if rows else await tx.fetchval("SELECT version FROM snapshot_version")
-        return await self._at(tx, version), _ledger(rows)
+        snapshot, ledger = await self._at(tx, version), _ledger(rows)
+        if (ground := snapshot.ground) is not None:
+            ledger.ground = replace(ground, is_kept=bool(rows) and ground is known and rows[0]["is_kept"])
+        return snapshot, ledger
 
     async def _at(self, reader: Reader, version: int) -> Snapshot:
         newest = self._newest
@@ -47,15 +56,52 @@ class Snapshots:
     async def _read(self, reader: Reader, version: int) -> Snapshot:
         # What is read may already be newer than `version`; then the next transaction reads once more.
         directory = await read_directory(reader, self._holidays)
-        row = await reader.fetchrow("SELECT version, document FROM routing_rules ORDER BY version DESC LIMIT 1")
-        if row is None:
-            raise RuntimeError("there are no routing rules: the migrations were not applied")
+        deals = await read_deals(reader)
         return Snapshot(
             version=version,
             directory=directory,
-            rules=read_rules(orjson.loads(row["document"]), row["version"]),
+            rules=await self._rules(reader),
             first_touch=await read_first_touch(reader, directory, self._holidays),
+            deals=deals,
+            ground=ground_of(directory, deals),
         )
+
+    async def _rules(self, reader: Reader) -> RuleSet:
+        # People change far more often than rules, and thousands of rules take a while to read.
+        version = await reader.fetchval("SELECT max(version) FROM routing_rules")
+        if version is None:
+            raise RuntimeError("there are no routing rules: the migrations were not applied")
+        if self._newest is not None and self._newest.rules.version == version:
+            return self._newest.rules
+        rules = await rules_of(reader, version)
+        if rules is None:
+            raise RuntimeError(f"version {version} of the routing rules is gone")
+        return rules
+
+
+async def rules_of(reader: Reader, version: int) -> RuleSet | None:
+    """The rules of one version, ready to decide."""
+    document = await reader.fetchval("SELECT document FROM routing_rules WHERE version = $1", version)
+    return None if document is None else read_rules(orjson.loads(document), version)
+
+
+async def read_histories(reader: Reader, customer_ids: Sequence[str], now: datetime) -> dict[str, Facts]:
+    """What is known of customers beside their leads, by id (57)."""
+    rows = await reader.fetch(
+        """
+        SELECT c.id::text,
+               (SELECT count(*) FROM activities a
+                WHERE a.customer_id = c.id AND a.occurred_at BETWEEN $2::timestamptz - interval '90 days' AND $2)
+                   AS activities,
+               (SELECT count(*) FROM opportunities o
+                WHERE o.customer_id = c.id AND (o.probability = 100 OR o.stage = ANY($3::text[]))) AS won
+        FROM unnest($1::uuid[]) AS c(id)
+        """,
+        customer_ids,
+        now,
+        WON_STAGES,
+    )
+    return {row["id"]: {ACTIVITIES_90D: Decimal(row["activities"]), WON_DEALS: Decimal(row["won"])} for row in rows}
 
 
 async def read_ledger(reader: Reader) -> Ledger:
@@ -63,18 +109,20 @@ async def read_ledger(reader: Reader) -> Ledger:
     return _ledger(await reader.fetch(f"SELECT {_LEDGER} FROM workloads"))  # noqa: S608 - constants
 
 
-_LEDGER = "person_id, open_leads, credit, taken_on, taken_in_day, taken_in_week"
+_LEDGER = "person_id, open_leads, credit, owed, taken_on, taken_in_day, taken_in_week"
 _LOCK_LEDGER = f"""
-    SELECT {_LEDGER}, (SELECT version FROM snapshot_version) AS version
+    SELECT {_LEDGER}, (SELECT version FROM snapshot_version) AS version,
+           EXISTS (SELECT FROM routing_grounds WHERE hash = $1) AS is_kept
     FROM workloads ORDER BY person_id FOR UPDATE
 """  # noqa: S608 - constants
 
 
 def _ledger(rows: Sequence[Record]) -> Ledger:
     return Ledger(
-        {row["person_id"]: row["open_leads"] for row in rows},
-        {row["person_id"]: row["credit"] for row in rows},
-        {row["person_id"]: Taken(row["taken_on"], row["taken_in_day"], row["taken_in_week"]) for row in rows},
+        open_leads={row["person_id"]: row["open_leads"] for row in rows},
+        credit={row["person_id"]: row["credit"] for row in rows},
+        owed={row["person_id"]: row["owed"] for row in rows},
+        taken={row["person_id"]: Taken(row["taken_on"], row["taken_in_day"], row["taken_in_week"]) for row in rows},
     )
 
 
@@ -83,13 +131,16 @@ async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], led
 
     One statement; returns the events to be added.
     """
+    ground = ledger.ground
+    if ground is not None and not ground.is_kept:
+        await _keep_ground(tx, ground)
     await tx.execute(
         """
         WITH kept AS (
             INSERT INTO assignments (id, lead_id, owner_id, rule_id, rule_version, priority, reason, candidates, claim_by,
-                                     decided_at)
+                                     decided_at, ground, stood_on, score, digest)
             SELECT (x->>0)::uuid, (x->>1)::uuid, x->>2, x->>3, (x->>4)::integer, x->>5, x->>6, x->7,
-                   (x->>8)::timestamptz, (x->>9)::timestamptz
+                   (x->>8)::timestamptz, (x->>9)::timestamptz, x->>11, nullif(x->12, 'null'), (x->>13)::numeric, x->>14
             FROM jsonb_array_elements($1::jsonb) AS x
         ), started AS (
             INSERT INTO first_touch_timers (lead_id, stage, due_at, started_at, remind_at)
@@ -102,18 +153,12 @@ async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], led
             DELETE FROM first_touch_timers USING jsonb_array_elements($1::jsonb) AS x
             WHERE lead_id = (x->>1)::uuid AND x->>8 IS NULL
         )
-        UPDATE workloads SET open_leads = (x->>1)::integer, credit = (x->>2)::integer, taken_on = (x->>3)::date,
-                             taken_in_day = (x->>4)::integer, taken_in_week = (x->>5)::integer
+        UPDATE workloads SET open_leads = (x->>1)::integer, credit = (x->>2)::integer, owed = (x->>3)::integer,
+                             taken_on = (x->>4)::date, taken_in_day = (x->>5)::integer, taken_in_week = (x->>6)::integer
         FROM jsonb_array_elements($2::jsonb) AS x WHERE workloads.person_id = x->>0
         """,
-        jsonb(_row(each) for each in assignments),
-        jsonb(
-            (
-                *(person_id, ledger.open_leads.get(person_id, 0), ledger.credit.get(person_id, 0)),
-                *ledger.taken.get(person_id, NOTHING_TAKEN),
-            )
-            for person_id in ledger.changed
-        ),
+        jsonb(_row(each, ground) for each in assignments),
+        jsonb((person_id, *ledger.figures(person_id).row) for person_id in ledger.changed),
     )
     return [_assigned(each) for each in assignments if each.decision.owner_id is not None]
 
@@ -151,7 +196,15 @@ async def move_customers(tx: Transaction, assignments: Sequence[Assignment]) -> 
         )
 
 
-def _row(each: Assignment) -> tuple[Any, ...]:
+async def _keep_ground(tx: Transaction, ground: Ground) -> None:
+    await tx.execute(
+        "INSERT INTO routing_grounds (hash, content) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
+        ground.hash,
+        ground.content,
+    )
+
+
+def _row(each: Assignment, ground: Ground | None) -> tuple[Any, ...]:
     decision = each.decision
     candidates = [
         (candidate.person_id, candidate.name, candidate.rejected_because) for candidate in decision.candidates
@@ -159,7 +212,14 @@ def _row(each: Assignment) -> tuple[Any, ...]:
     return (
         *(each.id, each.lead_id, decision.owner_id, decision.rule_id, decision.rule_version, decision.priority),
         *(decision.reason, candidates, each.claim_by, each.decided_at, each.remind_at),
+        *_replayable(decision, ground),
     )
+
+
+def _replayable(decision: Decision, ground: Ground | None) -> tuple[Any, ...]:
+    if decision.stood_on is None or ground is None:
+        return (None, None, decision.score, None)
+    return (ground.hash, stood_on_to(decision.stood_on), decision.score, digest_of(decision))
 
 
 def _move(each: Assignment) -> tuple[Any, ...]:

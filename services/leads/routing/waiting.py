@@ -1,7 +1,8 @@
 """Leads that wait for somebody, in PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from asyncpg import Record
 
@@ -11,9 +12,9 @@ from services.leads.intake.capture import Lead
 from services.leads.intake.domain import facts_of
 from services.leads.intake.reads import LEAD_COLUMNS, lead_from
 from services.leads.routing import store as routing
-from services.leads.routing.domain import Ledger
+from services.leads.routing.domain import NEW_CUSTOMER, Facts, Ledger, Priority
+from services.leads.routing.rerouting import Rerouted, WaitingLead
 from services.leads.routing.snapshot import Snapshot
-from services.leads.routing.usecases import Rerouted, WaitingLead
 
 
 class PostgresRerouteStore:
@@ -32,12 +33,13 @@ class PostgresRerouteStore:
     async def snapshot(self) -> Snapshot:
         return await self._snapshots.current(self._tx)
 
-    async def take_waiting(self, snapshot: Snapshot, limit: int) -> list[WaitingLead]:
+    async def take_waiting(self, snapshot: Snapshot, now: datetime, limit: int) -> list[WaitingLead]:
         # Two narrow searches, each with its index; then lead and customer are taken together or not at all.
         found = await self._tx.fetch(
             """
             (SELECT id FROM leads
-             WHERE waiting AND stage IN ('new', 'contacted', 'qualified') AND routed_version < $1 LIMIT $3)
+             WHERE waiting AND stage IN ('new', 'contacted', 'qualified') AND routed_version < $1
+             ORDER BY priority, id LIMIT $3)
             UNION ALL
             (SELECT id FROM leads
              WHERE owner_id = ANY($2::text[]) AND NOT waiting AND stage IN ('new', 'contacted', 'qualified')
@@ -51,7 +53,7 @@ class PostgresRerouteStore:
             return []
         locked = await self._tx.fetch(
             """
-            SELECT l.id::text, l.sequence, c.owner_id AS customer_owner_id
+            SELECT l.id::text, l.sequence, l.priority, c.owner_id AS customer_owner_id
             FROM leads l JOIN customers c ON c.id = l.customer_id
             WHERE l.id = ANY($1::uuid[]) AND l.routed_version < $2 ORDER BY l.id LIMIT $3
             FOR UPDATE SKIP LOCKED
@@ -65,7 +67,11 @@ class PostgresRerouteStore:
             f"SELECT {LEAD_COLUMNS} FROM leads WHERE id = ANY($1::uuid[]) ORDER BY id",  # noqa: S608 - a constant
             list(by_id),
         )
-        return [_waiting(lead_from(row), by_id[row["id"]]) for row in rows]
+        histories: Mapping[str, Facts] = {}
+        if snapshot.rules.asks_of_customer:
+            customers = sorted({row["customer_id"] for row in rows})
+            histories = await routing.read_histories(self._tx, customers, now)
+        return [_waiting(lead_from(row), by_id[row["id"]], histories) for row in rows]
 
     async def lock_ledger(self) -> tuple[Snapshot, Ledger]:
         return await self._snapshots.with_ledger(self._tx)
@@ -80,14 +86,15 @@ class PostgresRerouteStore:
         await outbox.add(self._tx, await routing.keep_decisions(self._tx, rerouted.assignments, rerouted.ledger))
 
 
-def _waiting(lead: Lead, row: Record) -> WaitingLead:
+def _waiting(lead: Lead, row: Record, histories: Mapping[str, Facts]) -> WaitingLead:
     return WaitingLead(
         id=lead.id,
         customer_id=lead.customer_id,
         customer_owner_id=row["customer_owner_id"],
         owner_id=lead.owner_id,
         sequence=row["sequence"],
-        facts=facts_of(lead.draft),
+        priority=Priority(row["priority"] or Priority.P3),
+        facts={**facts_of(lead.draft), **histories.get(lead.customer_id, NEW_CUSTOMER)},
         lead_name=lead.draft.name,
         company=lead.draft.company,
         source=lead.draft.source,

@@ -1,11 +1,13 @@
-"""Routes waiting leads anew when organisation or rules have changed; any number of replicas may."""
+"""Routes waiting leads anew when organisation or rules have changed, and counts people's deals; any number of replicas may."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from breakwater.chassis.clock import Clock
-from services.leads.routing.usecases import RerouteStore, reroute_waiting_leads
+from breakwater.chassis.database import Database
+from services.leads.routing.deals import refresh_deals
+from services.leads.routing.rerouting import RerouteStore, reroute_waiting_leads
 
 
 class RerouteWorker:
@@ -44,3 +46,19 @@ class RerouteWorker:
         finally:
             for rest in rests:
                 rest.cancel()
+
+
+class DealsWorker:
+    """Counts the deals of the last days every `refresh_s` seconds, the first time at once."""
+
+    def __init__(self, database: Database, clock: Clock, *, days: int, refresh_s: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._days = days
+        self._refresh_s = refresh_s
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        while True:
+            await refresh_deals(self._database, self._clock.now(), days=self._days)
+            await self._clock.sleep(self._refresh_s)

@@ -10,7 +10,7 @@ from breakwater.chassis.clock import VirtualClock
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import DUTY_DESK, Person
 from services.leads.organisation.store import SNAPSHOT_TOPIC
-from services.leads.routing.usecases import reroute_waiting_leads
+from services.leads.routing.rerouting import reroute_waiting_leads
 from services.leads.routing.worker import RerouteWorker
 from services.leads.sla.usecases import TRANSFER_RULE, fire_due_timers
 from services.leads.sla.worker import TimerWorker

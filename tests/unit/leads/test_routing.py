@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.leads.organisation.domain import DUTY_DESK, Directory, Leave, Person, Team
-from services.leads.routing.domain import NOBODY, ONE_CUSTOMER_ONE_OWNER, Decision, Ledger, RuleSet, decide
-from services.leads.routing.rules import read_rules
+from services.leads.routing.deciding import decide
+from services.leads.routing.domain import NOBODY, ONE_CUSTOMER_ONE_OWNER, Decision, Ledger
+from services.leads.routing.rules import RuleSet, read_rules
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

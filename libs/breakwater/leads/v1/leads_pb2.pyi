@@ -160,6 +160,7 @@ class Assignment(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
     DECIDED_AT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     lead_id: _builtins.str
     owner_id: _builtins.str
@@ -169,6 +170,8 @@ class Assignment(_message.Message):
     priority: _builtins.str
     reason: _builtins.str
     """One sentence for people."""
+    score: _builtins.str
+    """By the formula of the rules, as a decimal number; empty without one."""
     @_builtins.property
     def claim_by(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -188,10 +191,11 @@ class Assignment(_message.Message):
         reason: _builtins.str = ...,
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
         decided_at: _timestamp_pb2.Timestamp | None = ...,
+        score: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim_by", b"claim_by", "decided_at", b"decided_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "claim_by", b"claim_by", "decided_at", b"decided_at", "id", b"id", "lead_id", b"lead_id", "owner_id", b"owner_id", "priority", b"priority", "reason", b"reason", "rule_id", b"rule_id", "rule_version", b"rule_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "claim_by", b"claim_by", "decided_at", b"decided_at", "id", b"id", "lead_id", b"lead_id", "owner_id", b"owner_id", "priority", b"priority", "reason", b"reason", "rule_id", b"rule_id", "rule_version", b"rule_version", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1300,16 +1304,20 @@ class GetRulesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTOR_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """0: the one in force."""
     @_builtins.property
     def actor(self) -> _identity_pb2.Actor: ...
     def __init__(
         self,
         *,
         actor: _identity_pb2.Actor | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1317,7 +1325,7 @@ Global___GetRulesRequest: _TypeAlias = GetRulesRequest  # noqa: Y015
 
 @_typing.final
 class GetRulesResponse(_message.Message):
-    """The rules in force."""
+    """The rules of that version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1463,6 +1471,9 @@ class DryRunRulesResponse(_message.Message):
     SAME_FIELD_NUMBER: _builtins.int
     CHANGED_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    SCORE_TODAY_FIELD_NUMBER: _builtins.int
+    SCORE_THEN_FIELD_NUMBER: _builtins.int
     leads: _builtins.int
     same: _builtins.int
     changed: _builtins.int
@@ -1470,6 +1481,16 @@ class DryRunRulesResponse(_message.Message):
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoutingDifference]:
         """At most 100 of the changed ones."""
 
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleCount]:
+        """How many leads each rule decides, the most first; at most 100 rules."""
+
+    @_builtins.property
+    def score_today(self) -> Global___ScoreTrial:
+        """How the formula in force, and the new one, judge past leads whose end is known; absent without a formula."""
+
+    @_builtins.property
+    def score_then(self) -> Global___ScoreTrial: ...
     def __init__(
         self,
         *,
@@ -1477,14 +1498,78 @@ class DryRunRulesResponse(_message.Message):
         same: _builtins.int = ...,
         changed: _builtins.int = ...,
         differences: _abc.Iterable[Global___RoutingDifference] | None = ...,
+        rules: _abc.Iterable[Global___RuleCount] | None = ...,
+        score_today: Global___ScoreTrial | None = ...,
+        score_then: Global___ScoreTrial | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["score_then", b"score_then", "score_today", b"score_today"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "differences", b"differences", "leads", b"leads", "same", b"same"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "differences", b"differences", "leads", b"leads", "rules", b"rules", "same", b"same", "score_then", b"score_then", "score_today", b"score_today"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DryRunRulesResponse: _TypeAlias = DryRunRulesResponse  # noqa: Y015
+
+@_typing.final
+class RuleCount(_message.Message):
+    """How many leads a rule decides."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    LEADS_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    leads: _builtins.int
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        leads: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leads", b"leads", "rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleCount: _TypeAlias = RuleCount  # noqa: Y015
+
+@_typing.final
+class ScoreTrial(_message.Message):
+    """How a formula judges past leads whose end is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEADS_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    PAIRS_RIGHT_FIELD_NUMBER: _builtins.int
+    leads: _builtins.int
+    mean: _builtins.str
+    """As decimal numbers."""
+    converted: _builtins.int
+    lost: _builtins.int
+    pairs_right: _builtins.str
+    """Of a converted and a lost lead, how often the converted one has the higher score, in percent: 50 is a coin's. Empty
+    while one kind is missing.
+    """
+    def __init__(
+        self,
+        *,
+        leads: _builtins.int = ...,
+        mean: _builtins.str = ...,
+        converted: _builtins.int = ...,
+        lost: _builtins.int = ...,
+        pairs_right: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["converted", b"converted", "leads", b"leads", "lost", b"lost", "mean", b"mean", "pairs_right", b"pairs_right"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreTrial: _TypeAlias = ScoreTrial  # noqa: Y015
 
 @_typing.final
 class RoutingDifference(_message.Message):
@@ -1496,10 +1581,15 @@ class RoutingDifference(_message.Message):
     OWNER_TODAY_FIELD_NUMBER: _builtins.int
     OWNER_THEN_FIELD_NUMBER: _builtins.int
     RULE_ID_FIELD_NUMBER: _builtins.int
+    SCORE_TODAY_FIELD_NUMBER: _builtins.int
+    SCORE_THEN_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     owner_today: _builtins.str
     owner_then: _builtins.str
     rule_id: _builtins.str
+    score_today: _builtins.str
+    """By the formula in force and by the new one, as decimal numbers; empty without one."""
+    score_then: _builtins.str
     def __init__(
         self,
         *,
@@ -1507,10 +1597,12 @@ class RoutingDifference(_message.Message):
         owner_today: _builtins.str = ...,
         owner_then: _builtins.str = ...,
         rule_id: _builtins.str = ...,
+        score_today: _builtins.str = ...,
+        score_then: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead_id", b"lead_id", "owner_then", b"owner_then", "owner_today", b"owner_today", "rule_id", b"rule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lead_id", b"lead_id", "owner_then", b"owner_then", "owner_today", b"owner_today", "rule_id", b"rule_id", "score_then", b"score_then", "score_today", b"score_today"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1562,6 +1654,138 @@ class RollBackRulesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RollBackRulesResponse: _TypeAlias = RollBackRulesResponse  # noqa: Y015
+
+@_typing.final
+class ReplayAssignmentRequest(_message.Message):
+    """Names a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_ID_FIELD_NUMBER: _builtins.int
+    lead_id: _builtins.str
+    assignment_id: _builtins.str
+    @_builtins.property
+    def actor(self) -> _identity_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        actor: _identity_pb2.Actor | None = ...,
+        lead_id: _builtins.str = ...,
+        assignment_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "assignment_id", b"assignment_id", "lead_id", b"lead_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayAssignmentRequest: _TypeAlias = ReplayAssignmentRequest  # noqa: Y015
+
+@_typing.final
+class ReplayAssignmentResponse(_message.Message):
+    """A past decision beside the same made again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FactsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EQUAL_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    ORGANISATION_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    CUSTOMER_OWNER_ID_FIELD_NUMBER: _builtins.int
+    equal: _builtins.bool
+    """Byte for byte, with what it did to the rotation."""
+    told: _builtins.str
+    """What was told of it, and what is told of it now: JSON, keys in order."""
+    again: _builtins.str
+    rule_version: _builtins.int
+    organisation: _builtins.str
+    """The SHA-256 of the people, teams and deals it chose among."""
+    customer_owner_id: _builtins.str
+    """Whose customer it was; empty: nobody's."""
+    @_builtins.property
+    def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the rules looked at of the lead; numbers as text."""
+
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerFigures]:
+        """Of the people considered; somebody left out had nothing."""
+
+    def __init__(
+        self,
+        *,
+        equal: _builtins.bool = ...,
+        told: _builtins.str = ...,
+        again: _builtins.str = ...,
+        rule_version: _builtins.int = ...,
+        organisation: _builtins.str = ...,
+        facts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        figures: _abc.Iterable[Global___LedgerFigures] | None = ...,
+        customer_owner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "customer_owner_id", b"customer_owner_id", "equal", b"equal", "facts", b"facts", "figures", b"figures", "organisation", b"organisation", "rule_version", b"rule_version", "told", b"told"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayAssignmentResponse: _TypeAlias = ReplayAssignmentResponse  # noqa: Y015
+
+@_typing.final
+class LedgerFigures(_message.Message):
+    """What the ledger said of a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    OPEN_LEADS_FIELD_NUMBER: _builtins.int
+    CREDIT_FIELD_NUMBER: _builtins.int
+    OWED_FIELD_NUMBER: _builtins.int
+    person_id: _builtins.str
+    open_leads: _builtins.int
+    credit: _builtins.int
+    """What the rotation owed them, in hundred-millionths of a lead; negative: they had had more than their share."""
+    owed: _builtins.int
+    """Turns they missed while they were away, in the same unit."""
+    def __init__(
+        self,
+        *,
+        person_id: _builtins.str = ...,
+        open_leads: _builtins.int = ...,
+        credit: _builtins.int = ...,
+        owed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "open_leads", b"open_leads", "owed", b"owed", "person_id", b"person_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerFigures: _TypeAlias = LedgerFigures  # noqa: Y015
 
 @_typing.final
 class ListPeopleRequest(_message.Message):

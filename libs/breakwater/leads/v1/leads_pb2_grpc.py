@@ -647,6 +647,11 @@ class RoutingServiceStub:
                 request_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.RollBackRulesRequest.SerializeToString,
                 response_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.RollBackRulesResponse.FromString,
                 _registered_method=True)
+        self.ReplayAssignment = channel.unary_unary(
+                '/breakwater.leads.v1.RoutingService/ReplayAssignment',
+                request_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ReplayAssignmentRequest.SerializeToString,
+                response_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ReplayAssignmentResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServiceServicer:
@@ -654,7 +659,7 @@ class RoutingServiceServicer:
     """
 
     def GetRules(self, request, context):
-        """The rules in force.
+        """The rules in force, or those of an earlier version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -676,6 +681,13 @@ class RoutingServiceServicer:
 
     def RollBackRules(self, request, context):
         """Puts an earlier version in force again, as a new version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayAssignment(self, request, context):
+        """Makes a past decision again from what it stood on, and holds the two side by side (8).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -703,6 +715,11 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.RollBackRules,
                     request_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.RollBackRulesRequest.FromString,
                     response_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.RollBackRulesResponse.SerializeToString,
+            ),
+            'ReplayAssignment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayAssignment,
+                    request_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ReplayAssignmentRequest.FromString,
+                    response_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ReplayAssignmentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -814,6 +831,33 @@ class RoutingService:
             '/breakwater.leads.v1.RoutingService/RollBackRules',
             breakwater_dot_leads_dot_v1_dot_leads__pb2.RollBackRulesRequest.SerializeToString,
             breakwater_dot_leads_dot_v1_dot_leads__pb2.RollBackRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayAssignment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.leads.v1.RoutingService/ReplayAssignment',
+            breakwater_dot_leads_dot_v1_dot_leads__pb2.ReplayAssignmentRequest.SerializeToString,
+            breakwater_dot_leads_dot_v1_dot_leads__pb2.ReplayAssignmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

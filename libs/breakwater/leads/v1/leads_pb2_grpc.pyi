@@ -216,13 +216,15 @@ class RoutingServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RoutingServiceAsyncStub: ...
     GetRules: _grpc.UnaryUnaryMultiCallable[_leads_pb2.GetRulesRequest, _leads_pb2.GetRulesResponse]
-    """The rules in force."""
+    """The rules in force, or those of an earlier version."""
     PutRules: _grpc.UnaryUnaryMultiCallable[_leads_pb2.PutRulesRequest, _leads_pb2.PutRulesResponse]
     """Validates and puts a new version in force."""
     DryRunRules: _grpc.UnaryUnaryMultiCallable[_leads_pb2.DryRunRulesRequest, _leads_pb2.DryRunRulesResponse]
     """What a set of rules would have decided on past leads, beside what was decided."""
     RollBackRules: _grpc.UnaryUnaryMultiCallable[_leads_pb2.RollBackRulesRequest, _leads_pb2.RollBackRulesResponse]
     """Puts an earlier version in force again, as a new version."""
+    ReplayAssignment: _grpc.UnaryUnaryMultiCallable[_leads_pb2.ReplayAssignmentRequest, _leads_pb2.ReplayAssignmentResponse]
+    """Makes a past decision again from what it stood on, and holds the two side by side (8)."""
 
 @_typing.type_check_only
 class RoutingServiceAsyncStub(RoutingServiceStub):
@@ -230,13 +232,15 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRules: _aio.UnaryUnaryMultiCallable[_leads_pb2.GetRulesRequest, _leads_pb2.GetRulesResponse]  # type: ignore[assignment]
-    """The rules in force."""
+    """The rules in force, or those of an earlier version."""
     PutRules: _aio.UnaryUnaryMultiCallable[_leads_pb2.PutRulesRequest, _leads_pb2.PutRulesResponse]  # type: ignore[assignment]
     """Validates and puts a new version in force."""
     DryRunRules: _aio.UnaryUnaryMultiCallable[_leads_pb2.DryRunRulesRequest, _leads_pb2.DryRunRulesResponse]  # type: ignore[assignment]
     """What a set of rules would have decided on past leads, beside what was decided."""
     RollBackRules: _aio.UnaryUnaryMultiCallable[_leads_pb2.RollBackRulesRequest, _leads_pb2.RollBackRulesResponse]  # type: ignore[assignment]
     """Puts an earlier version in force again, as a new version."""
+    ReplayAssignment: _aio.UnaryUnaryMultiCallable[_leads_pb2.ReplayAssignmentRequest, _leads_pb2.ReplayAssignmentResponse]  # type: ignore[assignment]
+    """Makes a past decision again from what it stood on, and holds the two side by side (8)."""
 
 class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Routing rules as versioned data (40)."""
@@ -247,7 +251,7 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _leads_pb2.GetRulesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_leads_pb2.GetRulesResponse, _abc.Awaitable[_leads_pb2.GetRulesResponse]]:
-        """The rules in force."""
+        """The rules in force, or those of an earlier version."""
 
     @_abc_1.abstractmethod
     def PutRules(
@@ -272,6 +276,14 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_leads_pb2.RollBackRulesResponse, _abc.Awaitable[_leads_pb2.RollBackRulesResponse]]:
         """Puts an earlier version in force again, as a new version."""
+
+    @_abc_1.abstractmethod
+    def ReplayAssignment(
+        self,
+        request: _leads_pb2.ReplayAssignmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leads_pb2.ReplayAssignmentResponse, _abc.Awaitable[_leads_pb2.ReplayAssignmentResponse]]:
+        """Makes a past decision again from what it stood on, and holds the two side by side (8)."""
 
 def add_RoutingServiceServicer_to_server(servicer: RoutingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
