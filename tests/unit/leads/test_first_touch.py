@@ -144,7 +144,7 @@ def test_the_document_holds_limits_and_calendars() -> None:
     ("document", "places"),
     [
         ({}, ["policies", "policies"]),
-        ({"policies": []}, ["policies"]),
+        ({"policies": []}, ["policies", "policies"]),
         ({"policies": [{**EVERYBODY, "team": "nowhere"}]}, ["policies[0].team", "policies"]),
         ({"policies": [{"claim_min": 15, "work_min": 15}]}, ["policies[0].work_min"]),
         ({"policies": [{**EVERYBODY, "claim_remind_min": 15}]}, ["policies[0].claim_remind_min"]),

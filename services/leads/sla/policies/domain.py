@@ -6,11 +6,11 @@ Pure. services/leads/README.md describes the format.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from breakwater.chassis.errors import FieldError, InvalidRequestError
+from services.leads.documents.domain import DocumentReader
 from services.leads.organisation.domain import Team
 from services.leads.sla.calendar import Calendar, Holidays, Hours, Week, calendar_of, working_week
 from services.leads.sla.domain import FirstTouch, Limits
@@ -30,16 +30,6 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _POLICY_KEYS = frozenset({"team", "source", "claim_min", "claim_remind_min", "work_min", "work_remind_min"})
 _CALENDAR_KEYS = frozenset({"team", "time_zone", "week", "public_holidays", "holidays", "workdays"})
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|(24):(00))")
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPolicies:
-    """One version of the policies, as its author wrote it."""
-
-    version: int
-    document: Mapping[str, Any]
-    author: str
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +61,7 @@ def read_policies(
     """
     reader = _Reader({team.id for team in teams} if strict else None)
     limits, own = reader.document(document)
-    if reader.errors:
-        raise InvalidRequestError("The policies cannot be taken.", code="invalid_policies", errors=reader.errors)
+    reader.raise_errors("The policies cannot be taken.", "invalid_policies")
     calendars = {team.id: _hours_of(team, public) for team in teams}
     calendars |= {each.team_id: each.over(public) for each in own}
     return FirstTouch(limits, calendars, version)
@@ -83,147 +72,110 @@ def _hours_of(team: Team, public: Holidays) -> Calendar:
     return calendar_of(team.time_zone, working_week(team.work_start, team.work_end, lunch), public)
 
 
-class _Reader:
-    """Collects every error with its place, so that the author sees all of them at once."""
-
+class _Reader(DocumentReader):
     def __init__(self, team_ids: set[str] | None) -> None:
-        self.errors: list[FieldError] = []
+        super().__init__()
         self._team_ids = team_ids
 
     def document(self, document: Mapping[str, Any]) -> tuple[dict[tuple[str, str], Limits], list[_OwnCalendar]]:
-        self._only(document, frozenset({"policies", "calendars"}), "")
+        self.only(document, {"policies", "calendars"})
         limits: dict[tuple[str, str], Limits] = {}
-        for place, entry in self._entries(document.get("policies"), "policies", POLICIES_MAX):
+        for place, entry in self.entries(document, "policies", "", POLICIES_MAX, least=1):
             key, value = self._policy(entry, place)
             if key in limits:
-                self._wrong(place, "is there twice for this team and source")
+                self.wrong(place, "is there twice for this team and source")
             limits[key] = value
         if ("", "") not in limits:
-            self._wrong("policies", "must hold one for everybody: without team and source")
+            self.wrong("policies", "must hold one for everybody: without team and source")
         own: dict[str, _OwnCalendar] = {}
-        for place, entry in self._entries(document.get("calendars", []), "calendars", CALENDARS_MAX):
+        for place, entry in self.entries(document, "calendars", "", CALENDARS_MAX):
             calendar = self._calendar(entry, place)
             if calendar.team_id in own:
-                self._wrong(f"{place}.team", "has two calendars")
+                self.wrong(f"{place}.team", "has two calendars")
             own[calendar.team_id] = calendar
         return limits, list(own.values())
 
-    def _entries(self, entries: Any, place: str, limit: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        if not isinstance(entries, list) or len(entries) > limit:
-            self._wrong(place, f"must be a list of at most {limit}")
-            return
-        for index, entry in enumerate(entries):
-            if isinstance(entry, dict):
-                yield f"{place}[{index}]", entry
-            else:
-                self._wrong(f"{place}[{index}]", "must be an object")
-
-    def _policy(self, entry: dict[str, Any], place: str) -> tuple[tuple[str, str], Limits]:
-        self._only(entry, _POLICY_KEYS, place)
-        claim = self._minutes(entry, "claim_min", place, 1, LIMIT_MIN_MAX - 1)
-        work = self._minutes(entry, "work_min", place, claim + 1, LIMIT_MIN_MAX)
-        remind1 = self._minutes(entry, "claim_remind_min", place, 0, claim - 1, default=0)
-        remind2 = self._minutes(entry, "work_remind_min", place, 0, work - 1, default=0)
-        key = self._team(entry, place), self._text(entry.get("source", ""), f"{place}.source")
+    def _policy(self, entry: Mapping[str, Any], place: str) -> tuple[tuple[str, str], Limits]:
+        self.only(entry, _POLICY_KEYS, place)
+        entry = {"claim_remind_min": 0, "work_remind_min": 0, **entry}
+        claim = self.number(entry, "claim_min", place, 1, LIMIT_MIN_MAX - 1)
+        work = self.number(entry, "work_min", place, claim + 1, LIMIT_MIN_MAX)
+        remind1 = self.number(entry, "claim_remind_min", place, 0, claim - 1)
+        remind2 = self.number(entry, "work_remind_min", place, 0, work - 1)
+        key = self._team(entry, place), self.text(entry, "source", place, TEXT_CHARS_MAX, blank=True)
         return key, Limits(*(timedelta(minutes=minutes) for minutes in (claim, work, remind1, remind2)))
 
-    def _minutes(
-        self, entry: dict[str, Any], name: str, place: str, low: int, high: int, *, default: int | None = None
-    ) -> int:
-        value = entry.get(name, default)
-        # A document that came as protobuf has only floating point.
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-            value = None
-        if value is None or not low <= value <= high:
-            self._wrong(f"{place}.{name}", f"must be a whole number of minutes, {low} to {high}")
-            return max(low, 1)
-        return int(value)
-
-    def _team(self, entry: dict[str, Any], place: str) -> str:
-        team_id = self._text(entry.get("team", ""), f"{place}.team")
+    def _team(self, entry: Mapping[str, Any], place: str, *, blank: bool = True) -> str:
+        team_id = self.text(entry, "team", place, TEXT_CHARS_MAX, blank=blank)
         if team_id and self._team_ids is not None and team_id not in self._team_ids:
-            self._wrong(f"{place}.team", f"there is no team {team_id!r}")
+            self.wrong(f"{place}.team", f"there is no team {team_id!r}")
         return team_id
 
-    def _calendar(self, entry: dict[str, Any], place: str) -> _OwnCalendar:
-        self._only(entry, _CALENDAR_KEYS, place)
-        team_id = self._team(entry, place)
-        if not team_id:
-            self._wrong(f"{place}.team", "is missing")
-        zone = self._text(entry.get("time_zone", "Asia/Shanghai"), f"{place}.time_zone")
+    def _calendar(self, entry: Mapping[str, Any], place: str) -> _OwnCalendar:
+        self.only(entry, _CALENDAR_KEYS, place)
+        entry = {"time_zone": "Asia/Shanghai", **entry}
+        team_id = self._team(entry, place, blank=False)
+        zone = self.text(entry, "time_zone", place, TEXT_CHARS_MAX)
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            self._wrong(f"{place}.time_zone", "must be a zone of the IANA database, such as Asia/Shanghai")
+            self.wrong(f"{place}.time_zone", "must be a zone of the IANA database, such as Asia/Shanghai")
             zone = "UTC"
         public = entry.get("public_holidays", "cn")
         if public not in ("cn", "none"):
-            self._wrong(f"{place}.public_holidays", "must be cn or none")
+            self.wrong(f"{place}.public_holidays", "must be cn or none")
         holidays, workdays = (self._days(entry.get(name, []), f"{place}.{name}") for name in ("holidays", "workdays"))
         if holidays & workdays:
-            self._wrong(f"{place}.workdays", f"{min(holidays & workdays)} is a holiday, too")
+            self.wrong(f"{place}.workdays", f"{min(holidays & workdays)} is a holiday, too")
         return _OwnCalendar(
             team_id, zone, self._week(entry.get("week"), f"{place}.week"), public == "cn", holidays, workdays
         )
 
     def _week(self, week: Any, place: str) -> Week:
         if not isinstance(week, dict):
-            self._wrong(place, f"must be an object of {', '.join(_WEEKDAYS)}; a day that is left out is not worked")
+            self.wrong(place, f"must be an object of {', '.join(_WEEKDAYS)}; a day that is left out is not worked")
             return working_week()
-        self._only(week, frozenset(_WEEKDAYS), place)
+        self.only(week, _WEEKDAYS, place)
         first, second, third, fourth, fifth, sixth, seventh = (
             self._hours(week.get(day, []), f"{place}.{day}") for day in _WEEKDAYS
         )
         found = (first, second, third, fourth, fifth, sixth, seventh)
         if not any(found):
-            self._wrong(place, "must hold a day that is worked")
+            self.wrong(place, "must hold a day that is worked")
         return found
 
     def _hours(self, spans: Any, place: str) -> Hours:
         if not isinstance(spans, list) or len(spans) > SPANS_MAX:
-            self._wrong(place, f"must be a list of at most {SPANS_MAX} stretches, such as 09:00-12:00")
+            self.wrong(place, f"must be a list of at most {SPANS_MAX} stretches, such as 09:00-12:00")
             return ()
         found: list[tuple[int, int]] = []
         for index, span in enumerate(spans):
             match = _SPAN.fullmatch(span) if isinstance(span, str) else None
             if match is None:
-                self._wrong(f"{place}[{index}]", "must be from-until, such as 09:00-12:00; a day ends at 24:00")
+                self.wrong(f"{place}[{index}]", "must be from-until, such as 09:00-12:00; a day ends at 24:00")
                 continue
             hour, minute, until_hour, until_minute = (int(part) for part in match.groups() if part is not None)
             begin, end = hour * 60 + minute, until_hour * 60 + until_minute
             if begin >= end or (found and begin < found[-1][1]):
-                self._wrong(f"{place}[{index}]", "must end after it begins, and begin after the one before has ended")
+                self.wrong(f"{place}[{index}]", "must end after it begins, and begin after the one before has ended")
                 continue
             found.append((begin, end))
         return tuple(found)
 
     def _days(self, days: Any, place: str) -> frozenset[date]:
         if not isinstance(days, list) or len(days) > DAYS_MAX:
-            self._wrong(place, f"must be a list of at most {DAYS_MAX} days")
+            self.wrong(place, f"must be a list of at most {DAYS_MAX} days")
             return frozenset()
         found: set[date] = set()
         for index, entry in enumerate(days):
             try:
                 found.update(days_of(entry if isinstance(entry, str) else ""))
             except ValueError:
-                self._wrong(
+                self.wrong(
                     f"{place}[{index}]",
                     f"must be a day or a range of at most {RANGE_DAYS_MAX}, such as 2026-10-01..2026-10-07",
                 )
         return frozenset(found)
-
-    def _text(self, value: Any, place: str) -> str:
-        if not isinstance(value, str) or len(value) > TEXT_CHARS_MAX:
-            self._wrong(place, f"must be a text of at most {TEXT_CHARS_MAX} characters")
-            return ""
-        return value
-
-    def _only(self, entry: Mapping[str, Any], known: frozenset[str], place: str) -> None:
-        for name in sorted(set(entry) - known):
-            self._wrong(f"{place}.{name}" if place else name, "is not known")
-
-    def _wrong(self, place: str, reason: str) -> None:
-        self.errors.append(FieldError(place, reason))
 
 
 def days_of(entry: str) -> Iterator[date]:

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 import orjson
 
 from breakwater.chassis.database import Database, Reader, Transaction
+from services.leads.documents.domain import KeptDocument
 from services.leads.organisation.domain import Directory
 from services.leads.organisation.store import move_version, read_directory
 from services.leads.rows import jsonb
 from services.leads.sla.calendar import Holidays
 from services.leads.sla.domain import FirstTouch
-from services.leads.sla.policies.domain import KeptPolicies, read_policies
+from services.leads.sla.policies.domain import read_policies
 
 
 async def read_first_touch(reader: Reader, directory: Directory, holidays: Holidays) -> FirstTouch:
@@ -37,26 +38,21 @@ class PostgresPolicyStore:
     async def directory(self) -> Directory:
         return await read_directory(self._tx)
 
-    async def policies(self, version: int | None) -> KeptPolicies | None:
+    async def newest(self) -> KeptDocument:
         row = await self._tx.fetchrow(
-            """
-            SELECT version, document, author, created_at FROM sla_policies
-            WHERE $1::integer IS NULL OR version = $1 ORDER BY version DESC LIMIT 1
-            """,
-            version,
+            "SELECT version, document, author, created_at FROM sla_policies ORDER BY version DESC LIMIT 1"
         )
-        return KeptPolicies(**{**row, "document": orjson.loads(row["document"])}) if row else None
+        if row is None:
+            raise RuntimeError("there are no first-touch policies: the migrations were not applied")
+        return KeptDocument(**{**row, "document": orjson.loads(row["document"])})
 
-    async def lock_policies(self) -> int:
+    async def lock(self) -> None:
+        # What keeps the rules, too: both are in force together, by one version of the snapshot.
         await self._tx.execute("SELECT FROM snapshot_version FOR UPDATE")
-        return int(await self._tx.fetchval("SELECT max(version) FROM sla_policies"))
 
-    async def add_policies(self, policies: KeptPolicies) -> None:
+    async def add(self, document: KeptDocument) -> None:
         await self._tx.execute(
             "INSERT INTO sla_policies (version, document, author, created_at) VALUES ($1, $2::jsonb, $3, $4)",
-            policies.version,
-            jsonb(policies.document),
-            policies.author,
-            policies.created_at,
+            *(document.version, jsonb(document.document), document.author, document.created_at),
         )
         await move_version(self._tx)
