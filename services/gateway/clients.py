@@ -23,6 +23,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     RoutingServiceStub,
 )
 from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceStub
+from breakwater.leads.v1.sla_pb2_grpc import SlaServiceStub
 from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceStub
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from breakwater.resilience import Deadline
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         RoutingServiceAsyncStub,
     )
     from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceAsyncStub
+    from breakwater.leads.v1.sla_pb2_grpc import SlaServiceAsyncStub
     from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceAsyncStub
     from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceAsyncStub
 
@@ -72,6 +74,7 @@ class Leads:
     organisation: "OrganisationServiceAsyncStub"
     follow_ups: "FollowUpServiceAsyncStub"
     customers: "CustomersServiceAsyncStub"
+    sla: "SlaServiceAsyncStub"
     boards: "BoardsServiceAsyncStub"
     tagging: "TaggingServiceAsyncStub"
     directory: "DirectoryServiceAsyncStub"
@@ -86,6 +89,7 @@ class Leads:
             OrganisationServiceStub(channel.grpc),
             FollowUpServiceStub(channel.grpc),
             CustomersServiceStub(channel.grpc),
+            SlaServiceStub(channel.grpc),
             BoardsServiceStub(channel.grpc),
             TaggingServiceStub(channel.grpc),
             DirectoryServiceStub(channel.grpc),

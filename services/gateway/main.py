@@ -37,6 +37,7 @@ from services.gateway.http import (
     people,
     platform,
     routing,
+    sla,
     tagging,
 )
 from services.gateway.http.declare import Api
@@ -96,6 +97,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     exports.add_routes(api, use_cases, scratch, files, service.clock, serving=lambda: server.accepting)
     imports.add_routes(api, leads_service, _upload_limits(settings))
     routing.add_routes(api, leads_service)
+    sla.add_routes(api, leads_service)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=settings.ops_url)
     server = HttpServer(
         await _edge(service, api.routes),

@@ -23,6 +23,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
     add_RoutingServiceServicer_to_server,
 )
 from breakwater.leads.v1.organisation_pb2_grpc import add_DirectoryServiceServicer_to_server
+from breakwater.leads.v1.sla_pb2_grpc import add_SlaServiceServicer_to_server
 from breakwater.leads.v1.tagging_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.leads.api.boards import BoardsApi
 from services.leads.api.customers import CustomersApi
@@ -31,6 +32,7 @@ from services.leads.api.imports import ImportsApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import DirectoryApi, OrganisationApi
 from services.leads.api.routing import RoutingApi
+from services.leads.api.sla import SlaApi, SlaStores
 from services.leads.api.tagging import TaggingApi
 from services.leads.boards.domain import Measures
 from services.leads.boards.personal.store import PostgresPersonalReader
@@ -63,6 +65,10 @@ from services.leads.routing.worker import DealsWorker, RerouteWorker
 from services.leads.settings import LeadsSettings
 from services.leads.sla.calendar import Holidays
 from services.leads.sla.calendars import load_holidays
+from services.leads.sla.pauses.store import PostgresClockStore
+from services.leads.sla.policies.store import PostgresPolicyStore
+from services.leads.sla.report.domain import Targets
+from services.leads.sla.report.store import PostgresReportStore
 from services.leads.sla.silence.domain import SilenceLimits
 from services.leads.sla.silence.store import PostgresSilenceStore
 from services.leads.sla.silence.usecases import tell_silences
@@ -92,6 +98,7 @@ async def serve() -> None:
         imports = _serve_imports(service, database, snapshots)
         _serve_customers(service, database, snapshots)
         _watch_over_leads(service, database, snapshots)
+        _serve_sla(service, database, snapshots, holidays)
         relay = Relay(database, bus, service.clock, held=lambda: imports.busy)
         service.background("outbox-relay", relay.run)
         bindings = Consumer(
@@ -254,3 +261,23 @@ def _watch_over_leads(service: Service[LeadsSettings], database: Database, snaps
     service.background("reroute-waiting-leads", rerouting.run)
     deals = DealsWorker(database, clock, days=settings.recent_deals_days, refresh_s=settings.recent_deals_refresh_s)
     service.background("recent-deals", deals.run)
+
+
+def _serve_sla(service: Service[LeadsSettings], database: Database, snapshots: Snapshots, holidays: Holidays) -> None:
+    """First-touch limits, calendars, clocks and the report."""
+    settings = service.settings
+    targets = Targets(
+        assigned_within=timedelta(seconds=settings.assigned_within_s),
+        assigned_share=settings.assigned_share_min,
+        contact_within=timedelta(seconds=settings.contact_within_s),
+        contact_share=settings.contact_share_min,
+        alarm_within=timedelta(seconds=settings.silence_after_s),
+    )
+    stores = SlaStores(
+        policies=partial(PostgresPolicyStore.begin, database),
+        clocks=partial(PostgresClockStore.begin, database, snapshots),
+        report=partial(PostgresReportStore.begin, database, snapshots),
+    )
+    service.add_rpc(
+        add_SlaServiceServicer_to_server, SlaApi(stores, holidays, targets, service.clock), callers={"gateway"}
+    )

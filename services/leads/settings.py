@@ -51,6 +51,15 @@ class LeadsSettings(ServiceSettings):
     silence_daily_max: int = Field(default=7, ge=1, le=365)
     """Alarms of one silent lead that come daily; then they come weekly."""
 
+    assigned_within_s: int = Field(default=15 * 60, ge=1)
+    """How soon the check of first assignment wants a lead with somebody (43), in wall time."""
+    assigned_share_min: float = Field(default=0.9, ge=0, le=1)
+    """What share of leads it wants so."""
+    contact_within_s: int = Field(default=48 * 3_600, ge=1)
+    """How soon the check of first contact wants a follow-up (63), in wall time."""
+    contact_share_min: float = Field(default=0.95, ge=0, le=1)
+    """What share of leads it wants so."""
+
     reroute_poll_s: float = Field(default=5.0, gt=0)
     """How often waiting leads are looked for, beside at once when organisation or rules change."""
     reroute_batch_size_max: int = Field(default=200, ge=1, le=1_000)

@@ -1,11 +1,8 @@
 """Follow-ups (9, 10, 60, 99, 100), the playbook they are held to, and how good they are (44)."""
 
-from datetime import date, datetime, time
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import Query
-from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
@@ -16,7 +13,8 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
-from services.gateway.http.routes import Identifier, Input, PageQuery, QueryInput, ShortText
+from services.gateway.http.periods import PeriodQuery, stamp_of
+from services.gateway.http.routes import Identifier, Input, PageQuery, ShortText
 from services.gateway.http.structs import document_of, struct_of
 
 # A blank goes on to leads, which names every blank field of the record at once (100).
@@ -74,13 +72,6 @@ class NewPlaybook(Input):
 
     document: dict[str, Any]
     expected_version: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-
-
-class QualityQuery(QueryInput):
-    """A period of at most 92 days, `to` outside of it; a date is its midnight in Shanghai. The last 7 days when left out."""
-
-    since: AwareDatetime | date | None = Field(default=None, alias="from")
-    until: AwareDatetime | date | None = Field(default=None, alias="to")
 
 
 class FollowUpCreated(TypedDict):
@@ -172,7 +163,7 @@ def add_routes(api: Api, leads: Leads) -> None:
             customer_words=body.customer_words or "",
             our_response=body.our_response or "",
             next_action=body.next_action or "",
-            next_action_due=_stamp(body.next_action_due),
+            next_action_due=stamp_of(body.next_action_due),
             blocker=body.blocker or "",
             objection=body.objection or "",
             pain_tags=body.pain_tags,
@@ -218,10 +209,10 @@ def add_routes(api: Api, leads: Leads) -> None:
         )
 
     @api.route("GET", "/v1/follow-ups/quality", QualityReport, tag="follow-ups")
-    async def get_follow_up_quality(call: Call, query: Annotated[QualityQuery, Query()]) -> Answer:
+    async def get_follow_up_quality(call: Call, query: Annotated[PeriodQuery, Query()]) -> Answer:
         """How many records name a next action and when it is due (44), and which words commit to nothing (13)."""
         request = pb.GetFollowUpQualityRequest(
-            actor=actor_to(call.actor), since=_stamp(query.since), until=_stamp(query.until)
+            actor=actor_to(call.actor), since=stamp_of(query.since), until=stamp_of(query.until)
         )
         reply = await leads.channel.unary(leads.follow_ups.GetFollowUpQuality, request, retryable=True)
         report: QualityReport = {
@@ -255,19 +246,6 @@ async def _page(leads: Leads, request: pb.ListFollowUpsRequest) -> Answer:
         "next_cursor": reply.next_cursor or None,
     }
     return answer(page)
-
-
-_SHANGHAI = ZoneInfo("Asia/Shanghai")
-
-
-def _stamp(moment: datetime | date | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    if not isinstance(moment, datetime):
-        moment = datetime.combine(moment, time(), _SHANGHAI)
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
 
 
 def _follow_up_view(kept: pb.FollowUp) -> FollowUpView:

@@ -101,6 +101,52 @@ async def test_a_customer_goes_to_the_supervisor_with_all_its_leads(leads) -> No
     assert await leads.value("SELECT open_leads FROM workloads WHERE person_id = 'boss'") == 2
 
 
+@pytest.mark.capability(5)
+async def test_a_lead_goes_past_supervisors_who_cannot_take_it(leads) -> None:
+    """Up to the first who can; an organisation that goes in circles ends the search."""
+    await leads.people(
+        Person("1", "甲", supervisor_id="gone"),
+        Person("gone", "已离职", supervisor_id="2", active=False, weight=0),
+        Person("2", "无权限", supervisor_id="head", may_follow_up=False, weight=0),
+        Person("head", "总监", supervisor_id="1", weight=0),
+        Person("sales-supervisor", "销售主管", active=False, weight=0),
+    )
+    [captured] = await leads.capture(*drafts(1))
+    await leads.clock.advance(2 * 3600)
+    assert (await fire(leads), await fire(leads)) == (1, 1)
+    assert await leads.value("SELECT owner_id FROM leads") == "head"
+    assert (await leads.events(captured.lead_id))[-1][0] == "LeadAssigned"
+
+
+@pytest.mark.capability(5, 125)
+async def test_a_lead_of_somebody_nobody_knows_goes_to_who_is_there(leads) -> None:
+    """First to the supervisor of the first team, and when they are gone to the duty desk; never to nobody."""
+    await leads.people(Person("1", "甲"))
+    await leads.capture(*drafts(2))
+    await leads.admin.execute("UPDATE leads SET owner_id = 'in-no-directory' WHERE name = '客户0'")
+    await leads.clock.advance(2 * 3600)
+    while await fire(leads, limit=1):
+        pass
+    assert await leads.value("SELECT count(*) FROM leads WHERE owner_id = 'sales-supervisor'") == 2
+    await leads.people(Person("sales-supervisor", "销售主管", active=False, weight=0), Person("1", "甲", active=False))
+    [captured] = await leads.capture(LeadDraft("客户9", "官网", phone="+8613900000009"))
+    await leads.admin.execute("UPDATE leads SET owner_id = 'in-no-directory' WHERE id = $1", captured.lead_id)
+    await leads.clock.advance(2 * 3600)
+    while await fire(leads, limit=1):
+        pass
+    assert await leads.value("SELECT owner_id FROM leads WHERE id = $1", captured.lead_id) == DUTY_DESK
+
+
+@pytest.mark.capability(5, 127)
+async def test_a_reminder_that_would_come_too_late_is_left_out(leads) -> None:
+    """After an outage the limit is told, and not that it will pass."""
+    await team(leads)
+    [captured] = await leads.capture(*drafts(1))
+    await leads.clock.advance(20 * 60)
+    assert await fire(leads) == 1
+    assert [event for event, _ in await leads.events(captured.lead_id)][2:] == ["LeadOverdue"]
+
+
 async def test_a_timer_whose_supervisor_is_gone_still_tells(leads) -> None:
     """The owner keeps the lead, the event names no supervisor, and it ends there."""
     await leads.people(Person("1", "甲"), Person("sales-supervisor", "销售主管", active=False))

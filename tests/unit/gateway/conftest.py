@@ -26,6 +26,7 @@ from services.gateway.http import (
     people,
     platform,
     routing,
+    sla,
     tagging,
 )
 from services.gateway.http.declare import Api
@@ -113,6 +114,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         uploads = UploadLimits(size_bytes_max=UPLOAD_MAX, uploads_max=uploads_max, directory=tmp_path)
         imports.add_routes(api, leads_service, uploads)
         routing.add_routes(api, leads_service)
+        sla.add_routes(api, leads_service)
         platform.add_routes(api, ready=lambda: gateway.ready, ops_url="http://ops.test:8090/")
         edge = Edge(
             api.routes,

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.health.v1 import health_pb2
-from breakwater.leads.v1 import followups_pb2, leads_pb2, tagging_pb2
+from breakwater.leads.v1 import followups_pb2, leads_pb2, sla_pb2, tagging_pb2
 from breakwater.notify.v1 import notify_pb2
 
 LEAD = {
@@ -77,6 +77,14 @@ TAGGED = {
     "tags": [{"id": "quote", "title": "报价", "count": 1}],
     "highlights": [{"tag": "quote", "end": 2, "text": "报价"}],
 }
+CLOCK = {
+    "lead_id": "0198",
+    "stage": 2,
+    "paused_at": "2026-01-05T01:02:03Z",
+    "pauses": [{"paused_at": "2026-01-05T01:02:03Z", "paused_by": "1001", "reason": "等待检测报告"}],
+    "silent_since": "2026-01-05T01:02:03Z",
+    "alarms": 1,
+}
 ANSWERS = {
     "CreateLead": (leads_pb2.CreateLeadResponse, {"lead": LEAD, "assignment": ASSIGNMENT, "duplicate_of": "0100"}),
     "GetLead": (leads_pb2.GetLeadResponse, {"lead": LEAD, "status": {"state": "working", "next_action": "报价"}}),
@@ -101,6 +109,19 @@ ANSWERS = {
     "PreviewTags": (tagging_pb2.PreviewTagsResponse, TAGGED),
     "GetDictionary": (tagging_pb2.GetDictionaryResponse, {"dictionary": RULES}),
     "PutDictionary": (tagging_pb2.PutDictionaryResponse, {"dictionary": RULES}),
+    "GetSlaPolicies": (sla_pb2.GetSlaPoliciesResponse, {"policies": RULES}),
+    "PutSlaPolicies": (sla_pb2.PutSlaPoliciesResponse, {"policies": RULES}),
+    "GetLeadClock": (sla_pb2.GetLeadClockResponse, {"clock": {"lead_id": "0198"}}),
+    "PauseLeadClock": (sla_pb2.PauseLeadClockResponse, {"clock": CLOCK}),
+    "ResumeLeadClock": (sla_pb2.ResumeLeadClockResponse, {"clock": CLOCK}),
+    "GetSlaReport": (
+        sla_pb2.GetSlaReportResponse,
+        {
+            "all": {"leads": 2, "answered": 1, "response_mean_s": 60.5},
+            "teams": [{"team_id": "sales", "leads": 2}],
+            "checks": [{"id": 43, "met_by": 1, "of": 2, "target": 0.9}, {"id": 63, "target": 0.95}],
+        },
+    ),
     "ListPeople": (leads_pb2.ListPeopleResponse, {"people": [PERSON]}),
     "GetCustomer": (
         leads_pb2.GetCustomerResponse,
@@ -151,6 +172,12 @@ REQUESTS = [
     ("GET", "/v1/follow-ups/quality", None, 200),
     ("GET", "/v1/follow-ups/playbook", None, 200),
     ("PUT", "/v1/follow-ups/playbook", {"document": {"actions": []}}, 200),
+    ("GET", "/v1/sla/policies", None, 200),
+    ("PUT", "/v1/sla/policies", {"document": {"policies": []}}, 200),
+    ("GET", "/v1/sla/report", None, 200),
+    ("GET", "/v1/leads/0198/sla", None, 200),
+    ("POST", "/v1/leads/0198/sla/pause", {"reason": "等待检测报告"}, 200),
+    ("POST", "/v1/leads/0198/sla/resume", None, 200),
     ("GET", "/v1/people", None, 200),
     ("GET", "/v1/customers/0199", None, 200),
     ("GET", "/v1/customers/0199/health", None, 200),
