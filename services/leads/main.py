@@ -35,6 +35,8 @@ from services.leads.api.routing import RoutingApi
 from services.leads.api.sla import SlaApi, SlaStores
 from services.leads.api.tagging import TaggingApi
 from services.leads.boards.domain import Measures
+from services.leads.boards.morning.store import PostgresMorningStore
+from services.leads.boards.morning.usecases import tell_boards
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.usecases import BoardOptions
 from services.leads.consumer import NotifyEvents
@@ -167,8 +169,20 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
 def _serve_boards(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
     """Boards."""
     begin = partial(PostgresPersonalReader.begin, database, snapshots)
-    boards = BoardsApi(begin, service.clock, _board_options(service.settings))
+    options = _board_options(service.settings)
+    boards = BoardsApi(begin, service.clock, options)
     service.add_rpc(add_BoardsServiceServicer_to_server, boards, callers={"gateway"})
+    if not service.settings.board_mornings:
+        return
+    begin_morning = partial(PostgresMorningStore.begin, database, snapshots)
+    mornings = TimerWorker(
+        "board-mornings",
+        partial(tell_boards, begin_morning, service.settings.board_morning_at, options),
+        service.clock,
+        poll_s=service.settings.board_morning_poll_s,
+        batch_size_max=1,
+    )
+    service.background("board-mornings", mornings.run)
 
 
 def _board_options(settings: LeadsSettings) -> BoardOptions:

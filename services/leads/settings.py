@@ -1,5 +1,6 @@
 """What leads is told beside what every process is told."""
 
+from datetime import time
 from pathlib import Path
 
 from pydantic import Field
@@ -65,6 +66,12 @@ class LeadsSettings(ServiceSettings):
     reroute_batch_size_max: int = Field(default=200, ge=1, le=1_000)
     """Waiting leads routed anew in one transaction."""
 
+    board_mornings: bool = True
+    """Whether boards are told each morning."""
+    board_morning_at: time = time(8, 30)
+    """When, on working days, in the time zone of each team."""
+    board_morning_poll_s: float = Field(default=20.0, gt=0)
+    """How often teams are looked for whose boards are due."""
     board_leads_max: int = Field(default=200_000, ge=1)
     """Leads one board adds up; more are refused."""
     board_time_zone: str = "Asia/Shanghai"

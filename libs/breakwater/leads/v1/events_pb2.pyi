@@ -523,7 +523,7 @@ class BoardReady(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     board: _builtins.str
-    """lead-timeliness or personal."""
+    """lead-timeliness/TEAM or personal."""
     day: _builtins.str
     """The day whose morning it is, YYYY-MM-DD, in the time zone of the recipient's team."""
     recipient_id: _builtins.str
