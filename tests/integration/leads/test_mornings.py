@@ -61,7 +61,9 @@ async def test_each_reader_is_told_once_a_morning_by_whichever_replica(team) -> 
     other = await team.another()
     assert await work(team) == 0
     await until(team, "2026-01-06 08:29:59")
-    assert await work(team) == 1, "nobody looked on Monday, when it was morning in Berlin: that day is not told any more"
+    assert await work(team) == 1, (
+        "nobody looked on Monday, when it was morning in Berlin: that day is not told any more"
+    )
     assert await events(team) == []
     await until(team, "2026-01-06 08:30")
     assert sum(await asyncio.gather(*(work(each) for each in (team, other, team, other)))) + await work(team) == 1
