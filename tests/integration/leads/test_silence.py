@@ -14,7 +14,7 @@ from services.leads.followups.usecases import add_follow_up, change_stage, claim
 from services.leads.idempotence import Keyed
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import DUTY_DESK, Person
-from services.leads.routing.usecases import reroute_waiting_leads
+from services.leads.routing.rerouting import reroute_waiting_leads
 from services.leads.sla.silence.domain import SilenceLimits
 from services.leads.sla.silence.store import PostgresSilenceStore
 from services.leads.sla.silence.usecases import tell_silences
