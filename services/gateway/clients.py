@@ -24,6 +24,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
 )
 from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceStub
 from breakwater.leads.v1.sla_pb2_grpc import SlaServiceStub
+from breakwater.leads.v1.story_pb2_grpc import StoryServiceStub
 from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceStub
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from breakwater.resilience import Deadline
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     )
     from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceAsyncStub
     from breakwater.leads.v1.sla_pb2_grpc import SlaServiceAsyncStub
+    from breakwater.leads.v1.story_pb2_grpc import StoryServiceAsyncStub
     from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceAsyncStub
     from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceAsyncStub
 
@@ -78,6 +80,7 @@ class Leads:
     boards: "BoardsServiceAsyncStub"
     tagging: "TaggingServiceAsyncStub"
     directory: "DirectoryServiceAsyncStub"
+    stories: "StoryServiceAsyncStub"
 
     @classmethod
     def over(cls, channel: Channel) -> "Leads":
@@ -93,6 +96,7 @@ class Leads:
             BoardsServiceStub(channel.grpc),
             TaggingServiceStub(channel.grpc),
             DirectoryServiceStub(channel.grpc),
+            StoryServiceStub(channel.grpc),
         )
 
 

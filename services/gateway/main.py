@@ -38,6 +38,7 @@ from services.gateway.http import (
     platform,
     routing,
     sla,
+    story,
     tagging,
 )
 from services.gateway.http.declare import Api
@@ -89,6 +90,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     leads.add_routes(api, leads_service)
     followups.add_routes(api, leads_service)
     tagging.add_routes(api, leads_service)
+    story.add_routes(api, leads_service)
     people.add_routes(api, leads_service)
     duplicates.add_routes(api, leads_service)
     boards.add_routes(api, leads_service)

@@ -24,6 +24,7 @@ from breakwater.leads.v1.leads_pb2_grpc import (
 )
 from breakwater.leads.v1.organisation_pb2_grpc import add_DirectoryServiceServicer_to_server
 from breakwater.leads.v1.sla_pb2_grpc import add_SlaServiceServicer_to_server
+from breakwater.leads.v1.story_pb2_grpc import add_StoryServiceServicer_to_server
 from breakwater.leads.v1.tagging_pb2_grpc import add_TaggingServiceServicer_to_server
 from services.leads.api.boards import BoardsApi
 from services.leads.api.customers import CustomersApi
@@ -33,6 +34,7 @@ from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import DirectoryApi, OrganisationApi
 from services.leads.api.routing import RoutingApi
 from services.leads.api.sla import SlaApi, SlaStores
+from services.leads.api.story import StoryApi
 from services.leads.api.tagging import TaggingApi
 from services.leads.boards.domain import Measures
 from services.leads.boards.morning.store import PostgresMorningStore
@@ -77,6 +79,7 @@ from services.leads.sla.silence.usecases import tell_silences
 from services.leads.sla.store import PostgresTimerStore
 from services.leads.sla.usecases import fire_due_timers
 from services.leads.sla.worker import TimerWorker
+from services.leads.story.store import PostgresStoryReader
 from services.leads.tagging.domain import TAGS, read_dictionary
 from services.leads.tagging.store import PostgresTagReader, PostgresTranscriptStore
 
@@ -162,6 +165,8 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
     )
     service.add_rpc(add_FollowUpServiceServicer_to_server, follow_ups, callers={"gateway"})
     service.add_rpc(add_TaggingServiceServicer_to_server, tagging, callers={"gateway"})
+    stories = StoryApi(partial(PostgresStoryReader.begin, database, snapshots), clock)
+    service.add_rpc(add_StoryServiceServicer_to_server, stories, callers={"gateway"})
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
     service.background("lead-creations", creations.run)
 

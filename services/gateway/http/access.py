@@ -85,6 +85,7 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("PUT", "/v1/organisation"): Access(_RULES),
     ("GET", "/v1/customers/{customer_id}"): Access(_BUSINESS),
     ("GET", "/v1/customers/{customer_id}/follow-ups"): Access(_BUSINESS),
+    ("GET", "/v1/customers/{customer_id}/story"): Access(_BUSINESS),
     ("GET", "/v1/customers/{customer_id}/health"): Access(_BUSINESS),
     ("POST", "/v1/customers/{customer_id}/signals"): Access(_BUSINESS),
     ("POST", "/v1/duplicates"): Access(_BUSINESS),

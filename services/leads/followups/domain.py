@@ -27,6 +27,9 @@ REASON_CHARS_MAX = 500
 NO_PAIN = "无"
 """The pain tag that says there is none: an answer, where a blank is none. It stays out of the customer's profile."""
 
+FORWARD = (Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED)
+"""Open stages in the order a lead goes through them."""
+
 _ENDS_WITH_REASON = frozenset({Stage.LOST, Stage.CLOSED})
 
 
@@ -136,6 +139,13 @@ def _pain_tag_errors(pain_tags: tuple[str, ...], most: int) -> Iterator[FieldErr
         yield FieldError("pain_tags", f"{NO_PAIN} stands alone")
     if any(len(tag) > PAIN_TAG_CHARS_MAX for tag in pain_tags):
         yield FieldError("pain_tags", f"has a tag longer than {PAIN_TAG_CHARS_MAX} characters")
+
+
+def further(present: Stage, wanted: Stage | None) -> Stage | None:
+    """The stage a lead is moved on to; None when it is there, further, or at an end."""
+    if wanted is None or present not in OPEN_STAGES or FORWARD.index(wanted) <= FORWARD.index(present):
+        return None
+    return wanted
 
 
 def check_move(present: Stage, wanted: str, reason: str) -> Stage:

@@ -11,8 +11,16 @@ from types import MappingProxyType
 from typing import Any
 
 from services.leads.documents.domain import DocumentReader
-from services.leads.followups.domain import COLUMN_CHARS_MAX, COLUMNS, NO_PAIN, PAIN_TAG_CHARS_MAX, FollowUp, Standards
-from services.leads.intake.domain import OPEN_STAGES
+from services.leads.followups.domain import (
+    COLUMN_CHARS_MAX,
+    COLUMNS,
+    FORWARD,
+    NO_PAIN,
+    PAIN_TAG_CHARS_MAX,
+    FollowUp,
+    Standards,
+)
+from services.leads.intake.domain import OPEN_STAGES, Stage
 
 PLAYBOOK = "playbook"
 """The kind of document it is."""
@@ -53,8 +61,8 @@ class QuickAction:
     due_after_h: int
     """Business hours of the author's team until the next action is due."""
     objection: str
-    stage: str = ""
-    """The lead's stage after it; empty: it stays."""
+    stage: Stage | None = None
+    """The lead is at least there after it."""
     pain_tag: str = NO_PAIN
     """Taken when no keyword is given."""
 
@@ -68,7 +76,6 @@ class QuickAction:
             next_action_due=due,
             objection=self.objection,
             pain_tags=(keyword or self.pain_tag,),
-            stage=self.stage,
             action_code=self.code,
         )
 
@@ -121,10 +128,11 @@ def _action(reader: DocumentReader, place: str, entry: Mapping[str, Any], object
     stage = reader.text(entry, "stage", place, 20, blank=True)
     if stage and stage not in OPEN_STAGES:
         # An end needs a reason, which a code cannot know.
-        reader.wrong(f"{place}.stage", f"must be one of {', '.join(sorted(OPEN_STAGES))}")
+        reader.wrong(f"{place}.stage", f"must be one of {', '.join(FORWARD)}")
+        stage = ""
     return QuickAction(
         code=code,
-        stage=stage,
+        stage=Stage(stage) if stage else None,
         due_after_h=reader.number(entry, "due_after_h", place, 1, DUE_AFTER_H_MAX),
         pain_tag=reader.text(entry, "pain_tag", place, PAIN_TAG_CHARS_MAX, blank=True) or NO_PAIN,
         **texts,

@@ -15,9 +15,9 @@ class Step:
 
     lead_id: str
     kind: str
-    """claimed or stage_changed."""
+    """claimed, stage_changed or overdue."""
     actor_id: str
-    """Empty: an import."""
+    """Who did it, or was late; empty: an import."""
     from_stage: str = ""
     to_stage: str = ""
     reason: str = ""

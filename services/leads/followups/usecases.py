@@ -15,7 +15,7 @@ from breakwater.chassis.errors import (
 )
 from breakwater.chassis.identity import Actor, Role
 from breakwater.chassis.ids import uuid7
-from services.leads.followups.domain import FollowUp, LeadFacts, check_follow_up, check_move
+from services.leads.followups.domain import FollowUp, LeadFacts, check_follow_up, check_move, further
 from services.leads.followups.playbook import WORD_CHARS_MAX, Playbook
 from services.leads.idempotence import Answer, Keyed, KeyedStore, answer_once
 from services.leads.intake.capture import Lead
@@ -162,9 +162,8 @@ async def add_quick_follow_up(
             snapshot = await store.snapshot()
             calendar = snapshot.first_touch.calendars[snapshot.directory.team_of(actor.sub)]
             record = action.fill(keyword, calendar.after(now, timedelta(hours=action.due_after_h)))
-            if lead.draft.stage not in OPEN_STAGES or record.stage == Stage.NEW:
-                # An ended lead stays as it ended, and none that was worked on becomes new.
-                record = replace(record, stage="")
+            # A code does not know what was reached before: it moves a lead on, never back, and no ended one.
+            record = replace(record, stage=further(lead.draft.stage, action.stage) or "")
             return encode(await _record(store, actor, lead, background, record, playbook, now))
 
         return await answer_once(store, request, work)

@@ -11,6 +11,7 @@ from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadDueSoon, LeadOverdue
+from services.leads.followups.steps import Step, keep_steps
 from services.leads.routing import store as routing
 from services.leads.routing.domain import Ledger, Priority
 from services.leads.routing.snapshot import Snapshot
@@ -90,6 +91,7 @@ class PostgresTimerStore:
             jsonb([*moved, *reminded]),
             ended,
         )
+        await keep_steps(self._tx, [_late(each) for each in fired.overdue], fired.now)
         events = [_due_soon(timer, fired.now) for timer in fired.due_soon]
         events.extend(_overdue(each, fired.now) for each in fired.overdue)
         if fired.ledger is not None:
@@ -130,6 +132,11 @@ def _due_soon(timer: DueTimer, now: datetime) -> OutboxEvent:
         company=lead.company,
     )
     return OutboxEvent.of(event, subject_id=lead.id, sequence=lead.sequence + 1, occurred_at=now)
+
+
+def _late(each: Overdue) -> Step:
+    lead = each.timer.lead
+    return Step(lead.id, "overdue", lead.owner_id, reason="超时未领取" if each.timer.stage == 1 else "超时未处理")
 
 
 def _overdue(each: Overdue, now: datetime) -> OutboxEvent:

@@ -12,6 +12,7 @@ from typing import Any
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.documents.domain import DocumentReader
+from services.leads.followups.domain import FORWARD
 from services.leads.intake.domain import OPEN_STAGES, Stage
 from services.leads.tagging.matching import WORD_CHARS_MAX, Matcher, fold
 
@@ -26,8 +27,6 @@ WORDS_MAX = 10_000
 
 _TAG_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _TAG_KEYS = frozenset({"id", "title", "words", "stage", "pain"})
-_FORWARD = (Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED)
-"""Open stages in the order a lead goes through them."""
 
 
 class Kind(StrEnum):
@@ -81,6 +80,8 @@ class Tagged:
     pain_tags: tuple[str, ...]
     stage: Stage | None
     """The furthest stage a found tag speaks for."""
+    stage_tags: tuple[str, ...]
+    """Titles of those tags that speak for a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +125,9 @@ class Dictionary:
             tuple(FoundTag(tag.id, tag.title, counts[tag.id]) for tag in found),
             tuple(Highlight(self._tag_of[match.word].id, match.start, match.end) for match in matches),
             tuple(tag.title for tag in found if tag.pain),
-            max(stages, key=_FORWARD.index) if stages else None,
+            max(stages, key=FORWARD.index) if stages else None,
+            tuple(tag.title for tag in found if tag.stage is not None),
         )
-
-
-def further(present: Stage, spoken_for: Stage | None) -> Stage | None:
-    """The stage words move a lead on to; None when it is there, further, or at an end."""
-    if spoken_for is None or present not in OPEN_STAGES or _FORWARD.index(spoken_for) <= _FORWARD.index(present):
-        return None
-    return spoken_for
 
 
 def check_text(text: str) -> str:
@@ -188,7 +183,7 @@ def _tag(reader: DocumentReader, place: str, entry: Mapping[str, Any]) -> Tag:
         reader.wrong(f"{place}.id", "must be lower-case letters, digits and hyphens")
     stage = reader.text(entry, "stage", place, 20, blank=True)
     if stage and stage not in OPEN_STAGES:
-        reader.wrong(f"{place}.stage", f"must be one of {', '.join(_FORWARD)}")
+        reader.wrong(f"{place}.stage", f"must be one of {', '.join(FORWARD)}")
         stage = ""
     pain = entry.get("pain", False)
     if not isinstance(pain, bool):

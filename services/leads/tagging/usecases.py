@@ -9,12 +9,13 @@ from typing import Protocol
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
 from breakwater.chassis.identity import Actor
 from breakwater.chassis.ids import uuid7
+from services.leads.followups.domain import further
 from services.leads.followups.usecases import Work, WorkStore, lead_to_work_on, touch
 from services.leads.idempotence import Answer, Keyed, answer_once
 from services.leads.intake.capture import Lead
 from services.leads.intake.domain import Stage
 from services.leads.intake.usecases import SnapshotReader, owners_of, permit
-from services.leads.tagging.domain import Dictionary, Kind, Tagged, Transcript, check_text, further
+from services.leads.tagging.domain import Dictionary, Kind, Tagged, Transcript, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ async def _work_on(store: TranscriptStore, actor: Actor, lead: Lead, chat: Tagge
     stage = further(present, chat.stage) if chat else None
     if stage is not None and chat is not None:
         touched = replace(touched, draft=replace(lead.draft, stage=stage))
-        reason = f"群聊关键词：{'、'.join(tag.title for tag in chat.tags)}"[:500]
+        reason = f"群聊关键词：{'、'.join(chat.stage_tags)}"[:500]
         await store.write(Work(touched, now, actor.sub, claimed=claims, moved_from=present, reason=reason))
     elif claims:
         await store.write(Work(touched, now, actor.sub, claimed=True))

@@ -32,6 +32,7 @@ from services.leads.routing.store import Snapshots
 from services.leads.routing.waiting import PostgresRerouteStore
 from services.leads.sla.calendars import load_holidays
 from services.leads.sla.store import PostgresTimerStore
+from services.leads.story.store import PostgresStoryReader
 from services.leads.tagging.domain import TAGS, Dictionary, read_dictionary
 from services.leads.tagging.store import PostgresTagReader, PostgresTranscriptStore
 
@@ -83,6 +84,10 @@ class Replica:
     @property
     def begin_dictionary(self) -> Begin:
         return partial(PostgresDocumentStore.begin, self.database, TAGS)
+
+    @property
+    def begin_story(self) -> Begin:
+        return self.begin(PostgresStoryReader)
 
     @property
     def begin_playbook(self) -> Begin:

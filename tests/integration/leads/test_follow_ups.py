@@ -129,6 +129,8 @@ async def test_every_action_that_is_shipped_makes_a_complete_record(leads, owned
     codes = list(read_playbook((await get_document(leads.begin_playbook, OWNER)).document, 1).actions)
     for code in codes:
         await quick(leads, OWNER, owned.lead_id, code)
+    await quick(leads, OWNER, owned.lead_id, "first-call")
+    assert await leads.value("SELECT stage FROM leads") == "qualified", "a code moved the lead back"
     assert {kept.record.action_code for kept in await listed(leads, OWNER, owned.lead_id)} == set(codes)
 
 

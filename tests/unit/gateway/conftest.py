@@ -27,6 +27,7 @@ from services.gateway.http import (
     platform,
     routing,
     sla,
+    story,
     tagging,
 )
 from services.gateway.http.declare import Api
@@ -104,6 +105,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         leads.add_routes(api, leads_service)
         followups.add_routes(api, leads_service)
         tagging.add_routes(api, leads_service)
+        story.add_routes(api, leads_service)
         people.add_routes(api, leads_service)
         duplicates.add_routes(api, leads_service)
         boards.add_routes(api, leads_service)

@@ -61,6 +61,7 @@ ALLOWED = {
     "PUT /v1/organisation": {"manager", "admin"},
     "GET /v1/customers/{customer_id}": BUSINESS,
     "GET /v1/customers/{customer_id}/follow-ups": BUSINESS,
+    "GET /v1/customers/{customer_id}/story": BUSINESS,
     "GET /v1/customers/{customer_id}/health": BUSINESS,
     "POST /v1/customers/{customer_id}/signals": BUSINESS,
     "POST /v1/duplicates": BUSINESS,

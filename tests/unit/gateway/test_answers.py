@@ -8,7 +8,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.health.v1 import health_pb2
-from breakwater.leads.v1 import followups_pb2, leads_pb2, sla_pb2, tagging_pb2
+from breakwater.leads.v1 import followups_pb2, leads_pb2, sla_pb2, story_pb2, tagging_pb2
 from breakwater.notify.v1 import notify_pb2
 
 LEAD = {
@@ -122,6 +122,13 @@ ANSWERS = {
             "checks": [{"id": 43, "met_by": 1, "of": 2, "target": 0.9}, {"id": 63, "target": 0.95}],
         },
     ),
+    "GetStory": (
+        story_pb2.GetStoryResponse,
+        {
+            "entries": [{"kind": "claimed", "id": "1", "sentence": "甲领取线索", "detail": {"reason": "x"}}],
+            "next_cursor": "c",
+        },
+    ),
     "ListPeople": (leads_pb2.ListPeopleResponse, {"people": [PERSON]}),
     "GetCustomer": (
         leads_pb2.GetCustomerResponse,
@@ -169,6 +176,7 @@ REQUESTS = [
     ("POST", "/v1/tags/preview", {"text": "报价"}, 200),
     ("GET", "/v1/tags/dictionary", None, 200),
     ("PUT", "/v1/tags/dictionary", {"document": {"tags": []}}, 200),
+    ("GET", "/v1/customers/0199/story", None, 200),
     ("GET", "/v1/follow-ups/quality", None, 200),
     ("GET", "/v1/follow-ups/playbook", None, 200),
     ("PUT", "/v1/follow-ups/playbook", {"document": {"actions": []}}, 200),

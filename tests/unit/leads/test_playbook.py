@@ -7,6 +7,7 @@ import pytest
 
 from breakwater.chassis.errors import InvalidRequestError
 from services.leads.followups.playbook import read_playbook
+from services.leads.intake.domain import Stage
 
 DUE = datetime(2026, 3, 3, 2, 0, tzinfo=UTC)
 ACTION = {
@@ -39,7 +40,7 @@ def test_an_action_fills_a_record_and_takes_one_keyword() -> None:
     action = read_playbook(DOCUMENT, 1).actions["quote-sent"]
     record = action.fill("ERP替换", DUE)
     assert (record.customer_words, record.pain_tags) == ("等待报价：ERP替换", ("ERP替换",))
-    assert (record.our_response, record.stage, record.next_action_due) == ("报价单已发送。", "qualified", DUE)
+    assert (record.our_response, record.next_action_due, action.stage) == ("报价单已发送。", DUE, Stage.QUALIFIED)
     assert action.fill("", DUE).pain_tags == ("无",)
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breakwater.chassis.errors import InvalidRequestError
+from services.leads.followups.domain import further
 from services.leads.intake.domain import Stage
-from services.leads.tagging.domain import TEXT_CHARS_MAX, check_text, further, read_dictionary
+from services.leads.tagging.domain import TEXT_CHARS_MAX, check_text, read_dictionary
 from services.leads.tagging.matching import Matcher, fold
 
 DOCUMENT = {
