@@ -33,6 +33,7 @@ from services.gateway.http import (
     followups,
     imports,
     leads,
+    merges,
     notifications,
     people,
     platform,
@@ -94,6 +95,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     people.add_routes(api, leads_service)
     duplicates.add_routes(api, leads_service)
     boards.add_routes(api, leads_service)
+    merges.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notifications.add_routes(api, Notify.over(service.channel("notify")))
     exports.add_routes(api, use_cases, scratch, files, service.clock, serving=lambda: server.accepting)

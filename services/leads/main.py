@@ -48,6 +48,7 @@ from services.leads.followups.playbook import PLAYBOOK, read_playbook
 from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.batching import BatchLimits
+from services.leads.intake.changes.store import PostgresChangeReader
 from services.leads.intake.duplicates.domain import Thresholds
 from services.leads.intake.duplicates.store import PostgresCheckStore, PostgresDismissStore, PostgresDuplicateReader
 from services.leads.intake.duplicates.worker import DuplicatesWorker
@@ -57,6 +58,7 @@ from services.leads.intake.imports.domain import ImportLimits
 from services.leads.intake.imports.runner import ImportRunner
 from services.leads.intake.imports.store import WAKE_TOPIC, PostgresImportStore, PostgresStores
 from services.leads.intake.imports.usecases import Imports
+from services.leads.intake.merges.store import PostgresMergeStore
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.organisation.availability import AvailabilityWatch
@@ -233,18 +235,22 @@ def _serve_imports(service: Service[LeadsSettings], database: Database, snapshot
 
 
 def _serve_customers(service: Service[LeadsSettings], database: Database, snapshots: Snapshots) -> None:
-    """One customer, one record: duplicates."""
+    """One customer, one record: duplicates, merges, changes."""
     clock, settings = service.clock, service.settings
     thresholds = Thresholds(settings.duplicates_same_score, settings.duplicates_suspected_score)
+    begin_merging = partial(PostgresMergeStore.begin, database, snapshots)
     customers = CustomersApi(
         partial(PostgresDuplicateReader.begin, database, snapshots),
         partial(PostgresDismissStore.begin, database, snapshots),
+        begin_merging,
+        partial(PostgresChangeReader.begin, database, snapshots),
         thresholds,
         clock,
     )
     service.add_rpc(add_CustomersServiceServicer_to_server, customers, callers={"gateway"})
     worker = DuplicatesWorker(
         partial(PostgresCheckStore.begin, database),
+        begin_merging,
         thresholds,
         clock,
         poll_s=settings.duplicates_poll_s,

@@ -8,6 +8,8 @@ from breakwater.chassis import wire
 from breakwater.chassis.clock import Clock
 from breakwater.leads.v1 import customers_pb2 as pb
 from breakwater.leads.v1.customers_pb2_grpc import CustomersServiceServicer
+from services.leads.api.messages import cursor_from, cursor_to, keyed
+from services.leads.intake.changes.usecases import BeginChanges, list_changes
 from services.leads.intake.duplicates.domain import Reason, Thresholds
 from services.leads.intake.duplicates.usecases import (
     Asked,
@@ -19,6 +21,8 @@ from services.leads.intake.duplicates.usecases import (
     find_duplicates,
     list_duplicates,
 )
+from services.leads.intake.merges.domain import Merge
+from services.leads.intake.merges.usecases import BeginMerging, MergeOrder, list_merges, merge_customers, undo_merge
 from services.leads.timestamps import timestamp
 
 
@@ -29,11 +33,15 @@ class CustomersApi(CustomersServiceServicer):
         self,
         begin_reading: Callable[[], AbstractAsyncContextManager[DuplicateReader]],
         begin_dismissing: Callable[[], AbstractAsyncContextManager[DismissStore]],
+        begin_merging: BeginMerging,
+        begin_changes: BeginChanges,
         thresholds: Thresholds,
         clock: Clock,
     ) -> None:
         self._begin_reading = begin_reading
         self._begin_dismissing = begin_dismissing
+        self._begin_merging = begin_merging
+        self._begin_changes = begin_changes
         self._thresholds = thresholds
         self._clock = clock
 
@@ -60,6 +68,61 @@ class CustomersApi(CustomersServiceServicer):
         )
         return pb.DismissDuplicateResponse()
 
+    async def MergeCustomers(self, request: pb.MergeCustomersRequest, context: Any) -> pb.MergeCustomersResponse:
+        answer = await merge_customers(
+            self._begin_merging,
+            keyed("MergeCustomers", request.actor, request.idempotency),
+            wire.actor_from(request.actor),
+            MergeOrder(request.kept_id, request.merged_id, request.reason, list(request.take)),
+            now=self._clock.now(),
+            encode=lambda merge: pb.MergeCustomersResponse(merge=_merge_to(merge)).SerializeToString(),
+        )
+        response = pb.MergeCustomersResponse.FromString(answer.content)
+        response.replayed = answer.replayed
+        return response
+
+    async def UndoMerge(self, request: pb.UndoMergeRequest, context: Any) -> pb.UndoMergeResponse:
+        answer = await undo_merge(
+            self._begin_merging,
+            keyed("UndoMerge", request.actor, request.idempotency),
+            wire.actor_from(request.actor),
+            request.customer_id,
+            request.merge_id,
+            now=self._clock.now(),
+            encode=lambda merge: pb.UndoMergeResponse(merge=_merge_to(merge)).SerializeToString(),
+        )
+        response = pb.UndoMergeResponse.FromString(answer.content)
+        response.replayed = answer.replayed
+        return response
+
+    async def ListMerges(self, request: pb.ListMergesRequest, context: Any) -> pb.ListMergesResponse:
+        merges = await list_merges(self._begin_merging, wire.actor_from(request.actor), request.customer_id)
+        return pb.ListMergesResponse(merges=[_merge_to(each) for each in merges])
+
+    async def ListChanges(self, request: pb.ListChangesRequest, context: Any) -> pb.ListChangesResponse:
+        changes, next_place = await list_changes(
+            self._begin_changes,
+            wire.actor_from(request.actor),
+            lead_id=request.lead_id,
+            customer_id=request.customer_id,
+            cursor=cursor_from(request.cursor) if request.cursor else "",
+            limit=request.limit,
+        )
+        return pb.ListChangesResponse(
+            changes=[
+                pb.Change(
+                    field=each.field,
+                    before=each.before or "",
+                    after=each.after or "",
+                    by=each.by,
+                    reason=each.reason,
+                    changed_at=timestamp(each.at),
+                )
+                for each in changes
+            ],
+            next_cursor=cursor_to(next_place),
+        )
+
 
 def _found(each: Found) -> pb.Duplicate:
     return pb.Duplicate(
@@ -83,6 +146,24 @@ def _kept(each: KeptDuplicate) -> pb.Duplicate:
         score=each.judgement.score,
         reasons=_reasons(each.judgement.reasons),
         found_at=timestamp(each.found_at),
+    )
+
+
+def _merge_to(merge: Merge) -> pb.Merge:
+    return pb.Merge(
+        id=merge.id,
+        kept_id=merge.kept_id,
+        merged_id=merge.merged_id,
+        by=merge.by,
+        reason=merge.reason,
+        merged_at=timestamp(merge.at),
+        fields=[
+            pb.FieldChange(field=name, before=before or "", after=after or "")
+            for name, (before, after) in merge.moved.fields.items()
+        ],
+        moved={table: len(ids) for table, ids in merge.moved.rows.items()},
+        undone_by=merge.undone_by,
+        undone_at=timestamp(merge.undone_at) if merge.undone_at else None,
     )
 
 

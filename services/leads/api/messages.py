@@ -59,6 +59,7 @@ def draft_from(request: pb.CreateLeadRequest) -> LeadDraft:
         need=request.need,
         utm=utm,
         anonymous_id=request.anonymous_id,
+        by=request.actor.sub,
         traceparent=current_traceparent(),
     )
     try:

@@ -30,7 +30,8 @@ _LEAD_VISIBLE = "leads.owner_id = ANY({0}::text[])"
 _SOURCES: Mapping[str, _Source] = {
     "leads": _Source("leads", "leads", _LEAD_VISIBLE, {"owner_name": _OWNER_NAME.format(main="leads")}),
     "customers": _Source(
-        "customers",
+        # Who was merged is part of another.
+        "(SELECT * FROM customers WHERE merged_into IS NULL) AS customers",
         "customers",
         # As in GetCustomer: one's own, and those one has a lead of.
         "(customers.owner_id = ANY({0}::text[]) OR EXISTS (SELECT FROM leads WHERE leads.customer_id = customers.id"

@@ -135,7 +135,7 @@ async def capture_leads(
     """
     if not drafts:
         return []
-    customers = await recognise(store, [_identity_of(draft) for draft in drafts])
+    customers = await recognise(store, [_identity_of(draft, import_id) for draft in drafts])
     known = await _known_leads(store, drafts, customers)
     # Only where somebody's load may change, everybody's has to be locked.
     routes = any(draft.stage in OPEN_STAGES or draft.external_id in known for draft in drafts)
@@ -164,9 +164,16 @@ async def _known_leads(
     return await store.lock_leads(sorted(wanted)) if wanted else {}
 
 
-def _identity_of(draft: LeadDraft) -> Identity:
+def _identity_of(draft: LeadDraft, import_id: str) -> Identity:
     external_ids = (draft.external_id,) if draft.external_id else ()
-    return Identity(draft.name, draft.company, draft.phone, draft.email, external_ids)
+    return Identity(
+        draft.name,
+        draft.company,
+        draft.phone,
+        draft.email,
+        external_ids,
+        f"import:{import_id}" if import_id else draft.by,
+    )
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ class Identity:
     email: str = ""
     external_ids: tuple[str, ...] = ()
     """Ids of records of other systems that are this customer, such as "zoho:contact:2585"."""
+    by: str = ""
+    """Who tells of it."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Customer:
     """Its earliest open lead."""
     is_new: bool = False
     changed: bool = False
+    changed_by: str = ""
+    """Who told what changed it; empty: a decision of routing did."""
 
 
 class CustomerStore(Protocol):
@@ -111,7 +115,7 @@ async def recognise(store: CustomerStore, identities: Sequence[Identity]) -> lis
     External id, phone and e-mail decide, in this order; company with name does unless phone and e-mail both contradict.
     Three statements at most, and locks that make concurrent transactions agree on one customer.
     """
-    entries = [_Entry(identity, _strong_keys(identity), _name_key(identity), uuid7()) for identity in identities]
+    entries = [_Entry(identity, strong_keys(identity), _name_key(identity), uuid7()) for identity in identities]
     claims: dict[str, str] = {}
     for entry in entries:
         for key in entry.keys:
@@ -127,7 +131,8 @@ async def recognise(store: CustomerStore, identities: Sequence[Identity]) -> lis
     return customers
 
 
-def _strong_keys(identity: Identity) -> tuple[str, ...]:
+def strong_keys(identity: Identity) -> tuple[str, ...]:
+    """Each of these is one customer."""
     keys = [f"ref:{external_id}" for external_id in identity.external_ids]
     if identity.phone:
         keys.append(f"phone:{identity.phone}")
@@ -156,3 +161,4 @@ def _fill_blanks(customer: Customer, identity: Identity) -> None:
         if not getattr(customer, name) and getattr(identity, name):
             setattr(customer, name, getattr(identity, name))
             customer.changed = not customer.is_new
+            customer.changed_by = identity.by

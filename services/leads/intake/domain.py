@@ -89,6 +89,8 @@ class LeadDraft:
     """The person who owned it there; a lead that is not open keeps them, an open one is routed by the rules."""
     created_at: datetime | None = None
     """When it arose in the source system; None: now."""
+    by: str = ""
+    """Who enters it by hand; empty: an import does."""
     phone_region: str = "CN"
     """Where a phone number without country code is from, ISO 3166."""
     traceparent: str | None = None

@@ -127,12 +127,22 @@ class PostgresLeadReader:
     async def customer(self, customer_id: str, owners: Sequence[str] | None) -> KnownCustomer | None:
         if not is_id(customer_id):
             return None
+        # Who was merged is who they were merged into, however often.
         row = await self._reader.fetchrow(
-            "SELECT id::text, name, company, phone, email, owner_id, created_at FROM customers WHERE id = $1",
+            """
+            WITH RECURSIVE chain AS (
+                SELECT id, merged_into, 0 AS step FROM customers WHERE id = $1
+                UNION ALL
+                SELECT c.id, c.merged_into, step + 1 FROM customers c JOIN chain ON c.id = chain.merged_into WHERE step < 20
+            )
+            SELECT id::text, name, company, phone, email, owner_id, created_at
+            FROM customers WHERE id = (SELECT id FROM chain ORDER BY step DESC LIMIT 1)
+            """,
             customer_id,
         )
         if row is None:
             return None
+        customer_id = row["id"]
         leads = await self._reader.fetch(
             f"""
             SELECT {LEAD_COLUMNS} FROM leads

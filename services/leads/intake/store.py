@@ -17,6 +17,7 @@ from breakwater.leads.v1.events_pb2 import LeadCaptured, LeadStageChanged
 from services.leads.followups.steps import Step, keep_steps
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import CaptureBatch, KnownLead, MergedLead, NewLead
+from services.leads.intake.changes.store import attribute
 from services.leads.intake.customers import Customer
 from services.leads.intake.domain import LeadDraft, Stage
 from services.leads.routing import store as routing
@@ -115,7 +116,7 @@ class PostgresCaptureStore:
     async def write(self, batch: CaptureBatch) -> None:
         await self._insert(batch)
         await self._update_customers([customer for customer in batch.customers if customer.changed], batch.now)
-        await self._update_leads(batch.merged, batch.snapshot.version)
+        await self._update_leads(batch.merged, batch.snapshot.version, batch.import_id)
         await keep_steps(self._tx, [_ended(lead) for lead in batch.merged if lead.ends], batch.now)
         events = [_captured(lead, batch) for lead in batch.new]
         events.extend(_stage_changed(lead, batch.now) for lead in batch.merged if lead.ends)
@@ -155,21 +156,26 @@ class PostgresCaptureStore:
         )
 
     async def _update_customers(self, changed: Sequence[Customer], now: datetime) -> None:
-        if not changed:
-            return
-        await self._tx.execute(
-            """
-            UPDATE customers SET company = x->>1, phone = x->>2, email = x->>3, owner_id = x->>4, updated_at = $2
-            FROM jsonb_array_elements($1::jsonb) AS x WHERE customers.id = (x->>0)::uuid
-            """,
-            jsonb((each.id, each.company, each.phone, each.email, each.owner_id) for each in changed),
-            now,
-        )
+        for by in sorted({each.changed_by for each in changed}):
+            await attribute(self._tx, by, "又一条线索" if by else "")
+            await self._tx.execute(
+                """
+                UPDATE customers SET company = x->>1, phone = x->>2, email = x->>3, owner_id = x->>4, updated_at = $2
+                FROM jsonb_array_elements($1::jsonb) AS x WHERE customers.id = (x->>0)::uuid
+                """,
+                jsonb(
+                    (each.id, each.company, each.phone, each.email, each.owner_id)
+                    for each in changed
+                    if each.changed_by == by
+                ),
+                now,
+            )
 
-    async def _update_leads(self, merged: Sequence[MergedLead], version: int) -> None:
+    async def _update_leads(self, merged: Sequence[MergedLead], version: int, import_id: str) -> None:
         """Newer values win, blanks lose nothing (53); the owner changes with a new assignment only."""
         if not merged:
             return
+        await attribute(self._tx, f"import:{import_id}", "再次导入")
         await self._tx.execute(
             """
             UPDATE leads SET
@@ -195,6 +201,8 @@ class PostgresCaptureStore:
         )
         await stop_timers(self._tx, [lead.known.id for lead in merged if lead.ends])
         moved = [lead.assignment for lead in merged if lead.assignment is not None]
+        if moved:
+            await attribute(self._tx, "", "")
         await routing.move_leads(self._tx, moved, version)
 
 

@@ -7,11 +7,14 @@ import pytest
 
 from breakwater.chassis.errors import NotFoundError
 from breakwater.chassis.identity import Actor, Role, Scope
+from services.leads.idempotence import Keyed
 from services.leads.intake.domain import LeadDraft
 from services.leads.intake.duplicates.domain import Thresholds
 from services.leads.intake.duplicates.store import PostgresCheckStore, PostgresDismissStore, PostgresDuplicateReader
 from services.leads.intake.duplicates.usecases import Asked, dismiss_duplicate, find_duplicates, list_duplicates
 from services.leads.intake.duplicates.worker import DuplicatesWorker
+from services.leads.intake.merges.store import PostgresMergeStore
+from services.leads.intake.merges.usecases import undo_merge
 from tests.support.likeness_overlay import held_against_the_key, likeness_overlay
 
 pytestmark = pytest.mark.capability(53, 70, 124)
@@ -23,7 +26,12 @@ SLIPPED = LeadDraft("王芳", "展会", phone="13812345687")
 
 def worker(leads):
     return DuplicatesWorker(
-        partial(PostgresCheckStore.begin, leads.database), Thresholds(), leads.clock, poll_s=1, batch_size_max=50
+        partial(PostgresCheckStore.begin, leads.database),
+        leads.begin(PostgresMergeStore),
+        Thresholds(),
+        leads.clock,
+        poll_s=1,
+        batch_size_max=50,
     )
 
 
@@ -81,6 +89,24 @@ async def test_what_is_suspected_no_more_is_listed_no_more(leads) -> None:
     assert await listed(leads, first.customer_id) == await listed(leads, second.customer_id) == []
 
 
+async def test_what_is_the_same_is_merged_without_asking_and_an_undone_merge_is_not_done_again(leads) -> None:
+    """The record that was there first is kept; the reason is told; who undoes it has decided."""
+    [first] = await leads.capture(FANG)
+    [second] = await leads.capture(replace(SLIPPED, company="恒力精密机械"))
+    await checked(leads)
+    row = (await leads.rows("SELECT id::text, kept_id::text, merged_by, reason FROM merges"))[0]
+    assert (row["kept_id"], row["merged_by"]) == (first.customer_id, "duplicates")
+    assert row["reason"] == "判定为同一客户（95 分）：姓名相同，公司名相同，一方未写地区，电话差一位"
+    request = Keyed("manager", "UndoMerge", "", b"")
+    begin = leads.begin(PostgresMergeStore)
+    await undo_merge(
+        begin, request, MANAGER, second.customer_id, row["id"], now=leads.clock.now(), encode=lambda _: b""
+    )
+    await checked(leads)
+    assert await leads.value("SELECT count(*) FROM merges") == 1
+    assert await listed(leads, first.customer_id) == []
+
+
 async def test_who_may_not_see_a_customer_is_told_nothing_of_its_likes(leads) -> None:
     """Another's customer is not found, and who is nobody's is nobody's to dismiss."""
     [first], [second] = await leads.capture(FANG), await leads.capture(SLIPPED)
@@ -118,8 +144,10 @@ async def test_precision_and_recall_on_a_seeded_overlay(leads, seed) -> None:
         draft = LeadDraft(record.name, "-", company=record.company, phone=record.phone, email=record.email)
         captured += await leads.capture(draft)
     await checked(leads)
-    pairs = [tuple(row) for row in await leads.rows("SELECT low_id::text, high_id::text, state FROM duplicates")]
-    quality = held_against_the_key(records, [each.customer_id for each in captured], pairs)
+    pairs = await leads.rows(
+        "SELECT low_id::text, high_id::text, CASE state WHEN 'merged' THEN 'same' ELSE state END FROM duplicates"
+    )
+    quality = held_against_the_key(records, [each.customer_id for each in captured], [tuple(row) for row in pairs])
     assert quality.again > 200
     assert quality.precision >= 0.995, f"{quality}: {quality.wrong[:5]}"
     assert quality.precision_of_one >= 0.995, f"{quality}: {quality.wrongly_one[:5]}"

@@ -22,6 +22,7 @@ from services.gateway.http import (
     followups,
     imports,
     leads,
+    merges,
     notifications,
     people,
     platform,
@@ -109,6 +110,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         people.add_routes(api, leads_service)
         duplicates.add_routes(api, leads_service)
         boards.add_routes(api, leads_service)
+        merges.add_routes(api, leads_service)
         customers.add_routes(api, leads_service, Health.over(behind_health))
         notifications.add_routes(api, Notify.over(behind_notify))
         scratch = Scratch(tmp_path / "scratch", fake_exports.keep, 10**9)

@@ -26,13 +26,15 @@ from breakwater.identity.v1 import identity_pb2 as breakwater_dot_identity_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#breakwater/leads/v1/customers.proto\x12\x13\x62reakwater.leads.v1\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\tDuplicate\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ompany\x18\x03 \x01(\t\x12\x10\n\x08owner_id\x18\x04 \x01(\t\x12\x0f\n\x07verdict\x18\x05 \x01(\t\x12\r\n\x05score\x18\x06 \x01(\x05\x12\x35\n\x07reasons\x18\x07 \x03(\x0b\x32$.breakwater.leads.v1.DuplicateReason\x12,\n\x08\x66ound_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x0f\x44uplicateReason\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06points\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x82\x01\n\x15\x46indDuplicatesRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ompany\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\r\n\x05\x65mail\x18\x05 \x01(\t\"L\n\x16\x46indDuplicatesResponse\x12\x32\n\nduplicates\x18\x01 \x03(\x0b\x32\x1e.breakwater.leads.v1.Duplicate\"Z\n\x15ListDuplicatesRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"L\n\x16ListDuplicatesResponse\x12\x32\n\nduplicates\x18\x01 \x03(\x0b\x32\x1e.breakwater.leads.v1.Duplicate\"n\n\x17\x44ismissDuplicateRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x10\n\x08other_id\x18\x03 \x01(\t\"\x1a\n\x18\x44ismissDuplicateResponse2\xd9\x02\n\x10\x43ustomersService\x12i\n\x0e\x46indDuplicates\x12*.breakwater.leads.v1.FindDuplicatesRequest\x1a+.breakwater.leads.v1.FindDuplicatesResponse\x12i\n\x0eListDuplicates\x12*.breakwater.leads.v1.ListDuplicatesRequest\x1a+.breakwater.leads.v1.ListDuplicatesResponse\x12o\n\x10\x44ismissDuplicate\x12,.breakwater.leads.v1.DismissDuplicateRequest\x1a-.breakwater.leads.v1.DismissDuplicateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#breakwater/leads/v1/customers.proto\x12\x13\x62reakwater.leads.v1\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x01\n\tDuplicate\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ompany\x18\x03 \x01(\t\x12\x10\n\x08owner_id\x18\x04 \x01(\t\x12\x0f\n\x07verdict\x18\x05 \x01(\t\x12\r\n\x05score\x18\x06 \x01(\x05\x12\x35\n\x07reasons\x18\x07 \x03(\x0b\x32$.breakwater.leads.v1.DuplicateReason\x12,\n\x08\x66ound_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x0f\x44uplicateReason\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06points\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x82\x01\n\x15\x46indDuplicatesRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x63ompany\x18\x03 \x01(\t\x12\r\n\x05phone\x18\x04 \x01(\t\x12\r\n\x05\x65mail\x18\x05 \x01(\t\"L\n\x16\x46indDuplicatesResponse\x12\x32\n\nduplicates\x18\x01 \x03(\x0b\x32\x1e.breakwater.leads.v1.Duplicate\"Z\n\x15ListDuplicatesRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"L\n\x16ListDuplicatesResponse\x12\x32\n\nduplicates\x18\x01 \x03(\x0b\x32\x1e.breakwater.leads.v1.Duplicate\"n\n\x17\x44ismissDuplicateRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x10\n\x08other_id\x18\x03 \x01(\t\"\x1a\n\x18\x44ismissDuplicateResponse\"\xda\x02\n\x05Merge\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07kept_id\x18\x02 \x01(\t\x12\x11\n\tmerged_id\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12-\n\tmerged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06\x66ields\x18\x07 \x03(\x0b\x32 .breakwater.leads.v1.FieldChange\x12\x34\n\x05moved\x18\x08 \x03(\x0b\x32%.breakwater.leads.v1.Merge.MovedEntry\x12\x11\n\tundone_by\x18\t \x01(\t\x12-\n\tundone_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nMovedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\";\n\x0b\x46ieldChange\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\"\xc1\x01\n\x15MergeCustomersRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x38\n\x0bidempotency\x18\x02 \x01(\x0b\x32#.breakwater.identity.v1.Idempotency\x12\x0f\n\x07kept_id\x18\x03 \x01(\t\x12\x11\n\tmerged_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0c\n\x04take\x18\x06 \x03(\t\"U\n\x16MergeCustomersResponse\x12)\n\x05merge\x18\x01 \x01(\x0b\x32\x1a.breakwater.leads.v1.Merge\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xa1\x01\n\x10UndoMergeRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x38\n\x0bidempotency\x18\x02 \x01(\x0b\x32#.breakwater.identity.v1.Idempotency\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x10\n\x08merge_id\x18\x04 \x01(\t\"P\n\x11UndoMergeResponse\x12)\n\x05merge\x18\x01 \x01(\x0b\x32\x1a.breakwater.leads.v1.Merge\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"V\n\x11ListMergesRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"@\n\x12ListMergesResponse\x12*\n\x06merges\x18\x01 \x03(\x0b\x32\x1a.breakwater.leads.v1.Merge\"\x87\x01\n\x12ListChangesRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x0f\n\x07lead_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\t\"X\n\x13ListChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.breakwater.leads.v1.Change\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x82\x01\n\x06\x43hange\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\n\n\x02\x62y\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nchanged_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xe1\x05\n\x10\x43ustomersService\x12i\n\x0e\x46indDuplicates\x12*.breakwater.leads.v1.FindDuplicatesRequest\x1a+.breakwater.leads.v1.FindDuplicatesResponse\x12i\n\x0eListDuplicates\x12*.breakwater.leads.v1.ListDuplicatesRequest\x1a+.breakwater.leads.v1.ListDuplicatesResponse\x12o\n\x10\x44ismissDuplicate\x12,.breakwater.leads.v1.DismissDuplicateRequest\x1a-.breakwater.leads.v1.DismissDuplicateResponse\x12i\n\x0eMergeCustomers\x12*.breakwater.leads.v1.MergeCustomersRequest\x1a+.breakwater.leads.v1.MergeCustomersResponse\x12Z\n\tUndoMerge\x12%.breakwater.leads.v1.UndoMergeRequest\x1a&.breakwater.leads.v1.UndoMergeResponse\x12]\n\nListMerges\x12&.breakwater.leads.v1.ListMergesRequest\x1a\'.breakwater.leads.v1.ListMergesResponse\x12`\n\x0bListChanges\x12\'.breakwater.leads.v1.ListChangesRequest\x1a(.breakwater.leads.v1.ListChangesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'breakwater.leads.v1.customers_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MERGE_MOVEDENTRY']._loaded_options = None
+  _globals['_MERGE_MOVEDENTRY']._serialized_options = b'8\001'
   _globals['_DUPLICATE']._serialized_start=133
   _globals['_DUPLICATE']._serialized_end=347
   _globals['_DUPLICATEREASON']._serialized_start=349
@@ -49,6 +51,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISMISSDUPLICATEREQUEST']._serialized_end=904
   _globals['_DISMISSDUPLICATERESPONSE']._serialized_start=906
   _globals['_DISMISSDUPLICATERESPONSE']._serialized_end=932
-  _globals['_CUSTOMERSSERVICE']._serialized_start=935
-  _globals['_CUSTOMERSSERVICE']._serialized_end=1280
+  _globals['_MERGE']._serialized_start=935
+  _globals['_MERGE']._serialized_end=1281
+  _globals['_MERGE_MOVEDENTRY']._serialized_start=1237
+  _globals['_MERGE_MOVEDENTRY']._serialized_end=1281
+  _globals['_FIELDCHANGE']._serialized_start=1283
+  _globals['_FIELDCHANGE']._serialized_end=1342
+  _globals['_MERGECUSTOMERSREQUEST']._serialized_start=1345
+  _globals['_MERGECUSTOMERSREQUEST']._serialized_end=1538
+  _globals['_MERGECUSTOMERSRESPONSE']._serialized_start=1540
+  _globals['_MERGECUSTOMERSRESPONSE']._serialized_end=1625
+  _globals['_UNDOMERGEREQUEST']._serialized_start=1628
+  _globals['_UNDOMERGEREQUEST']._serialized_end=1789
+  _globals['_UNDOMERGERESPONSE']._serialized_start=1791
+  _globals['_UNDOMERGERESPONSE']._serialized_end=1871
+  _globals['_LISTMERGESREQUEST']._serialized_start=1873
+  _globals['_LISTMERGESREQUEST']._serialized_end=1959
+  _globals['_LISTMERGESRESPONSE']._serialized_start=1961
+  _globals['_LISTMERGESRESPONSE']._serialized_end=2025
+  _globals['_LISTCHANGESREQUEST']._serialized_start=2028
+  _globals['_LISTCHANGESREQUEST']._serialized_end=2163
+  _globals['_LISTCHANGESRESPONSE']._serialized_start=2165
+  _globals['_LISTCHANGESRESPONSE']._serialized_end=2253
+  _globals['_CHANGE']._serialized_start=2256
+  _globals['_CHANGE']._serialized_end=2386
+  _globals['_CUSTOMERSSERVICE']._serialized_start=2389
+  _globals['_CUSTOMERSSERVICE']._serialized_end=3126
 # @@protoc_insertion_point(module_scope)

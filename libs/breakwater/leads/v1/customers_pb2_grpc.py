@@ -50,6 +50,26 @@ class CustomersServiceStub:
                 request_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.DismissDuplicateRequest.SerializeToString,
                 response_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.DismissDuplicateResponse.FromString,
                 _registered_method=True)
+        self.MergeCustomers = channel.unary_unary(
+                '/breakwater.leads.v1.CustomersService/MergeCustomers',
+                request_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.MergeCustomersRequest.SerializeToString,
+                response_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.MergeCustomersResponse.FromString,
+                _registered_method=True)
+        self.UndoMerge = channel.unary_unary(
+                '/breakwater.leads.v1.CustomersService/UndoMerge',
+                request_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.UndoMergeRequest.SerializeToString,
+                response_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.UndoMergeResponse.FromString,
+                _registered_method=True)
+        self.ListMerges = channel.unary_unary(
+                '/breakwater.leads.v1.CustomersService/ListMerges',
+                request_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListMergesRequest.SerializeToString,
+                response_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListMergesResponse.FromString,
+                _registered_method=True)
+        self.ListChanges = channel.unary_unary(
+                '/breakwater.leads.v1.CustomersService/ListChanges',
+                request_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListChangesRequest.SerializeToString,
+                response_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListChangesResponse.FromString,
+                _registered_method=True)
 
 
 class CustomersServiceServicer:
@@ -77,6 +97,34 @@ class CustomersServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MergeCustomers(self, request, context):
+        """Makes two customers one, with all that is theirs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoMerge(self, request, context):
+        """Takes them apart again, exactly as they were; aborted, naming each, when later changes would be lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMerges(self, request, context):
+        """A customer's merges, the undone ones too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListChanges(self, request, context):
+        """Every change of a lead's or a customer's fields (88).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CustomersServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +142,26 @@ def add_CustomersServiceServicer_to_server(servicer, server):
                     servicer.DismissDuplicate,
                     request_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.DismissDuplicateRequest.FromString,
                     response_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.DismissDuplicateResponse.SerializeToString,
+            ),
+            'MergeCustomers': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeCustomers,
+                    request_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.MergeCustomersRequest.FromString,
+                    response_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.MergeCustomersResponse.SerializeToString,
+            ),
+            'UndoMerge': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoMerge,
+                    request_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.UndoMergeRequest.FromString,
+                    response_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.UndoMergeResponse.SerializeToString,
+            ),
+            'ListMerges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMerges,
+                    request_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListMergesRequest.FromString,
+                    response_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListMergesResponse.SerializeToString,
+            ),
+            'ListChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListChanges,
+                    request_deserializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListChangesRequest.FromString,
+                    response_serializer=breakwater_dot_leads_dot_v1_dot_customers__pb2.ListChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +246,114 @@ class CustomersService:
             '/breakwater.leads.v1.CustomersService/DismissDuplicate',
             breakwater_dot_leads_dot_v1_dot_customers__pb2.DismissDuplicateRequest.SerializeToString,
             breakwater_dot_leads_dot_v1_dot_customers__pb2.DismissDuplicateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.leads.v1.CustomersService/MergeCustomers',
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.MergeCustomersRequest.SerializeToString,
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.MergeCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoMerge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.leads.v1.CustomersService/UndoMerge',
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.UndoMergeRequest.SerializeToString,
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.UndoMergeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMerges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.leads.v1.CustomersService/ListMerges',
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.ListMergesRequest.SerializeToString,
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.ListMergesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.leads.v1.CustomersService/ListChanges',
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.ListChangesRequest.SerializeToString,
+            breakwater_dot_leads_dot_v1_dot_customers__pb2.ListChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

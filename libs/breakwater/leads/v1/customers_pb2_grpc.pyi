@@ -39,6 +39,14 @@ class CustomersServiceStub:
     """Who may be the same as a customer the actor may see."""
     DismissDuplicate: _grpc.UnaryUnaryMultiCallable[_customers_pb2.DismissDuplicateRequest, _customers_pb2.DismissDuplicateResponse]
     """Somebody has looked: the two are two, and are not found again."""
+    MergeCustomers: _grpc.UnaryUnaryMultiCallable[_customers_pb2.MergeCustomersRequest, _customers_pb2.MergeCustomersResponse]
+    """Makes two customers one, with all that is theirs."""
+    UndoMerge: _grpc.UnaryUnaryMultiCallable[_customers_pb2.UndoMergeRequest, _customers_pb2.UndoMergeResponse]
+    """Takes them apart again, exactly as they were; aborted, naming each, when later changes would be lost."""
+    ListMerges: _grpc.UnaryUnaryMultiCallable[_customers_pb2.ListMergesRequest, _customers_pb2.ListMergesResponse]
+    """A customer's merges, the undone ones too."""
+    ListChanges: _grpc.UnaryUnaryMultiCallable[_customers_pb2.ListChangesRequest, _customers_pb2.ListChangesResponse]
+    """Every change of a lead's or a customer's fields (88)."""
 
 @_typing.type_check_only
 class CustomersServiceAsyncStub(CustomersServiceStub):
@@ -51,6 +59,14 @@ class CustomersServiceAsyncStub(CustomersServiceStub):
     """Who may be the same as a customer the actor may see."""
     DismissDuplicate: _aio.UnaryUnaryMultiCallable[_customers_pb2.DismissDuplicateRequest, _customers_pb2.DismissDuplicateResponse]  # type: ignore[assignment]
     """Somebody has looked: the two are two, and are not found again."""
+    MergeCustomers: _aio.UnaryUnaryMultiCallable[_customers_pb2.MergeCustomersRequest, _customers_pb2.MergeCustomersResponse]  # type: ignore[assignment]
+    """Makes two customers one, with all that is theirs."""
+    UndoMerge: _aio.UnaryUnaryMultiCallable[_customers_pb2.UndoMergeRequest, _customers_pb2.UndoMergeResponse]  # type: ignore[assignment]
+    """Takes them apart again, exactly as they were; aborted, naming each, when later changes would be lost."""
+    ListMerges: _aio.UnaryUnaryMultiCallable[_customers_pb2.ListMergesRequest, _customers_pb2.ListMergesResponse]  # type: ignore[assignment]
+    """A customer's merges, the undone ones too."""
+    ListChanges: _aio.UnaryUnaryMultiCallable[_customers_pb2.ListChangesRequest, _customers_pb2.ListChangesResponse]  # type: ignore[assignment]
+    """Every change of a lead's or a customer's fields (88)."""
 
 class CustomersServiceServicer(metaclass=_abc_1.ABCMeta):
     """What is done to keep one record of each customer."""
@@ -78,5 +94,37 @@ class CustomersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_customers_pb2.DismissDuplicateResponse, _abc.Awaitable[_customers_pb2.DismissDuplicateResponse]]:
         """Somebody has looked: the two are two, and are not found again."""
+
+    @_abc_1.abstractmethod
+    def MergeCustomers(
+        self,
+        request: _customers_pb2.MergeCustomersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customers_pb2.MergeCustomersResponse, _abc.Awaitable[_customers_pb2.MergeCustomersResponse]]:
+        """Makes two customers one, with all that is theirs."""
+
+    @_abc_1.abstractmethod
+    def UndoMerge(
+        self,
+        request: _customers_pb2.UndoMergeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customers_pb2.UndoMergeResponse, _abc.Awaitable[_customers_pb2.UndoMergeResponse]]:
+        """Takes them apart again, exactly as they were; aborted, naming each, when later changes would be lost."""
+
+    @_abc_1.abstractmethod
+    def ListMerges(
+        self,
+        request: _customers_pb2.ListMergesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customers_pb2.ListMergesResponse, _abc.Awaitable[_customers_pb2.ListMergesResponse]]:
+        """A customer's merges, the undone ones too."""
+
+    @_abc_1.abstractmethod
+    def ListChanges(
+        self,
+        request: _customers_pb2.ListChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customers_pb2.ListChangesResponse, _abc.Awaitable[_customers_pb2.ListChangesResponse]]:
+        """Every change of a lead's or a customer's fields (88)."""
 
 def add_CustomersServiceServicer_to_server(servicer: CustomersServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

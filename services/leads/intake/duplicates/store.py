@@ -10,7 +10,7 @@ from asyncpg import Record
 from breakwater.chassis.database import Database, Reader, Transaction
 from services.leads.intake.domain import is_id
 from services.leads.intake.duplicates.domain import Judgement, Likeness, Reason
-from services.leads.intake.duplicates.usecases import Found, KeptDuplicate, Resembling
+from services.leads.intake.duplicates.usecases import Found, KeptDuplicate, Resembling, SamePair
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.routing.store import Snapshots
 from services.leads.rows import jsonb
@@ -29,7 +29,7 @@ async def alike(reader: Reader, asked: Mapping[str, Likeness], limit: int) -> di
         CROSS JOIN LATERAL (
             SELECT DISTINCT customer_id FROM alike(nullif(x->>0, '')::uuid, x->>1, x->>2, x->>3, x->>4, $2)
         ) AS found
-        JOIN customers c ON c.id = found.customer_id
+        JOIN customers c ON c.id = found.customer_id AND c.merged_into IS NULL
         """,  # noqa: S608 - a constant
         jsonb((asking, *_compared(likeness)) for asking, likeness in asked.items()),
         limit,
@@ -62,7 +62,8 @@ class PostgresCheckStore:
                 WHERE position IN (SELECT position FROM duplicate_checks ORDER BY position LIMIT $1)
                 RETURNING customer_id
             )
-            SELECT {_RESEMBLING} FROM customers c WHERE c.id IN (SELECT customer_id FROM taken) ORDER BY c.id
+            SELECT {_RESEMBLING} FROM customers c
+            WHERE c.id IN (SELECT customer_id FROM taken) AND c.merged_into IS NULL ORDER BY c.id
             """,  # noqa: S608 - a constant
             limit,
         )
@@ -109,6 +110,22 @@ class PostgresCheckStore:
             now,
         )
 
+    async def same(self, limit: int) -> list[SamePair]:
+        rows = await self._tx.fetch(
+            """
+            SELECT low_id::text, high_id::text, score, reasons FROM duplicates
+            WHERE state = 'same' ORDER BY found_at, low_id LIMIT $1
+            """,
+            limit,
+        )
+        return [SamePair(row["low_id"], row["high_id"], _judgement(row)) for row in rows]
+
+    async def ask(self, pair: SamePair) -> None:
+        await self._tx.execute(
+            "UPDATE duplicates SET state = 'suspected' WHERE low_id = $1 AND high_id = $2 AND state = 'same'",
+            *(pair.low_id, pair.high_id),
+        )
+
 
 class PostgresDuplicateReader(PostgresLeadReader):
     """The `DuplicateReader` of one connection."""
@@ -122,7 +139,7 @@ class PostgresDuplicateReader(PostgresLeadReader):
                 UNION ALL
                 SELECT low_id, * FROM duplicates WHERE high_id = $1
             ) AS d
-            JOIN customers c ON c.id = d.other_id
+            JOIN customers c ON c.id = d.other_id AND c.merged_into IS NULL
             WHERE d.state IN ('suspected', 'same') ORDER BY d.score DESC, c.id
             """,  # noqa: S608 - a constant
             customer_id,
@@ -131,7 +148,7 @@ class PostgresDuplicateReader(PostgresLeadReader):
             KeptDuplicate(
                 _resembling(row),
                 row["state"],
-                Judgement(row["score"], tuple(Reason(*each) for each in orjson.loads(row["reasons"]))),
+                _judgement(row),
                 row["found_at"],
             )
             for row in rows
@@ -183,6 +200,10 @@ class PostgresDismissStore(PostgresLeadReader):
 
 def _compared(likeness: Likeness) -> tuple[str, str, str, str]:
     return likeness.text, likeness.name.key, likeness.phone, likeness.email
+
+
+def _judgement(row: Record) -> Judgement:
+    return Judgement(row["score"], tuple(Reason(*each) for each in orjson.loads(row["reasons"])))
 
 
 def _resembling(row: Record) -> Resembling:

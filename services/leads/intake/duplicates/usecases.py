@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
-from breakwater.chassis.identity import Actor
+from breakwater.chassis.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from breakwater.chassis.identity import Actor, Role, Scope
+from services.leads.idempotence import Keyed
 from services.leads.intake.domain import draft_of
 from services.leads.intake.duplicates.domain import Judgement, Likeness, Thresholds, Verdict, judge
+from services.leads.intake.merges.usecases import BeginMerging, MergeOrder, merge_customers
 from services.leads.intake.usecases import LeadReader, owners_of, permit
 
+FINDER = Actor("duplicates", Role.SERVICE, Scope.ALL)
+"""Who merges what is the same without asking."""
 CANDIDATES_MAX = 20
 """Compared in full for each of the two ways of finding them; the likeliest first."""
 
@@ -54,6 +58,15 @@ class KeptDuplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class SamePair:
+    """Two customers that are one, to be merged."""
+
+    low_id: str
+    high_id: str
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What is known of somebody before anything is entered."""
 
@@ -80,6 +93,14 @@ class CheckStore(Protocol):
 
     async def keep(self, checked: Sequence[str], found: Sequence[Found], now: datetime) -> None:
         """Replaces what was suspected of the checked ones; pairs that were decided stay as they are."""
+        ...
+
+    async def same(self, limit: int) -> list[SamePair]:
+        """Pairs that wait to be merged, the oldest first."""
+        ...
+
+    async def ask(self, pair: SamePair) -> None:
+        """Leaves the pair to a person."""
         ...
 
 
@@ -127,6 +148,30 @@ async def check_customers(
                 found.setdefault(frozenset((customer_id, each.other.id)), each)
         await store.keep(list(likenesses), list(found.values()), now)
         return len(customers)
+
+
+async def merge_same(
+    begin: Callable[[], AbstractAsyncContextManager[CheckStore]],
+    begin_merging: BeginMerging,
+    *,
+    now: datetime,
+    limit: int,
+) -> int:
+    """Merges what was found to be the same, into the record that was there first; returns how many pairs were settled."""
+    async with begin() as store:
+        pairs = await store.same(limit)
+    for pair in pairs:
+        why = "，".join(reason.text for reason in pair.judgement.reasons)
+        order = MergeOrder(pair.low_id, pair.high_id, f"判定为同一客户（{pair.judgement.score} 分）：{why}")
+        try:
+            await merge_customers(
+                begin_merging, Keyed(FINDER.sub, "", "", b""), FINDER, order, now=now, encode=lambda _: b""
+            )
+        except (ConflictError, NotFoundError):
+            # One of the two is at work, or part of a third by now: a person looks at what is left of it.
+            async with begin() as store:
+                await store.ask(pair)
+    return len(pairs)
 
 
 def _found(

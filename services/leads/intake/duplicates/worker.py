@@ -1,11 +1,12 @@
-"""Compares new and changed customers; any number of replicas may run it, one of them works at a time."""
+"""Compares new and changed customers and merges those that are the same; of several replicas one works at a time."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from breakwater.chassis.clock import Clock
 from services.leads.intake.duplicates.domain import Thresholds
-from services.leads.intake.duplicates.usecases import CheckStore, check_customers
+from services.leads.intake.duplicates.usecases import CheckStore, check_customers, merge_same
+from services.leads.intake.merges.usecases import BeginMerging
 
 
 class DuplicatesWorker:
@@ -14,6 +15,7 @@ class DuplicatesWorker:
     def __init__(
         self,
         begin: Callable[[], AbstractAsyncContextManager[CheckStore]],
+        begin_merging: BeginMerging,
         thresholds: Thresholds,
         clock: Clock,
         *,
@@ -21,6 +23,7 @@ class DuplicatesWorker:
         batch_size_max: int,
     ) -> None:
         self._begin = begin
+        self._begin_merging = begin_merging
         self._thresholds = thresholds
         self._clock = clock
         self._poll_s = poll_s
@@ -33,5 +36,7 @@ class DuplicatesWorker:
                 await self._clock.sleep(self._poll_s)
 
     async def step(self) -> int:
-        """One batch; returns how many customers it compared."""
-        return await check_customers(self._begin, self._thresholds, now=self._clock.now(), limit=self._batch_size_max)
+        """One batch: compares, then merges what is the same; returns how much there was to do."""
+        now, limit = self._clock.now(), self._batch_size_max
+        compared = await check_customers(self._begin, self._thresholds, now=now, limit=limit)
+        return compared + await merge_same(self._begin, self._begin_merging, now=now, limit=limit)

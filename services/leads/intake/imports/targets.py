@@ -125,7 +125,8 @@ class ContactTarget:
         return Identity(draft.name, draft.company, draft.phone, draft.email, record.refs)
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
-        customers = await recognise(stores.capture, chunk.items)
+        identities = [replace(identity, by=f"import:{chunk.import_id}") for identity in chunk.items]
+        customers = await recognise(stores.capture, identities)
         distinct = {customer.id: customer for customer in customers}
         snapshot = await stores.capture.snapshot()
         await stores.capture.write(CaptureBatch(chunk.now, chunk.import_id, snapshot, list(distinct.values())))

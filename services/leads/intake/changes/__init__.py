@@ -1,0 +1,1 @@
+"""Every change of a field: who, when, from, to, why (88)."""

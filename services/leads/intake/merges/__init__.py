@@ -1,0 +1,1 @@
+"""Two customers made one, with all that is theirs, and taken apart again (53)."""
