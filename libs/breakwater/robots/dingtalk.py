@@ -26,10 +26,12 @@ def _post(credential: Credential, message: Message, now: datetime) -> Post:
     params = {"access_token": credential.key}
     if credential.secret:
         params |= {"timestamp": str(timestamp_ms), "sign": sign(credential.secret, timestamp_ms)}
+    # Who is mentioned must stand in the text as well, or nobody sees the mention.
+    named = "".join(f"@{each} " for each in message.mentions)
     body = {
         "msgtype": "text",
-        "text": {"content": cut(message.whole, TEXT_SIZE_BYTES_MAX)},
-        "at": {"atMobiles": [], "atUserIds": [], "isAtAll": message.urgent},
+        "text": {"content": cut(f"{named}{message.whole}", TEXT_SIZE_BYTES_MAX)},
+        "at": {"atMobiles": message.mobiles, "atUserIds": message.user_ids, "isAtAll": message.urgent},
     }
     return Post("/robot/send", body, params)
 

@@ -28,7 +28,10 @@ def sign(secret: str, timestamp_s: int) -> str:
 
 def _post(credential: Credential, message: Message, now: datetime) -> Post:
     timestamp_s = int(now.timestamp())
-    text = f"{_EVERYBODY if message.urgent else ''}{message.whole}"
+    named = "".join(f'<at user_id="{each}"></at> ' for each in message.mentions)
+    # A lead's name is anybody's word and must mention nobody.
+    said = message.whole.replace("<at", "＜at")
+    text = f"{_EVERYBODY if message.urgent else named}{said}"
     body: dict[str, Any] = {"msg_type": "text", "content": {"text": cut(text, TEXT_SIZE_BYTES_MAX)}}
     if credential.secret:
         body |= {"timestamp": str(timestamp_s), "sign": sign(credential.secret, timestamp_s)}

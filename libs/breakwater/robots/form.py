@@ -14,18 +14,31 @@ ELLIPSIS = "…"
 UNKNOWN = "outcome_unknown"
 """The code of an answer that says neither yes nor no: the message may have been read or not."""
 
+_MOBILE = re.compile(r"1\d{10}")
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is said; `urgent` mentions everybody."""
+    """What is said; `urgent` mentions everybody, `mentions` some: their mobile numbers, or their ids at the provider."""
 
     title: str
     text: str
     urgent: bool = False
+    mentions: tuple[str, ...] = ()
 
     @property
     def whole(self) -> str:
         return f"{self.title}\n{self.text}"
+
+    @property
+    def mobiles(self) -> list[str]:
+        """Those of `mentions` that are mobile numbers of the mainland."""
+        return [each for each in self.mentions if _MOBILE.fullmatch(each)]
+
+    @property
+    def user_ids(self) -> list[str]:
+        """The others."""
+        return [each for each in self.mentions if not _MOBILE.fullmatch(each)]
 
 
 @dataclass(frozen=True, slots=True)

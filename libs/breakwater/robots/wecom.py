@@ -9,7 +9,11 @@ _CODES = Codes(later={45009: 60.0}, busy=frozenset({-1}), credential=frozenset({
 
 
 def _post(credential: Credential, message: Message, _now: datetime) -> Post:
-    text = {"content": cut(message.whole, TEXT_SIZE_BYTES_MAX), "mentioned_list": ["@all"] if message.urgent else []}
+    text = {
+        "content": cut(message.whole, TEXT_SIZE_BYTES_MAX),
+        "mentioned_list": ["@all"] if message.urgent else message.user_ids,
+        "mentioned_mobile_list": message.mobiles,
+    }
     return Post("/cgi-bin/webhook/send", {"msgtype": "text", "text": text}, {"key": credential.key})
 
 

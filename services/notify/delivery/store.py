@@ -1,9 +1,12 @@
-"""Notifications in PostgreSQL: a message, its in-app attempt and its event are one transaction."""
+"""Notifications in PostgreSQL: a message, its in-app attempt, what has to leave of it and its event are one transaction."""
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
@@ -16,28 +19,48 @@ from breakwater.chassis.identity import Actor, Scope
 from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.notify.v1.events_pb2 import NotificationDelivered
-from services.notify.delivery.domain import Attempt, AttemptState, Message, Notification, Severity
+from services.notify.channels.domain import LANGUAGES
+from services.notify.delivery.domain import (
+    Attempt,
+    AttemptState,
+    Message,
+    Notification,
+    Outgoing,
+    OutgoingState,
+    Severity,
+)
+from services.notify.delivery.notices import Notice
 from services.notify.delivery.usecases import Page, Query, Recipient
+from services.notify.digests.domain import Holding
+from services.notify.templates.domain import Wordbook
+from services.notify.templates.store import wordbook_of
 
 IN_APP = "in_app"
+WOKEN: Final = "outgoing"
+"""Announced when something may leave at once."""
 
 _ADD = """
 WITH given AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-        AS g (id, recipient_id, kind, title, body, subject, severity, dedup_key)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                         $9::text[])
+        AS g (id, recipient_id, kind, title, body, subject, batch, severity, dedup_key)
 ), added AS (
-    INSERT INTO notifications (id, recipient_id, kind, title, body, subject, severity, dedup_key, created_at)
-    SELECT g.id, g.recipient_id, g.kind, g.title, g.body, g.subject, g.severity, g.dedup_key, $9 FROM given g
+    INSERT INTO notifications (id, recipient_id, kind, title, body, subject, batch, severity, dedup_key, created_at)
+    SELECT g.id, g.recipient_id, g.kind, g.title, g.body, g.subject, g.batch, g.severity, g.dedup_key, $10 FROM given g
     ON CONFLICT (dedup_key) DO NOTHING
     RETURNING id, dedup_key
 ), attempted AS (
     INSERT INTO attempts (notification_id, channel, state, at, detail)
-    SELECT id, $10, 'delivered', $9, '' FROM added
+    SELECT id, $11, 'delivered', $10, '' FROM added
 )
 SELECT dedup_key FROM added
 """
 
-_COLUMNS = "n.id, n.recipient_id, n.kind, n.title, n.body, n.subject, n.severity, n.created_at, n.read_at"
+_COLUMNS = (
+    "n.id, n.recipient_id, n.kind, n.title, n.body, n.subject, n.severity, n.created_at, n.read_at, n.batch, "
+    "(SELECT o.state FROM outgoing o WHERE o.notification_id = n.id) AS outgoing_state, "
+    "(SELECT o.due_at FROM outgoing o WHERE o.notification_id = n.id) AS outgoing_due_at"
+)
 
 # Whose inboxes an actor sees: $1 is the scope, $2 the actor's own id.
 _VISIBLE = """
@@ -51,6 +74,9 @@ SELECT {_COLUMNS} FROM notifications n
 WHERE {_VISIBLE}
   AND ($3 = '' OR n.recipient_id = $3) AND ($4 = '' OR n.kind = $4) AND (NOT $5 OR n.read_at IS NULL)
   AND ($6::uuid IS NULL OR n.id < $6)
+  AND ($8 = '' OR n.subject = $8) AND ($9 = '' OR n.title ILIKE $9 OR n.body ILIKE $9) AND ($10 = '' OR n.batch = $10)
+  AND ($11 = '' OR EXISTS (SELECT FROM outgoing o WHERE o.notification_id = n.id AND o.state = $11))
+  AND ($12::timestamptz IS NULL OR n.created_at >= $12) AND ($13::timestamptz IS NULL OR n.created_at < $13)
 ORDER BY n.id DESC LIMIT $7
 """  # noqa: S608 (only constants of this module are put in)
 
@@ -59,18 +85,75 @@ UPDATE notifications n SET read_at = coalesce(n.read_at, $4) WHERE n.id = $3 AND
 """  # noqa: S608
 
 _RECIPIENT = """
-INSERT INTO recipients (person_id, name, team_id, supervisor_id, active, sequence) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (person_id) DO UPDATE SET name = excluded.name, team_id = excluded.team_id,
+INSERT INTO recipients (person_id, name, team_id, supervisor_id, active, sequence, email)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (person_id) DO UPDATE SET name = excluded.name, team_id = excluded.team_id, email = excluded.email,
     supervisor_id = excluded.supervisor_id, active = excluded.active, sequence = excluded.sequence
 WHERE excluded.sequence > recipients.sequence
 """
+
+_LANGUAGES = "SELECT person_id, language FROM preferences WHERE person_id = ANY($1::text[]) AND language <> 'zh'"
+_LEAVE = """
+INSERT INTO outgoing (notification_id, person_id, urgency, batch, state, due_at)
+SELECT id, person_id, urgency, batch, 'waiting', CASE WHEN batch = '' THEN $5 ELSE 'infinity'::timestamptz END
+FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[]) AS given (id, person_id, urgency, batch)
+"""
+_HOLD = """
+INSERT INTO batches (batch, started_at, ended, due_at) VALUES ($1, $2, false, $3)
+ON CONFLICT (batch) DO UPDATE SET due_at = CASE WHEN batches.ended THEN $4 ELSE coalesce(batches.due_at, $3) END
+"""
+_END_BATCH = """
+INSERT INTO batches (batch, started_at, ended, due_at) VALUES ($1, $2, true, NULL)
+ON CONFLICT (batch) DO UPDATE SET ended = true, due_at = CASE WHEN batches.due_at IS NOT NULL THEN $3::timestamptz END
+"""
+_RESEND = """
+UPDATE outgoing SET state = 'waiting', due_at = $2, round = 0, failed = '{}', refused = '{}'
+WHERE notification_id = $1 AND state IN ('ended', 'unknown')
+"""
+_SEEN = f"SELECT {_COLUMNS} FROM notifications n WHERE n.id = $3 AND {_VISIBLE}"  # noqa: S608
+_URGENCY: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """How notifications come to their words, and whether they leave."""
+
+    words: Wordbook
+    """Those that came with the service."""
+    holding: Holding = field(default_factory=Holding)
+    leaves: bool = False
+    """Whether there is any channel beyond the inbox."""
 
 
 class TransactionInboxes:
     """The inboxes seen from within one transaction, such as that of an event."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: Transaction, posting: Posting) -> None:
         self._tx = tx
+        self._posting = posting
+
+    async def tell(self, notices: Sequence[Notice], now: datetime) -> None:
+        """Stores each notice once, in its recipient's language. A notice without a recipient tells nobody."""
+        addressed = [notice for notice in notices if notice.recipient_id]
+        if not addressed:
+            return
+        people = list({notice.recipient_id for notice in addressed})
+        languages = {row["person_id"]: row["language"] for row in await self._tx.fetch(_LANGUAGES, people)}
+        words = await wordbook_of(self._tx, self._posting.words)
+        messages = []
+        for each in addressed:
+            title, body = words.render(each.template, languages.get(each.recipient_id, LANGUAGES[0]), each.values)
+            messages.append(
+                Message(
+                    each.recipient_id, each.kind, title, body, each.subject, each.dedup_key, each.severity, each.batch
+                )
+            )
+        await self.add(messages, now)
+
+    async def end_batch(self, batch: str, now: datetime) -> None:
+        """What belongs together is complete, but for what was overtaken."""
+        if self._posting.leaves:
+            await self._tx.execute(_END_BATCH, batch, now, now + self._posting.holding.quiet)
 
     async def add(self, messages: Sequence[Message], now: datetime) -> list[tuple[Notification, bool]]:
         """Stores each message once; True beside it marks one that was there."""
@@ -81,7 +164,7 @@ class TransactionInboxes:
             [UUID(notification_id) for notification_id, _ in given],
             *(
                 [getattr(message, column) for _, message in given]
-                for column in ("recipient_id", "kind", "title", "body", "subject")
+                for column in ("recipient_id", "kind", "title", "body", "subject", "batch")
             ),
             [message.severity.value for _, message in given],
             [message.dedup_key for _, message in given],
@@ -92,6 +175,8 @@ class TransactionInboxes:
         new = {message.dedup_key: _as_new(id_, message, now) for id_, message in given if message.dedup_key in new_keys}
         if new:
             await outbox.add(self._tx, [_delivered(notification) for notification in new.values()])
+            if self._posting.leaves:
+                await self._leave(list(new.values()), now)
         known = await self._known([key for key in first_of if key not in new])
         return [
             (new[message.dedup_key], False) if message.dedup_key in new else (known[message.dedup_key], True)
@@ -108,7 +193,24 @@ class TransactionInboxes:
             recipient.supervisor_id,
             recipient.active,
             sequence,
+            recipient.email,
         )
+
+    async def _leave(self, notifications: Sequence[Notification], now: datetime) -> None:
+        await self._tx.execute(
+            _LEAVE,
+            [UUID(each.id) for each in notifications],
+            [each.recipient_id for each in notifications],
+            [_URGENCY[each.severity] for each in notifications],
+            [each.batch for each in notifications],
+            now,
+        )
+        holding = self._posting.holding
+        # In order: two replicas that hold the same batches wait for each other, and never in a circle.
+        for batch in sorted({each.batch for each in notifications if each.batch}):
+            await self._tx.execute(_HOLD, batch, now, now + holding.held_max, now + holding.quiet)
+        if any(not each.batch for each in notifications):
+            self._tx.announce(WOKEN)
 
     async def _known(self, keys: Sequence[str]) -> dict[str, Notification]:
         if not keys:
@@ -122,13 +224,14 @@ class TransactionInboxes:
 class InboxStore:
     """The inboxes for requests: each verb is a transaction or a read of its own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, posting: Posting) -> None:
         self._database = database
+        self._posting = posting
 
     async def add(self, messages: Sequence[Message], now: datetime) -> list[tuple[Notification, bool]]:
         """As `TransactionInboxes.add`, in a transaction of its own."""
         async with self._database.transaction() as tx:
-            return await TransactionInboxes(tx).add(messages, now)
+            return await TransactionInboxes(tx, self._posting).add(messages, now)
 
     async def page(self, visible_to: Actor, query: Query, limit: int, cursor: str) -> Page:
         """A page, newest first. Raises `InvalidRequestError` for a cursor that is not ours."""
@@ -142,6 +245,12 @@ class InboxStore:
                 query.unread_only,
                 after,
                 limit + 1,
+                query.subject,
+                _pattern(query.text),
+                query.batch,
+                query.state,
+                query.since,
+                query.until,
             )
             rows, more = rows[:limit], len(rows) > limit
             attempts = await _attempts(reader, [row["id"] for row in rows])
@@ -157,6 +266,25 @@ class InboxStore:
         async with self._database.transaction() as tx:
             row = await tx.fetchrow(_MARK_READ, *_view(visible_to), id_, now)
             return _notification(row, await _attempts(tx, [row["id"]])) if row else None
+
+    async def resend(self, visible_to: Actor, notification_id: str, now: datetime) -> tuple[Notification | None, bool]:
+        """The notification and whether it leaves anew; None when the actor may not see it."""
+        try:
+            id_ = UUID(notification_id)
+        except ValueError:
+            return None, False
+        async with self._database.transaction() as tx:
+            if await tx.fetchrow(_SEEN, *_view(visible_to), id_) is None:
+                return None, False
+            leaves = await tx.execute(_RESEND, id_, now) == "UPDATE 1"
+            tx.announce(WOKEN)
+            row = await tx.fetchrow(_SEEN, *_view(visible_to), id_)
+            return (_notification(row, await _attempts(tx, [id_])) if row else None), leaves
+
+
+def _pattern(text: str) -> str:
+    escaped = re.sub(r"([\\%_])", r"\\\1", text)
+    return f"%{escaped}%" if text else ""
 
 
 def _view(actor: Actor) -> tuple[str, str]:
@@ -194,6 +322,7 @@ def _as_new(notification_id: str, message: Message, now: datetime) -> Notificati
         severity=message.severity,
         created_at=now,
         attempts=(Attempt(IN_APP, AttemptState.DELIVERED, now),),
+        batch=message.batch,
     )
 
 
@@ -209,6 +338,10 @@ def _notification(row: Record, attempts: dict[UUID, list[Attempt]]) -> Notificat
         created_at=row["created_at"],
         read_at=row["read_at"],
         attempts=tuple(attempts.get(row["id"], ())),
+        batch=row["batch"],
+        outgoing=Outgoing(OutgoingState(row["outgoing_state"]), row["outgoing_due_at"])
+        if row["outgoing_state"]
+        else None,
     )
 
 

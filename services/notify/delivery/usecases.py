@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from breakwater.chassis.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.notify.delivery.domain import (
     BODY_CHARS_MAX,
@@ -14,6 +14,7 @@ from services.notify.delivery.domain import (
     TITLE_CHARS_MAX,
     Message,
     Notification,
+    OutgoingState,
 )
 
 
@@ -26,6 +27,7 @@ class Recipient:
     team_id: str
     supervisor_id: str
     active: bool
+    email: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,14 @@ class Query:
     recipient_id: str = ""
     kind: str = ""
     unread_only: bool = False
+    subject: str = ""
+    text: str = ""
+    """Words of title or body."""
+    batch: str = ""
+    state: str = ""
+    """Of its way beyond the inbox: an `OutgoingState`."""
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class Inboxes(Protocol):
     async def page(self, visible_to: Actor, query: Query, limit: int, cursor: str) -> Page: ...
 
     async def mark_read(self, visible_to: Actor, notification_id: str, now: datetime) -> Notification | None: ...
+
+    async def resend(self, visible_to: Actor, notification_id: str, now: datetime) -> tuple[Notification | None, bool]: ...
 
 
 LIMIT_DEFAULT = 50
@@ -83,6 +95,9 @@ class Delivery:
         """The notifications `actor` may see, newest first. Raises `InvalidRequestError` for a limit out of range."""
         if not 0 <= limit <= LIMIT_MAX:
             raise InvalidRequestError("limit is out of range", errors=[FieldError("limit", f"1 to {LIMIT_MAX}")])
+        if query.state and query.state not in set(OutgoingState):
+            states = ", ".join(OutgoingState)
+            raise InvalidRequestError("no such state", errors=[FieldError("state", f"is one of {states}")])
         if actor.scope is Scope.OWN and query.recipient_id not in {"", actor.sub}:
             return Page((), "")
         return await self.inboxes.page(actor, query, limit or LIMIT_DEFAULT, cursor)
@@ -92,6 +107,20 @@ class Delivery:
         notification = await self.inboxes.mark_read(actor, notification_id, self.clock.now())
         if notification is None:
             raise NotFoundError("no such notification")
+        return notification
+
+    async def resend(self, actor: Actor, notification_id: str) -> Notification:
+        """Sends down the whole chain again what has ended without arriving for certain.
+
+        Raises `NotFoundError`, and `ConflictError` for what is still on its way, has arrived, or need not leave.
+        """
+        if actor.role not in {Role.MANAGER, Role.ONCALL, Role.SRE, Role.ADMIN}:
+            raise PermissionDeniedError("only managers and operators send again")
+        notification, leaves = await self.inboxes.resend(actor, notification_id, self.clock.now())
+        if notification is None:
+            raise NotFoundError("no such notification")
+        if not leaves:
+            raise ConflictError("only what has ended or is unknown can be sent again")
         return notification
 
 
