@@ -26,7 +26,10 @@ from breakwater.leads.v1.organisation_pb2_grpc import DirectoryServiceStub
 from breakwater.leads.v1.sla_pb2_grpc import SlaServiceStub
 from breakwater.leads.v1.story_pb2_grpc import StoryServiceStub
 from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceStub
+from breakwater.notify.v1.channels_pb2_grpc import ChannelServiceStub
 from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceStub
+from breakwater.notify.v1.templates_pb2_grpc import TemplateServiceStub
+from breakwater.notify.v1.workorders_pb2_grpc import WorkOrderServiceStub
 from breakwater.resilience import Deadline
 from services.gateway.exports.domain import Column, ColumnKind, Export, File, Job, JobState
 from services.gateway.exports.engine import Head
@@ -50,7 +53,10 @@ if TYPE_CHECKING:
     from breakwater.leads.v1.sla_pb2_grpc import SlaServiceAsyncStub
     from breakwater.leads.v1.story_pb2_grpc import StoryServiceAsyncStub
     from breakwater.leads.v1.tagging_pb2_grpc import TaggingServiceAsyncStub
+    from breakwater.notify.v1.channels_pb2_grpc import ChannelServiceAsyncStub
     from breakwater.notify.v1.notify_pb2_grpc import NotifyServiceAsyncStub
+    from breakwater.notify.v1.templates_pb2_grpc import TemplateServiceAsyncStub
+    from breakwater.notify.v1.workorders_pb2_grpc import WorkOrderServiceAsyncStub
 
 
 Reply = TypeVar("Reply")
@@ -118,10 +124,19 @@ class Notify:
 
     channel: Channel
     notifications: "NotifyServiceAsyncStub"
+    channels: "ChannelServiceAsyncStub"
+    templates: "TemplateServiceAsyncStub"
+    work_orders: "WorkOrderServiceAsyncStub"
 
     @classmethod
     def over(cls, channel: Channel) -> "Notify":
-        return cls(channel, NotifyServiceStub(channel.grpc))
+        return cls(
+            channel,
+            NotifyServiceStub(channel.grpc),
+            ChannelServiceStub(channel.grpc),
+            TemplateServiceStub(channel.grpc),
+            WorkOrderServiceStub(channel.grpc),
+        )
 
 
 class FilesClient:

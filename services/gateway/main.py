@@ -27,6 +27,7 @@ from services.gateway.exports.store import ExportStore
 from services.gateway.exports.usecases import Exports
 from services.gateway.http import (
     boards,
+    channels,
     customers,
     duplicates,
     exports,
@@ -41,6 +42,8 @@ from services.gateway.http import (
     sla,
     story,
     tagging,
+    wording,
+    workorders,
 )
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
@@ -97,7 +100,9 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     boards.add_routes(api, leads_service)
     merges.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
-    notifications.add_routes(api, Notify.over(service.channel("notify")))
+    notify = Notify.over(service.channel("notify"))
+    for resource in (notifications, channels, wording, workorders):
+        resource.add_routes(api, notify)
     exports.add_routes(api, use_cases, scratch, files, service.clock, serving=lambda: server.accepting)
     imports.add_routes(api, leads_service, _upload_limits(settings))
     routing.add_routes(api, leads_service)

@@ -1,27 +1,38 @@
-"""Events of other services, translated to messages and stored in the event's own transaction."""
+"""Events of other services, translated to notices and stored in the event's own transaction."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.database import Transaction
 from breakwater.chassis.inbox import BatchHandler, Handler, Received
 from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered
-from breakwater.leads.v1.events_pb2 import ImportCompleted, LeadAssigned, LeadOverdue, PersonChanged
-from services.notify.delivery import domain
-from services.notify.delivery.store import TransactionInboxes
+from breakwater.leads.v1.events_pb2 import (
+    BoardReady,
+    ImportCompleted,
+    LeadAssigned,
+    LeadDueSoon,
+    LeadOverdue,
+    LeadSilent,
+    PersonChanged,
+)
+from services.notify.delivery import notices
+from services.notify.delivery.notices import Lead, Notice
+from services.notify.delivery.store import Posting, TransactionInboxes
 from services.notify.delivery.usecases import Recipient
+from services.notify.timestamps import moment
+from services.notify.workorders.store import open_work_order
+
+_STAGE_LAST = 2
 
 
 class LeadEvents:
     """What the leads service publishes and people hear of."""
 
-    def __init__(self, clock: Clock, zone: ZoneInfo) -> None:
+    def __init__(self, clock: Clock, zone: ZoneInfo, posting: Posting) -> None:
         self._clock = clock
         self._zone = zone
+        self._posting = posting
 
     def batch_handlers(self) -> dict[str, BatchHandler]:
         """What comes in crowds: an import assigns thousands."""
@@ -29,44 +40,83 @@ class LeadEvents:
 
     def handlers(self) -> dict[str, Handler]:
         return {
+            "breakwater.leads.v1.LeadDueSoon": self.lead_due_soon,
             "breakwater.leads.v1.LeadOverdue": self.lead_overdue,
+            "breakwater.leads.v1.LeadSilent": self.lead_silent,
             "breakwater.leads.v1.ImportCompleted": self.import_completed,
             "breakwater.leads.v1.PersonChanged": self.person_changed,
+            "breakwater.leads.v1.BoardReady": self.board_ready,
         }
 
     async def leads_assigned(self, tx: Transaction, events: Sequence[Received]) -> None:
         """An assignment without an owner tells nobody: the lead waits and is assigned later."""
-        await self._store(tx, [self._assigned(LeadAssigned.FromString(event.data)) for event in events])
+        await self._tell(tx, [self._assigned(LeadAssigned.FromString(event.data)) for event in events])
 
-    def _assigned(self, told: LeadAssigned) -> domain.Message:
-        return domain.lead_assigned(
+    def _assigned(self, told: LeadAssigned) -> Notice:
+        return notices.lead_assigned(
+            Lead(told.lead_id, told.lead_name, told.company),
             assignment_id=told.assignment_id,
-            lead_id=told.lead_id,
             owner_id=told.owner_id,
-            lead_name=told.lead_name,
-            company=told.company,
             source=told.source,
             priority=told.priority,
             reason=told.reason,
-            claim_by=_moment(told.claim_by) if told.HasField("claim_by") else None,
+            claim_by=moment(told.claim_by) if told.HasField("claim_by") else None,
+            import_id=told.import_id,
             zone=self._zone,
         )
 
+    async def lead_due_soon(self, tx: Transaction, event: Received) -> None:
+        told = LeadDueSoon.FromString(event.data)
+        lead = Lead(told.lead_id, told.lead_name, told.company)
+        notice = notices.lead_due_soon(
+            lead, owner_id=told.owner_id, stage=told.stage, due_at=moment(told.due_at), zone=self._zone
+        )
+        await self._tell(tx, [notice])
+
     async def lead_overdue(self, tx: Transaction, event: Received) -> None:
+        """The last stage opens a work order for the supervisor, or for the owner where there is none."""
         told = LeadOverdue.FromString(event.data)
-        messages = domain.lead_overdue(
-            lead_id=told.lead_id,
+        lead, due_at = Lead(told.lead_id), moment(told.due_at)
+        told_to = notices.lead_overdue(
+            lead,
             owner_id=told.owner_id,
             supervisor_id=told.supervisor_id,
             stage=told.stage,
-            due_at=_moment(told.due_at),
+            due_at=due_at,
             zone=self._zone,
         )
-        await self._store(tx, messages)
+        await self._tell(tx, told_to)
+        assignee_id = told.supervisor_id or told.owner_id
+        if told.stage == _STAGE_LAST and assignee_id:
+            await open_work_order(
+                tx,
+                kind="lead_overdue",
+                subject=lead.subject,
+                title=f"线索超时未跟进：{lead.who}",
+                assignee_id=assignee_id,
+                cause=f"lead_overdue:{lead.id}:{due_at.isoformat()}",
+                now=self._clock.now(),
+            )
+
+    async def lead_silent(self, tx: Transaction, event: Received) -> None:
+        told = LeadSilent.FromString(event.data)
+        silent = notices.lead_silent(
+            Lead(told.lead_id, told.lead_name, told.company),
+            owner_id=told.owner_id,
+            supervisor_id=told.supervisor_id,
+            assigned_at=moment(told.assigned_at),
+            times=told.times,
+            zone=self._zone,
+        )
+        await self._tell(tx, silent)
 
     async def import_completed(self, tx: Transaction, event: Received) -> None:
+        """Its assignments leave now, one message for each owner (1)."""
         told = ImportCompleted.FromString(event.data)
-        message = domain.import_completed(
+        await TransactionInboxes(tx, self._posting).end_batch(
+            notices.batch_of_import(told.import_id), self._clock.now()
+        )
+        notice = notices.import_completed(
             import_id=told.import_id,
             started_by=told.started_by,
             dataset=told.dataset,
@@ -76,24 +126,30 @@ class LeadEvents:
             rejected=told.rejected,
             failure=told.failure,
         )
-        await self._store(tx, [message])
+        await self._tell(tx, [notice])
 
     async def person_changed(self, tx: Transaction, event: Received) -> None:
         told = PersonChanged.FromString(event.data)
-        person = Recipient(told.person_id, told.name, told.team_id, told.supervisor_id, told.active)
-        await TransactionInboxes(tx).learn(person, event.sequence)
+        person = Recipient(told.person_id, told.name, told.team_id, told.supervisor_id, told.active, told.email)
+        await TransactionInboxes(tx, self._posting).learn(person, event.sequence)
 
-    async def _store(self, tx: Transaction, messages: Sequence[domain.Message]) -> None:
-        addressed = [message for message in messages if message.recipient_id]
-        if addressed:
-            await TransactionInboxes(tx).add(addressed, self._clock.now())
+    async def board_ready(self, tx: Transaction, event: Received) -> None:
+        told = BoardReady.FromString(event.data)
+        notice = notices.board_ready(
+            board=told.board, day=told.day, recipient_id=told.recipient_id, title=told.title, body=told.body
+        )
+        await self._tell(tx, [notice])
+
+    async def _tell(self, tx: Transaction, told: Sequence[Notice]) -> None:
+        await TransactionInboxes(tx, self._posting).tell(told, self._clock.now())
 
 
 class ExportEvents:
     """What the gateway publishes of exports: a first receipt for a degraded file, a second for the full one."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, posting: Posting) -> None:
         self._clock = clock
+        self._posting = posting
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -103,25 +159,21 @@ class ExportEvents:
 
     async def export_delivered(self, tx: Transaction, event: Received) -> None:
         told = ExportDelivered.FromString(event.data)
-        message = domain.export_delivered(
+        notice = notices.export_delivered(
             export_id=told.export_id,
             requester_id=told.requester_id,
             supersedes=told.supersedes,
             rows=told.rows,
             fmt=told.format,
         )
-        await TransactionInboxes(tx).add([message], self._clock.now())
+        await TransactionInboxes(tx, self._posting).tell([notice], self._clock.now())
 
     async def export_degraded(self, tx: Transaction, event: Received) -> None:
         told = ExportDegraded.FromString(event.data)
-        message = domain.export_degraded(
+        notice = notices.export_degraded(
             export_id=told.export_id,
             requester_id=told.requester_id,
             dependency=told.dependency,
             missing=tuple(told.missing),
         )
-        await TransactionInboxes(tx).add([message], self._clock.now())
-
-
-def _moment(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(UTC)
+        await TransactionInboxes(tx, self._posting).tell([notice], self._clock.now())

@@ -23,7 +23,7 @@ PLANTED = [
     ("services/notify/delivery/usecases.py", "import breakwater.leads.v1.leads_pb2", "Domain and use cases know no"),
     ("services/notify/delivery/domain.py", "import services.notify.delivery.usecases", "imports point inward"),
     ("services/notify/delivery/usecases.py", "import services.notify.delivery.store", "imports point inward"),
-    ("services/notify/api.py", "import services.notify.delivery.store", "The api never touches a store"),
+    ("services/notify/api/notifications.py", "import services.notify.delivery.store", "The api never touches a store"),
     ("services/notify/settings.py", "import services.notify.main", "Nothing imports a composition root"),
     ("libs/breakwater/resilience/__init__.py", "import grpc", "Resilience knows no transport"),
     ("libs/breakwater/chassis/clock.py", "import breakwater.cli", "the chassis on resilience"),

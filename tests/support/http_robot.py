@@ -18,12 +18,13 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """One answer; `raw` in place of all of it."""
+    """One answer; `raw` in place of all of it. `closes`: the connection ends with it."""
 
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
+    closes: bool = False
 
     def encoded(self) -> bytes:
         if self.raw is not None:
@@ -40,6 +41,8 @@ class Robot:
         self.heard: list[Heard] = []
         self.answer: Callable[[Heard], Awaitable[Says] | Says] = lambda heard: Says()
         self.port = 0
+        self.close: Callable[[], None] = lambda: None
+        """Nobody can connect any more."""
 
     @property
     def base(self) -> str:
@@ -61,9 +64,10 @@ class Robot:
                 heard = Heard(method, target, headers, body)
                 self.heard.append(heard)
                 answer = self.answer(heard)
-                writer.write((answer if isinstance(answer, Says) else await answer).encoded())
+                answer = answer if isinstance(answer, Says) else await answer
+                writer.write(answer.encoded())
                 await writer.drain()
-                if headers.get("connection") == "close":
+                if answer.closes or headers.get("connection") == "close":
                     writer.close()
                     return
 
@@ -88,6 +92,7 @@ async def robot() -> AsyncIterator[Robot]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
+    made.close = server.close
     try:
         yield made
     finally:

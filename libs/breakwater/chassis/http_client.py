@@ -207,7 +207,11 @@ class HttpClient:
                 self._policy.settings.caller, self.dependency, f"no answer within {timeout_s} s"
             ) from error
         except (httpx2.TransportError, OSError) as error:
-            gone = errors.UnavailableError(f"{self.dependency} cannot be reached.", dependency=self.dependency)
+            # Lost after the request had left: nobody knows whether it was read.
+            code = None if isinstance(error, httpx2.ConnectError) else "outcome_unknown"
+            gone = errors.UnavailableError(
+                f"{self.dependency} cannot be reached.", code=code, dependency=self.dependency
+            )
             raise CallFailedError(gone, Outcome.FAILURE) from error
 
     async def _addressed(

@@ -111,7 +111,8 @@ class Service(Generic[SettingsT]):
             settings.policies_file or self._policies_file,
             clock=self.clock,
             classifiers=self._classifiers,
-            configured=settings.http_bases,
+            # The mail server has an edge where one is set.
+            configured=[*settings.http_bases, *(["smtp"] if settings.smtp_server else [])],
         )
         self.policies = self._policy_file.registry
         self.background("policies", self._policy_file.watch)

@@ -14,6 +14,7 @@ _EVERYBODY = frozenset(Role)
 _BUSINESS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})
 _STEERING = frozenset({Role.SERVICE, Role.MANAGER, Role.ADMIN})
 _RULES = frozenset({Role.MANAGER, Role.ADMIN})
+_SENDING = frozenset({Role.MANAGER, Role.ONCALL, Role.SRE, Role.ADMIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,18 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ),
     ("GET", "/v1/notifications"): Access(_EVERYBODY),
     ("POST", "/v1/notifications/{notification_id}/read"): Access(_EVERYBODY),
+    ("POST", "/v1/notifications/{notification_id}/resend"): Access(_SENDING),
+    ("GET", "/v1/people/{person_id}/channels"): Access(_EVERYBODY),
+    ("PUT", "/v1/people/{person_id}/channels/{channel}"): Access(_EVERYBODY),
+    ("DELETE", "/v1/people/{person_id}/channels/{channel}"): Access(_EVERYBODY),
+    ("PUT", "/v1/people/{person_id}/notification-preferences"): Access(_EVERYBODY),
+    ("GET", "/v1/notification-findings"): Access(_SENDING),
+    ("GET", "/v1/notification-templates"): Access(_EVERYBODY),
+    ("GET", "/v1/notification-templates/{name}/{language}/versions"): Access(_EVERYBODY),
+    ("POST", "/v1/notification-templates/{name}/{language}/preview"): Access(_RULES),
+    ("PUT", "/v1/notification-templates/{name}/{language}"): Access(_RULES),
+    ("GET", "/v1/work-orders"): Access(_EVERYBODY),
+    ("POST", "/v1/work-orders/{work_order_id}/close"): Access(_EVERYBODY),
     ("GET", "/healthz"): _PROBE,
     ("GET", "/readyz"): _PROBE,
     ("GET", "/openapi.json"): _OPEN,

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import StringConstraints
+from pydantic import AwareDatetime, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -36,6 +36,11 @@ class NotificationView(TypedDict):
     severity: str
     created_at: str | None
     read_at: str | None
+    batch: str | None
+    """What left together with it, such as an import."""
+    state: str | None
+    """Of its way beyond the inbox; null where nothing has to leave."""
+    due_at: str | None
     attempts: list[AttemptView]
 
 
@@ -52,6 +57,15 @@ class NotificationsQuery(PageQuery):
     recipient_id: Identifier | Literal[""] = ""
     unread_only: bool = False
     kind: Annotated[str, StringConstraints(pattern=r"^[a-z_]{0,64}$")] = ""
+    subject: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{0,200}$")] = ""
+    """What it is about, such as lead:0198..."""
+    text: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] = ""
+    """Words of title or body."""
+    state: Literal["", "waiting", "sending", "sent", "unknown", "ended"] = ""
+    """Of its way beyond the inbox; `ended` are the dead letters."""
+    batch: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{0,200}$")] = ""
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 def add_routes(api: Api, notify: Notify) -> None:
@@ -67,7 +81,14 @@ def add_routes(api: Api, notify: Notify) -> None:
             recipient_id=query.recipient_id,
             unread_only=query.unread_only,
             kind=query.kind,
+            subject=query.subject,
+            text=query.text,
+            state=query.state,
+            batch=query.batch,
         )
+        for field, moment in (("since", query.since), ("until", query.until)):
+            if moment is not None:
+                getattr(request, field).FromDatetime(moment)
         reply = await notify.channel.unary(notify.notifications.ListNotifications, request, retryable=True)
         page: NotificationPage = {
             "items": [_notification_view(each) for each in reply.notifications],
@@ -82,6 +103,13 @@ def add_routes(api: Api, notify: Notify) -> None:
         reply = await notify.channel.unary(notify.notifications.MarkRead, request, retryable=True)
         return answer(_notification_view(reply.notification))
 
+    @api.route("POST", "/v1/notifications/{notification_id}/resend", NotificationView, tag="notifications")
+    async def resend_notification(call: Call, notification_id: str) -> Answer:
+        """Sends again what has ended or whose outcome is unknown, down the whole chain of the person's channels."""
+        request = notify_pb2.ResendNotificationRequest(actor=actor_to(call.actor), id=notification_id)
+        reply = await notify.channel.unary(notify.notifications.ResendNotification, request)
+        return answer(_notification_view(reply.notification))
+
 
 def _notification_view(notification: notify_pb2.Notification) -> NotificationView:
     return {
@@ -94,6 +122,9 @@ def _notification_view(notification: notify_pb2.Notification) -> NotificationVie
         "severity": notify_pb2.Severity.Name(notification.severity).removeprefix("SEVERITY_").lower(),
         "created_at": rfc3339(notification.created_at),
         "read_at": rfc3339(notification.read_at),
+        "batch": notification.batch or None,
+        "state": notification.state or None,
+        "due_at": rfc3339(notification.due_at),
         "attempts": [
             {
                 "channel": attempt.channel,

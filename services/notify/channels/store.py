@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from asyncpg import Record
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Reader
@@ -12,6 +11,7 @@ from breakwater.chassis.outbox import OutboxEvent
 from breakwater.notify.v1.events_pb2 import BindingChanged
 from services.notify.channels.domain import EMAIL, Binding, Preferences, Profile
 from services.notify.channels.usecases import Finding
+from services.notify.timestamps import timestamp
 
 _PROFILES = """
 SELECT asked.person_id, coalesce(r.name, '') AS name, coalesce(r.supervisor_id, '') AS supervisor_id,
@@ -120,7 +120,5 @@ def _profile(row: Record) -> Profile:
 
 
 def _changed(person_id: str, channel: str, sequence: int, now: datetime, *, bound: bool) -> OutboxEvent:
-    at = Timestamp()
-    at.FromDatetime(now)
-    event = BindingChanged(person_id=person_id, channel=channel, bound=bound, changed_at=at)
+    event = BindingChanged(person_id=person_id, channel=channel, bound=bound, changed_at=timestamp(now))
     return OutboxEvent.of(event, subject_id=person_id, sequence=sequence, occurred_at=now)

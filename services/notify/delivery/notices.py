@@ -44,7 +44,8 @@ class Lead:
 
     @property
     def who(self) -> str:
-        return f"{self.company} {self.name}".strip() or self.id
+        """Company and name; empty where the event does not say."""
+        return f"{self.company} {self.name}".strip()
 
 
 def lead_assigned(
@@ -74,8 +75,13 @@ def lead_assigned(
         lead.subject,
         f"lead_assigned:{assignment_id}",
         Severity.WARNING if urgent else Severity.INFO,
-        f"import:{import_id}" if import_id else "",
+        batch_of_import(import_id) if import_id else "",
     )
+
+
+def batch_of_import(import_id: str) -> str:
+    """What the assignments of an import leave together as."""
+    return f"import:{import_id}"
 
 
 def lead_due_soon(lead: Lead, *, owner_id: str, stage: int, due_at: datetime, zone: ZoneInfo) -> Notice:
@@ -104,11 +110,11 @@ def lead_overdue(
 
 
 def lead_silent(
-    lead: Lead, *, owner_id: str, supervisor_id: str, assigned_at: datetime, zone: ZoneInfo
+    lead: Lead, *, owner_id: str, supervisor_id: str, assigned_at: datetime, times: int, zone: ZoneInfo
 ) -> list[Notice]:
-    """A lead unfollowed for 24 h alarms owner and supervisor, whatever is switched off (117)."""
+    """A lead unfollowed for 24 h alarms owner and supervisor, whatever is switched off (117), and again later (136)."""
     values = {"who": lead.who, "owner": owner_id, "assigned_at": _local(assigned_at, zone)}
-    key = f"lead_silent:{lead.id}:{assigned_at.isoformat()}"
+    key = f"lead_silent:{lead.id}:{assigned_at.isoformat()}:{times}"
     return [
         Notice(person, "lead_silent", "lead_silent", values, lead.subject, f"{key}:{person}", Severity.CRITICAL)
         for person in dict.fromkeys((owner_id, supervisor_id))
@@ -152,15 +158,7 @@ def board_ready(*, board: str, day: str, recipient_id: str, title: str, body: st
     return Notice(recipient_id, "board_ready", "board_ready", {"title": title, "body": body}, subject, key)
 
 
-def work_order_opened(*, work_order_id: str, assignee_id: str, title: str) -> Notice:
-    """Tells who has to do it; its cause was told of already where it has one, so that this is quiet."""
-    subject, key = f"work_order:{work_order_id}", f"work_order_opened:{work_order_id}"
-    return Notice(assignee_id, "work_order_opened", "work_order_opened", {"title": title}, subject, key)
-
-
-def unreachable(
-    *, supervisor_id: str, person: str, titles: list[str], reason: str, key: str, critical: bool
-) -> Notice:
+def unreachable(*, supervisor_id: str, person: str, titles: list[str], reason: str, key: str, critical: bool) -> Notice:
     """Tells the supervisor what did not reach a person (119)."""
     values = {"name": person, "count": str(len(titles)), "titles": "；".join(titles[:3]), "reason": reason}
     severity = Severity.CRITICAL if critical else Severity.WARNING

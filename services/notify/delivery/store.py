@@ -10,7 +10,6 @@ from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Reader, Transaction
@@ -34,6 +33,7 @@ from services.notify.delivery.usecases import Page, Query, Recipient
 from services.notify.digests.domain import Holding
 from services.notify.templates.domain import Wordbook
 from services.notify.templates.store import wordbook_of
+from services.notify.timestamps import timestamp
 
 IN_APP = "in_app"
 WOKEN: Final = "outgoing"
@@ -346,14 +346,12 @@ def _notification(row: Record, attempts: dict[UUID, list[Attempt]]) -> Notificat
 
 
 def _delivered(notification: Notification) -> OutboxEvent:
-    at = Timestamp()
-    at.FromDatetime(notification.created_at)
     event = NotificationDelivered(
         notification_id=notification.id,
         recipient_id=notification.recipient_id,
         kind=notification.kind,
         channel=IN_APP,
-        delivered_at=at,
+        delivered_at=timestamp(notification.created_at),
     )
     return OutboxEvent.of(
         event, subject_id=notification.id, sequence=1, occurred_at=notification.created_at, urgent=False

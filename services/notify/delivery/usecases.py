@@ -6,7 +6,13 @@ from datetime import datetime
 from typing import Protocol
 
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from breakwater.chassis.errors import (
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.notify.delivery.domain import (
     BODY_CHARS_MAX,
@@ -66,7 +72,9 @@ class Inboxes(Protocol):
 
     async def mark_read(self, visible_to: Actor, notification_id: str, now: datetime) -> Notification | None: ...
 
-    async def resend(self, visible_to: Actor, notification_id: str, now: datetime) -> tuple[Notification | None, bool]: ...
+    async def resend(
+        self, visible_to: Actor, notification_id: str, now: datetime
+    ) -> tuple[Notification | None, bool]: ...
 
 
 LIMIT_DEFAULT = 50

@@ -12,7 +12,6 @@ from typing import Final
 
 from services.notify.delivery.domain import OutgoingState
 
-
 UNBOUND: Final = "no channel is bound"
 
 
@@ -130,7 +129,9 @@ class RobotState:
     closed_until: datetime | None = None
 
 
-def room_at(robot: RobotState, windows: Sequence[Window], now: datetime, guard: timedelta, *, critical: bool) -> datetime:
+def room_at(
+    robot: RobotState, windows: Sequence[Window], now: datetime, guard: timedelta, *, critical: bool
+) -> datetime:
     """When one more message keeps to every window; `now` where it does at once.
 
     A message may reach the provider at any moment until its end, so it counts from its end on. What is not critical leaves a
@@ -145,3 +146,8 @@ def room_at(robot: RobotState, windows: Sequence[Window], now: datetime, guard: 
         if len(busy) >= count:
             room = max(room, busy[len(busy) - count])
     return room
+
+
+def pace(windows: Sequence[Window]) -> timedelta:
+    """How far apart messages lie that keep to every window for ever."""
+    return max((window.duration / window.count for window in windows), default=timedelta())

@@ -10,7 +10,6 @@ from typing import Final
 from uuid import UUID
 
 from asyncpg import Record
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Transaction
@@ -25,6 +24,7 @@ from services.notify.escalation.domain import Outcome, RobotState, Standing, Ste
 from services.notify.escalation.usecases import InFlight, Parcel, Waiting
 from services.notify.templates.domain import Wordbook
 from services.notify.templates.store import wordbook_of
+from services.notify.timestamps import timestamp
 
 ITEMS_MAX: Final = 5_000
 """Notifications of one message; the rest is another one."""
@@ -245,11 +245,11 @@ def _ids(items: Sequence[Waiting]) -> list[UUID]:
 
 
 def _delivered(row: Record, channel: str, now: datetime) -> OutboxEvent:
-    at = Timestamp()
-    at.FromDatetime(now)
     event = NotificationDelivered(
-        notification_id=row["id"], recipient_id=row["recipient_id"], kind=row["kind"], channel=channel, delivered_at=at
+        notification_id=row["id"],
+        recipient_id=row["recipient_id"],
+        kind=row["kind"],
+        channel=channel,
+        delivered_at=timestamp(now),
     )
-    return OutboxEvent.of(
-        event, subject_id=row["id"], sequence=_OUTGOING_SEQUENCE, occurred_at=now, urgent=False
-    )
+    return OutboxEvent.of(event, subject_id=row["id"], sequence=_OUTGOING_SEQUENCE, occurred_at=now, urgent=False)

@@ -1,5 +1,6 @@
 """Taking what is due for a person as one message, and recording what became of it. Any number of replicas may."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from services.notify.escalation.domain import (
     Step,
     Verdict,
     next_step,
+    pace,
     room_at,
 )
 from services.notify.templates.domain import Wordbook
@@ -108,8 +110,14 @@ class Chain(Protocol):
 Begin = Callable[[], AbstractAsyncContextManager[Chain]]
 
 
-async def take_parcel(begin: Begin, person_id: str, now: datetime, rules: Rules, zone: ZoneInfo) -> Parcel | None:
-    """The next message to a person, in flight once this returns; None where nothing can be sent to them now."""
+async def take_parcel(
+    begin: Begin, person_id: str, now: datetime, rules: Rules, zone: ZoneInfo, queue: Counter[str]
+) -> Parcel | None:
+    """The next message to a person, in flight once this returns; None where nothing can be sent to them now.
+
+    `queue` counts who was put off at each robot in this turn: the next one comes back one place later, so that a crowd does
+    not ask again all at once.
+    """
     async with begin() as chain:
         items = await chain.take_due(person_id, now)
         if not items:
@@ -136,7 +144,9 @@ async def take_parcel(begin: Begin, person_id: str, now: datetime, rules: Rules,
         ]
         binding, free_at = await _way(chain, [bindings[each] for each in channels], now, rules, critical=critical)
         if free_at > now:
-            await chain.postpone(items, free_at)
+            pause = timedelta() if critical else pace(rules.limits.get(binding.channel, ())) * queue[binding.way]
+            queue[binding.way] += 1
+            await chain.postpone(items, free_at + pause)
             return None
         text = compose(
             [Text(each.title, each.body) for each in items],

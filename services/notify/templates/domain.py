@@ -30,7 +30,7 @@ class Template:
     def render(self, values: Mapping[str, str]) -> tuple[str, str]:
         """Title and body, cut to their limits. A value that is missing leaves its name: rather that than no message."""
         title, body = (Pattern(text).safe_substitute(values) for text in (self.title, self.body))
-        return cut(title, TITLE_CHARS_MAX), cut(body, BODY_CHARS_MAX)
+        return cut(title.strip(), TITLE_CHARS_MAX), cut(body, BODY_CHARS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,41 +1,31 @@
 """Notifications on a real PostgreSQL: once, seen by those who may, read once."""
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from breakwater.chassis.clock import VirtualClock
-from breakwater.chassis.database import Database
 from breakwater.chassis.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
-from breakwater.chassis.inbox import Received
 from breakwater.leads.v1.events_pb2 import LeadAssigned, PersonChanged
 from services.notify.consumer import LeadEvents
 from services.notify.delivery.domain import AttemptState, Message
-from services.notify.delivery.store import InboxStore, TransactionInboxes
+from services.notify.delivery.store import InboxStore, Posting, TransactionInboxes
 from services.notify.delivery.usecases import Delivery, Query, Recipient
+from tests.support.notifying import SHANGHAI, default_words, received
 
 ANNA = Actor("anna", Role.SALES, Scope.OWN)
 BO = Actor("bo", Role.SALES, Scope.OWN)
 CHEF = Actor("chef", Role.MANAGER, Scope.TEAM)
 ROOT = Actor("root", Role.ADMIN, Scope.ALL)
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def database(fresh_database):
-    """A fresh notify database."""
-    place = await fresh_database("notify")
-    database = await Database.open(place.dsn, service="notify")
-    yield database
-    await database.close()
+POSTING = Posting(default_words())
 
 
 @pytest.fixture
 def delivery(database):
     """The use cases on it."""
-    return Delivery(InboxStore(database), VirtualClock(NOW))
+    return Delivery(InboxStore(database, POSTING), VirtualClock(NOW))
 
 
 def message(key="k1", recipient="anna", **changes):
@@ -59,7 +49,7 @@ async def test_a_message_is_stored_once_whoever_asks(delivery, database):
 async def test_one_batch_may_repeat_itself(database):
     """Two messages with one key in one batch are one notification."""
     async with database.transaction() as tx:
-        stored = await TransactionInboxes(tx).add([message("a"), message("a"), message("b")], NOW)
+        stored = await TransactionInboxes(tx, POSTING).add([message("a"), message("a"), message("b")], NOW)
     assert [replayed for _, replayed in stored] == [False, False, False]
     assert len({notification.id for notification, _ in stored}) == 2
 
@@ -67,7 +57,7 @@ async def test_one_batch_may_repeat_itself(database):
 async def test_people_see_their_own_managers_their_teams_and_admins_all(delivery, database):
     """Scopes are applied in SQL: own, team and all."""
     async with database.transaction() as tx:
-        inboxes = TransactionInboxes(tx)
+        inboxes = TransactionInboxes(tx, POSTING)
         for person, team in (("anna", "t1"), ("chef", "t1"), ("bo", "t2")):
             await inboxes.learn(Recipient(person, person, team, "chef", active=True), 1)
         await inboxes.add([message("1", "anna"), message("2", "bo"), message("3", "chef")], NOW)
@@ -117,23 +107,10 @@ async def test_a_message_that_cannot_be_sent_names_its_fields(delivery):
         await delivery.send(ANNA, message())
 
 
-def received(event, sequence=1, event_id="e1"):
-    """An event as it arrives."""
-    return Received(
-        id=event_id,
-        type=event.DESCRIPTOR.full_name,
-        subject_id="s",
-        sequence=sequence,
-        time=NOW,
-        data=event.SerializeToString(),
-        traceparent=None,
-    )
-
-
 @pytest.mark.capability(5, 125)
 async def test_an_assignment_notifies_its_owner_once_even_under_another_event_id(database, delivery):
     """The key follows the assignment: a republished event notifies nobody twice; without an owner nobody is told."""
-    events = LeadEvents(VirtualClock(NOW), ZoneInfo("Asia/Shanghai"))
+    events = LeadEvents(VirtualClock(NOW), SHANGHAI, POSTING)
     event = LeadAssigned(lead_id="l1", assignment_id="a1", owner_id="anna", lead_name="王芳", source="展会")
     ownerless = LeadAssigned(lead_id="l2", assignment_id="a2")
     for each in (received(event), received(event, event_id="e2"), received(ownerless, event_id="e3")):
@@ -145,7 +122,7 @@ async def test_an_assignment_notifies_its_owner_once_even_under_another_event_id
 
 async def test_an_older_word_on_a_person_does_not_replace_a_newer_one(database, delivery):
     """Events may overtake each other: the sequence decides."""
-    events = LeadEvents(VirtualClock(NOW), ZoneInfo("Asia/Shanghai"))
+    events = LeadEvents(VirtualClock(NOW), SHANGHAI, POSTING)
     newer = received(PersonChanged(person_id="anna", team_id="t2", active=True), sequence=2)
     older = received(PersonChanged(person_id="anna", team_id="t1", active=True), sequence=1)
     for each in (newer, older):

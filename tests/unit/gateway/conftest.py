@@ -30,6 +30,8 @@ from services.gateway.http import (
     sla,
     story,
     tagging,
+    wording,
+    workorders,
 )
 from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
@@ -97,8 +99,8 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         clock = VirtualClock()
         keys = KeySource(str(write_jwks(tmp_path / "callers.jwks.json", key)), production=False, clock=clock)
         await keys.start()
-        channels = FakeChannel("leads"), FakeChannel("health"), FakeChannel("notify")
-        behind_leads, behind_health, behind_notify = channels
+        behind = FakeChannel("leads"), FakeChannel("health"), FakeChannel("notify")
+        behind_leads, behind_health, behind_notify = behind
         fake_exports = FakeExports(clock)
         gateway: Gateway
         api = Api()
@@ -112,7 +114,8 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         boards.add_routes(api, leads_service)
         merges.add_routes(api, leads_service)
         customers.add_routes(api, leads_service, Health.over(behind_health))
-        notifications.add_routes(api, Notify.over(behind_notify))
+        for resource in (notifications, channels, wording, workorders):
+            resource.add_routes(api, Notify.over(behind_notify))
         scratch = Scratch(tmp_path / "scratch", fake_exports.keep, 10**9)
         exports.add_routes(api, fake_exports.use_cases, scratch, fake_exports, clock, serving=lambda: gateway.ready)
         uploads = UploadLimits(size_bytes_max=UPLOAD_MAX, uploads_max=uploads_max, directory=tmp_path)
@@ -137,7 +140,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
             transport=httpx2.ASGITransport(app=edge, raise_app_exceptions=False), base_url="http://gateway.test"
         )
         clients.append(client)
-        gateway = Gateway(edge, api, client, *channels, fake_exports, clock, key)
+        gateway = Gateway(edge, api, client, *behind, fake_exports, clock, key)
         return gateway
 
     yield make

@@ -1,31 +1,36 @@
-"""The words of each notification, and who gets which."""
+"""Who gets which notification, under which key, in which words."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.notify.delivery import domain
+from services.notify.delivery import domain, notices
+from services.notify.delivery.notices import Lead
+from tests.support.notifying import default_words
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 DUE = datetime(2026, 3, 2, 1, 15, tzinfo=UTC)
 
 
-def assigned(**changes):
-    """A message about a new lead."""
+def worded(notice, language="zh"):
+    """The title and body somebody reads."""
+    return default_words().render(notice.template, language, notice.values)
+
+
+def assigned(name="王芳", **changes):
+    """A notice of a new lead."""
     given = {
         "assignment_id": "a1",
-        "lead_id": "l1",
         "owner_id": "1001",
-        "lead_name": "王芳",
-        "company": "海天机械",
+        "import_id": "",
         "source": "展会扫码",
         "priority": "P1",
         "reason": "轮转",
         "claim_by": DUE,
         "zone": SHANGHAI,
     }
-    return domain.lead_assigned(**(given | changes))
+    return notices.lead_assigned(Lead("l1", name, "海天机械"), **(given | changes))
 
 
 @pytest.mark.capability(125)
@@ -33,15 +38,16 @@ def test_the_owner_reads_who_the_lead_is_and_by_when_to_claim_it():
     """Name, company, source and the due time in the team's zone stand in the message."""
     message = assigned()
     assert message.recipient_id == "1001"
-    assert "海天机械 王芳" in message.title
-    assert "展会扫码" in message.body
-    assert "03-02 09:15" in message.body
+    title, body = worded(message)
+    assert "海天机械 王芳" in title
+    assert "展会扫码" in body
+    assert "03-02 09:15" in body
 
 
 def test_a_p0_lead_is_louder():
     """P0 is marked in the title and warns."""
     message = assigned(priority="P0")
-    assert message.title.startswith("【P0】")
+    assert worded(message)[0].startswith("【P0】")
     assert message.severity is domain.Severity.WARNING
 
 
@@ -54,8 +60,11 @@ def test_the_same_assignment_is_the_same_notification():
 @pytest.mark.capability(5)
 def test_the_second_stage_reaches_owner_and_supervisor():
     """Stage 1 reminds the owner; stage 2 tells the supervisor as critical too (双阶超时)."""
-    common = {"lead_id": "l1", "owner_id": "1001", "supervisor_id": "1009", "due_at": DUE, "zone": SHANGHAI}
-    first, second = domain.lead_overdue(stage=1, **common), domain.lead_overdue(stage=2, **common)
+    common = {"owner_id": "1001", "supervisor_id": "1009", "due_at": DUE, "zone": SHANGHAI}
+    first, second = (
+        notices.lead_overdue(Lead("l1"), stage=1, **common),
+        notices.lead_overdue(Lead("l1"), stage=2, **common),
+    )
     assert [message.recipient_id for message in first] == ["1001"]
     assert [(message.recipient_id, message.severity) for message in second] == [
         ("1001", domain.Severity.WARNING),
@@ -66,21 +75,22 @@ def test_the_second_stage_reaches_owner_and_supervisor():
 
 def test_an_owner_who_is_their_own_supervisor_is_told_once():
     """Nobody gets the same escalation twice."""
-    common = {"lead_id": "l1", "owner_id": "1001", "supervisor_id": "1001", "due_at": DUE, "zone": SHANGHAI}
-    assert len(domain.lead_overdue(stage=2, **common)) == 1
+    common = {"owner_id": "1001", "supervisor_id": "1001", "due_at": DUE, "zone": SHANGHAI}
+    assert len(notices.lead_overdue(Lead("l1"), stage=2, **common)) == 1
 
 
 @pytest.mark.capability(37)
 def test_a_degraded_export_says_what_is_missing_and_that_more_follows():
     """The first receipt names the dependency and the columns left out."""
-    message = domain.export_degraded(export_id="e1", requester_id="u", dependency="files", missing=("need", "utm"))
-    assert "files" in message.body
-    assert "need、utm" in message.body
-    assert "自动补发" in message.body
+    message = notices.export_degraded(export_id="e1", requester_id="u", dependency="files", missing=("need", "utm"))
+    _, body = worded(message)
+    assert "files" in body
+    assert "need、utm" in body
+    assert "自动补发" in body
 
 
 def test_overlong_words_are_cut_visibly():
     """A name of any length stays within the limit and shows that it was cut."""
-    title = assigned(lead_name="长" * 500).title
+    title, _ = worded(assigned(name="长" * 500))
     assert len(title) == domain.TITLE_CHARS_MAX
     assert title.endswith("…")

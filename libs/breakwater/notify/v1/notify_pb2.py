@@ -26,31 +26,35 @@ from breakwater.identity.v1 import identity_pb2 as breakwater_dot_identity_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!breakwater/notify/v1/notify.proto\x12\x14\x62reakwater.notify.v1\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x02\n\x0cNotification\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04\x62ody\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x30\n\x08severity\x18\x07 \x01(\x0e\x32\x1e.breakwater.notify.v1.Severity\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07read_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x61ttempts\x18\n \x03(\x0b\x32\x1d.breakwater.notify.v1.Attempt\"a\n\x07\x41ttempt\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\xa0\x01\n\x18ListNotificationsRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x14\n\x0crecipient_id\x18\x04 \x01(\t\x12\x13\n\x0bunread_only\x18\x05 \x01(\x08\x12\x0c\n\x04kind\x18\x06 \x01(\t\"k\n\x19ListNotificationsResponse\x12\x39\n\rnotifications\x18\x01 \x03(\x0b\x32\".breakwater.notify.v1.Notification\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"K\n\x0fMarkReadRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\n\n\x02id\x18\x02 \x01(\t\"L\n\x10MarkReadResponse\x12\x38\n\x0cnotification\x18\x01 \x01(\x0b\x32\".breakwater.notify.v1.Notification\"\xde\x01\n\x17SendNotificationRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04\x62ody\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x30\n\x08severity\x18\x07 \x01(\x0e\x32\x1e.breakwater.notify.v1.Severity\x12\x11\n\tdedup_key\x18\x08 \x01(\t\"f\n\x18SendNotificationResponse\x12\x38\n\x0cnotification\x18\x01 \x01(\x0b\x32\".breakwater.notify.v1.Notification\x12\x10\n\x08replayed\x18\x02 \x01(\x08*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x32\xd3\x02\n\rNotifyService\x12t\n\x11ListNotifications\x12..breakwater.notify.v1.ListNotificationsRequest\x1a/.breakwater.notify.v1.ListNotificationsResponse\x12Y\n\x08MarkRead\x12%.breakwater.notify.v1.MarkReadRequest\x1a&.breakwater.notify.v1.MarkReadResponse\x12q\n\x10SendNotification\x12-.breakwater.notify.v1.SendNotificationRequest\x1a..breakwater.notify.v1.SendNotificationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!breakwater/notify/v1/notify.proto\x12\x14\x62reakwater.notify.v1\x1a%breakwater/identity/v1/identity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x02\n\x0cNotification\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04\x62ody\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x30\n\x08severity\x18\x07 \x01(\x0e\x32\x1e.breakwater.notify.v1.Severity\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07read_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x61ttempts\x18\n \x03(\x0b\x32\x1d.breakwater.notify.v1.Attempt\x12\r\n\x05\x62\x61tch\x18\x0b \x01(\t\x12\r\n\x05state\x18\x0c \x01(\t\x12*\n\x06\x64ue_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x07\x41ttempt\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\xb3\x02\n\x18ListNotificationsRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x14\n\x0crecipient_id\x18\x04 \x01(\t\x12\x13\n\x0bunread_only\x18\x05 \x01(\x08\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x0c\n\x04text\x18\x08 \x01(\t\x12\r\n\x05state\x18\t \x01(\t\x12\r\n\x05\x62\x61tch\x18\n \x01(\t\x12)\n\x05since\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x19ListNotificationsResponse\x12\x39\n\rnotifications\x18\x01 \x03(\x0b\x32\".breakwater.notify.v1.Notification\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"K\n\x0fMarkReadRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\n\n\x02id\x18\x02 \x01(\t\"L\n\x10MarkReadResponse\x12\x38\n\x0cnotification\x18\x01 \x01(\x0b\x32\".breakwater.notify.v1.Notification\"U\n\x19ResendNotificationRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\n\n\x02id\x18\x02 \x01(\t\"V\n\x1aResendNotificationResponse\x12\x38\n\x0cnotification\x18\x01 \x01(\x0b\x32\".breakwater.notify.v1.Notification\"\xde\x01\n\x17SendNotificationRequest\x12,\n\x05\x61\x63tor\x18\x01 \x01(\x0b\x32\x1d.breakwater.identity.v1.Actor\x12\x14\n\x0crecipient_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0c\n\x04\x62ody\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x30\n\x08severity\x18\x07 \x01(\x0e\x32\x1e.breakwater.notify.v1.Severity\x12\x11\n\tdedup_key\x18\x08 \x01(\t\"f\n\x18SendNotificationResponse\x12\x38\n\x0cnotification\x18\x01 \x01(\x0b\x32\".breakwater.notify.v1.Notification\x12\x10\n\x08replayed\x18\x02 \x01(\x08*d\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_INFO\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x32\xcc\x03\n\rNotifyService\x12t\n\x11ListNotifications\x12..breakwater.notify.v1.ListNotificationsRequest\x1a/.breakwater.notify.v1.ListNotificationsResponse\x12Y\n\x08MarkRead\x12%.breakwater.notify.v1.MarkReadRequest\x1a&.breakwater.notify.v1.MarkReadResponse\x12w\n\x12ResendNotification\x12/.breakwater.notify.v1.ResendNotificationRequest\x1a\x30.breakwater.notify.v1.ResendNotificationResponse\x12q\n\x10SendNotification\x12-.breakwater.notify.v1.SendNotificationRequest\x1a..breakwater.notify.v1.SendNotificationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'breakwater.notify.v1.notify_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=1289
-  _globals['_SEVERITY']._serialized_end=1389
+  _globals['_SEVERITY']._serialized_start=1685
+  _globals['_SEVERITY']._serialized_end=1785
   _globals['_NOTIFICATION']._serialized_start=132
-  _globals['_NOTIFICATION']._serialized_end=432
-  _globals['_ATTEMPT']._serialized_start=434
-  _globals['_ATTEMPT']._serialized_end=531
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=534
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=694
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=696
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=803
-  _globals['_MARKREADREQUEST']._serialized_start=805
-  _globals['_MARKREADREQUEST']._serialized_end=880
-  _globals['_MARKREADRESPONSE']._serialized_start=882
-  _globals['_MARKREADRESPONSE']._serialized_end=958
-  _globals['_SENDNOTIFICATIONREQUEST']._serialized_start=961
-  _globals['_SENDNOTIFICATIONREQUEST']._serialized_end=1183
-  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_start=1185
-  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_end=1287
-  _globals['_NOTIFYSERVICE']._serialized_start=1392
-  _globals['_NOTIFYSERVICE']._serialized_end=1731
+  _globals['_NOTIFICATION']._serialized_end=506
+  _globals['_ATTEMPT']._serialized_start=508
+  _globals['_ATTEMPT']._serialized_end=605
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=608
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=915
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=917
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1024
+  _globals['_MARKREADREQUEST']._serialized_start=1026
+  _globals['_MARKREADREQUEST']._serialized_end=1101
+  _globals['_MARKREADRESPONSE']._serialized_start=1103
+  _globals['_MARKREADRESPONSE']._serialized_end=1179
+  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_start=1181
+  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_end=1266
+  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_start=1268
+  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_end=1354
+  _globals['_SENDNOTIFICATIONREQUEST']._serialized_start=1357
+  _globals['_SENDNOTIFICATIONREQUEST']._serialized_end=1579
+  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_start=1581
+  _globals['_SENDNOTIFICATIONRESPONSE']._serialized_end=1683
+  _globals['_NOTIFYSERVICE']._serialized_start=1788
+  _globals['_NOTIFYSERVICE']._serialized_end=2248
 # @@protoc_insertion_point(module_scope)

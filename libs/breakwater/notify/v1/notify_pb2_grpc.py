@@ -45,6 +45,11 @@ class NotifyServiceStub:
                 request_serializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.MarkReadRequest.SerializeToString,
                 response_deserializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.MarkReadResponse.FromString,
                 _registered_method=True)
+        self.ResendNotification = channel.unary_unary(
+                '/breakwater.notify.v1.NotifyService/ResendNotification',
+                request_serializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.ResendNotificationRequest.SerializeToString,
+                response_deserializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.ResendNotificationResponse.FromString,
+                _registered_method=True)
         self.SendNotification = channel.unary_unary(
                 '/breakwater.notify.v1.NotifyService/SendNotification',
                 request_serializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.SendNotificationRequest.SerializeToString,
@@ -70,6 +75,13 @@ class NotifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResendNotification(self, request, context):
+        """Sends again what has ended or whose outcome is unknown, down the whole chain of the person's channels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SendNotification(self, request, context):
         """Stores a notification for one person; the same dedup_key is stored once.
         """
@@ -89,6 +101,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.MarkRead,
                     request_deserializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.MarkReadRequest.FromString,
                     response_serializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.MarkReadResponse.SerializeToString,
+            ),
+            'ResendNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendNotification,
+                    request_deserializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.ResendNotificationRequest.FromString,
+                    response_serializer=breakwater_dot_notify_dot_v1_dot_notify__pb2.ResendNotificationResponse.SerializeToString,
             ),
             'SendNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.SendNotification,
@@ -151,6 +168,33 @@ class NotifyService:
             '/breakwater.notify.v1.NotifyService/MarkRead',
             breakwater_dot_notify_dot_v1_dot_notify__pb2.MarkReadRequest.SerializeToString,
             breakwater_dot_notify_dot_v1_dot_notify__pb2.MarkReadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.notify.v1.NotifyService/ResendNotification',
+            breakwater_dot_notify_dot_v1_dot_notify__pb2.ResendNotificationRequest.SerializeToString,
+            breakwater_dot_notify_dot_v1_dot_notify__pb2.ResendNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class NotifyServiceStub:
     """A page of the notifications the actor may see, newest first."""
     MarkRead: _grpc.UnaryUnaryMultiCallable[_notify_pb2.MarkReadRequest, _notify_pb2.MarkReadResponse]
     """The person has seen it."""
+    ResendNotification: _grpc.UnaryUnaryMultiCallable[_notify_pb2.ResendNotificationRequest, _notify_pb2.ResendNotificationResponse]
+    """Sends again what has ended or whose outcome is unknown, down the whole chain of the person's channels."""
     SendNotification: _grpc.UnaryUnaryMultiCallable[_notify_pb2.SendNotificationRequest, _notify_pb2.SendNotificationResponse]
     """Stores a notification for one person; the same dedup_key is stored once."""
 
@@ -49,6 +51,8 @@ class NotifyServiceAsyncStub(NotifyServiceStub):
     """A page of the notifications the actor may see, newest first."""
     MarkRead: _aio.UnaryUnaryMultiCallable[_notify_pb2.MarkReadRequest, _notify_pb2.MarkReadResponse]  # type: ignore[assignment]
     """The person has seen it."""
+    ResendNotification: _aio.UnaryUnaryMultiCallable[_notify_pb2.ResendNotificationRequest, _notify_pb2.ResendNotificationResponse]  # type: ignore[assignment]
+    """Sends again what has ended or whose outcome is unknown, down the whole chain of the person's channels."""
     SendNotification: _aio.UnaryUnaryMultiCallable[_notify_pb2.SendNotificationRequest, _notify_pb2.SendNotificationResponse]  # type: ignore[assignment]
     """Stores a notification for one person; the same dedup_key is stored once."""
 
@@ -70,6 +74,14 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notify_pb2.MarkReadResponse, _abc.Awaitable[_notify_pb2.MarkReadResponse]]:
         """The person has seen it."""
+
+    @_abc_1.abstractmethod
+    def ResendNotification(
+        self,
+        request: _notify_pb2.ResendNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notify_pb2.ResendNotificationResponse, _abc.Awaitable[_notify_pb2.ResendNotificationResponse]]:
+        """Sends again what has ended or whose outcome is unknown, down the whole chain of the person's channels."""
 
     @_abc_1.abstractmethod
     def SendNotification(

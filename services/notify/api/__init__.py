@@ -1,0 +1,1 @@
+"""The gRPC face of notify, by capability: translates, and nothing else."""
