@@ -70,7 +70,7 @@ class PersonChannelsView(TypedDict):
     preferences: PreferencesView
 
 
-class FindingView(TypedDict):
+class NotificationFindingView(TypedDict):
     """`unbound`: no robot reaches that person; `robot`: its key, sign or address is refused."""
 
     kind: str
@@ -78,10 +78,10 @@ class FindingView(TypedDict):
     detail: str | None
 
 
-class FindingPage(TypedDict):
+class NotificationFindingPage(TypedDict):
     """Robots first, then people by id."""
 
-    items: list[FindingView]
+    items: list[NotificationFindingView]
     next_cursor: str | None
 
 
@@ -125,12 +125,12 @@ def add_routes(api: Api, notify: Notify) -> None:
         reply = await notify.channel.unary(notify.channels.SetPreferences, request, retryable=True)
         return answer(_channels_view(reply.channels))
 
-    @api.route("GET", "/v1/notification-findings", FindingPage, tag="notifications")
-    async def list_findings(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
+    @api.route("GET", "/v1/notification-findings", NotificationFindingPage, tag="notifications")
+    async def list_notification_findings(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
         """Who cannot be reached by a robot, and which robots refuse; for those who see everybody."""
         request = pb.ListFindingsRequest(actor=actor_to(call.actor), limit=query.limit, cursor=query.cursor)
         reply = await notify.channel.unary(notify.channels.ListFindings, request, retryable=True)
-        page: FindingPage = {
+        page: NotificationFindingPage = {
             "items": [
                 {"kind": each.kind, "subject": each.subject, "detail": each.detail or None} for each in reply.findings
             ],

@@ -16,6 +16,7 @@ from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
 from services.gateway.http import (
     boards,
+    channels,
     customers,
     duplicates,
     exports,
