@@ -79,6 +79,18 @@ ALLOWED = {
     "GET /v1/exports/{export_id}/content": BUSINESS,
     "GET /v1/notifications": EVERYBODY,
     "POST /v1/notifications/{notification_id}/read": EVERYBODY,
+    "POST /v1/notifications/{notification_id}/resend": {"manager", "oncall", "sre", "admin"},
+    "GET /v1/people/{person_id}/channels": EVERYBODY,
+    "PUT /v1/people/{person_id}/channels/{channel}": EVERYBODY,
+    "DELETE /v1/people/{person_id}/channels/{channel}": EVERYBODY,
+    "PUT /v1/people/{person_id}/notification-preferences": EVERYBODY,
+    "GET /v1/notification-findings": {"manager", "oncall", "sre", "admin"},
+    "GET /v1/notification-templates": EVERYBODY,
+    "GET /v1/notification-templates/{name}/{language}/versions": EVERYBODY,
+    "POST /v1/notification-templates/{name}/{language}/preview": {"manager", "admin"},
+    "PUT /v1/notification-templates/{name}/{language}": {"manager", "admin"},
+    "GET /v1/work-orders": EVERYBODY,
+    "POST /v1/work-orders/{work_order_id}/close": EVERYBODY,
 }
 OPEN = {"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs", "GET /ops"}
 
