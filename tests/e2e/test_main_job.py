@@ -84,6 +84,27 @@ def test_every_open_lead_has_one_owner_of_the_organisation_and_an_explanation(ap
         assert all(candidate["rejected_because"] for candidate in rejected)
 
 
+@pytest.mark.capability(8, 40)
+def test_a_decision_is_made_again_and_rules_are_tried_before_they_are_in_force(api, leads):
+    """Over HTTP: a replay equals what was decided byte for byte; a dry run says what a formula and new rules would do."""
+    lead = next(lead for lead in leads if lead["stage"] in OPEN_STAGES)
+    where = f"/v1/leads/{lead['id']}/assignments"
+    decision = api.get(where).json()["items"][0]
+    replay = api.get(f"{where}/{decision['id']}/replay").json()
+    assert replay["equal"], replay
+    assert replay["decided"] == replay["again"]
+    assert json.loads(replay["decided"])["owner_id"] == decision["owner_id"]
+    rules = api.get("/v1/routing/rules").json()
+    assert api.get(f"/v1/routing/rules/{rules['version']}").json() == rules
+    tried = {**rules["document"], "score": {"weights": {"web": 10}, "formula": "weights.web * (website != '')"}}
+    run = api.post("/v1/routing/dry-runs", json={"document": tried, "leads_max": 200}).json()
+    assert run["leads"] == run["score_then"]["leads"] == sum(each["leads"] for each in run["rules"]) == 200
+    assert run["score_today"] is None
+    refused = api.post("/v1/routing/dry-runs", json={"document": {**tried, "score": {"formula": "exec(1)"}}})
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == ["score.formula"]
+
+
 @pytest.mark.capability(125)
 def test_each_assignment_notifies_its_owner_exactly_once(api, leads):
     """As many in-app notifications as open leads, one for each."""

@@ -1,11 +1,12 @@
 """Routing rules as data (40): `/v1/routing`."""
 
+import re
 from typing import Annotated, Any
 
-from fastapi import Path
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from breakwater.chassis.errors import NotFoundError
 from breakwater.chassis.wire import actor_to
 from breakwater.leads.v1 import leads_pb2
 from services.gateway.clients import Leads
@@ -15,7 +16,7 @@ from services.gateway.http.declare import Api
 from services.gateway.http.routes import Input
 from services.gateway.http.structs import document_of, struct_of
 
-Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class NewRules(Input):
@@ -134,9 +135,11 @@ def add_routes(api: Api, leads: Leads) -> None:
         return answer(_rules_view(reply.rules))
 
     @api.route("GET", "/v1/routing/rules/{version}", RulesView, tag="routing")
-    async def get_rules_version(call: Call, version: Version) -> Answer:
+    async def get_rules_version(call: Call, version: str) -> Answer:
         """The rules of an earlier version, to look at or to roll back to."""
-        request = leads_pb2.GetRulesRequest(actor=actor_to(call.actor), version=version)
+        if not _VERSION.fullmatch(version):
+            raise NotFoundError("there is no such version of the rules")
+        request = leads_pb2.GetRulesRequest(actor=actor_to(call.actor), version=int(version))
         reply = await leads.channel.unary(leads.routing.GetRules, request, retryable=True)
         return answer(_rules_view(reply.rules))
 

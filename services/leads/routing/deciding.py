@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +26,7 @@ from services.leads.routing.domain import (
     Deals,
     Decision,
     Facts,
+    Figures,
     Ledger,
     Priority,
     Rule,
@@ -97,6 +97,8 @@ class _Search:
     score: Decimal | None
     stood_on: StoodOn
     considered: dict[str, Candidate] = field(default_factory=dict)
+    known: dict[str, Figures] = field(default_factory=dict)
+    """What the ledger says of people, asked once."""
 
     def keep_with(self, owner_id: str) -> Decision | None:
         """One customer, one owner (116); being off duty or full is no reason to change hands."""
@@ -151,7 +153,7 @@ class _Search:
             return None
         if target.choose is Choice.ROTATION:
             return self._turn(rule, able, away)
-        figures, deals = self.ledger.figures, self.deals
+        figures, deals = self._figures, self.deals
         if target.choose is Choice.MOST_DEALS:
             chosen = min(able, key=lambda each: (-deals.won_by(each.id), figures(each.id).open_leads, each.id))
             why = f"近三个月成交{deals.won_by(chosen.id)}单，{chosen.name}最多"
@@ -171,28 +173,33 @@ class _Search:
         Tijdeman's chairman assignment (1980), by which of n people nobody is ever off their share by more than
         1 - 1/(2n - 2) leads. Who is away meanwhile is owed their share too, up to a limit.
         """
-        ledger, target = self.ledger, rule.target
+        target = rule.target
         total = sum(person.weight for person in able)
         owed: dict[str, int] = {}
         for person in away:
-            before = ledger.figures(person.id).owed
+            before = self._figures(person.id).owed
             missed = min(before + TURN * person.weight // (total + person.weight), target.skipped_turns_max * TURN)
             if missed > before:
                 owed[person.id] = missed
-        back = max(able, key=lambda person: ledger.figures(person.id).owed)
-        if target.skipped_turns_max and (due := ledger.figures(back.id).owed) >= TURN:
+        back = max(able, key=lambda person: self._figures(person.id).owed)
+        if target.skipped_turns_max and (due := self._figures(back.id).owed) >= TURN:
             owed[back.id] = due - TURN
             return self._chosen(back, rule, f"补回{back.name}缺席时错过的一次轮转", owed=owed)
         gains = {person.id: max(1, TURN * person.weight // total) for person in able}
         price = sum(gains.values())
         turn = {
-            person_id: max(-_CREDIT_MAX, min(_CREDIT_MAX, ledger.figures(person_id).credit + gain))
+            person_id: max(-_CREDIT_MAX, min(_CREDIT_MAX, self._figures(person_id).credit + gain))
             for person_id, gain in gains.items()
         }
         others = max(1, 2 * len(able) - 2)
         claiming = [person for person in able if others * turn[person.id] >= price] or able
-        # Of equals the first by id: people come in that order. Fractions, to stay exact.
-        chosen = min(claiming, key=lambda each: Fraction((others - 1) * price - others * turn[each.id], gains[each.id]))
+        chosen = claiming[0]
+        late, gain = (others - 1) * price - others * turn[chosen.id], gains[chosen.id]
+        # Of equals the first by id: people come in that order. Fractions, compared crosswise to stay exact.
+        for person in claiming[1:]:
+            later, gained = (others - 1) * price - others * turn[person.id], gains[person.id]
+            if later * gain < late * gained:
+                chosen, late, gain = person, later, gained
         turn[chosen.id] -= price
         team = self.directory.teams.get(target.id)
         where = team.name if team else target.skill or target.id or "大客户通道"
@@ -256,7 +263,6 @@ class _Search:
     ) -> Decision:
         stood_on = self.stood_on
         owner = None if owner_id is None else self.directory.people[owner_id]
-        figures = {person_id: self.ledger.figures(person_id) for person_id in self.considered}
         return Decision(
             owner_id=owner_id,
             rule_id=rule_id,
@@ -271,16 +277,22 @@ class _Search:
             taken_on=None if owner is None else self.directory.day_of(owner, self.now),
             stood_on=StoodOn(
                 stood_on.facts,
-                {person_id: each for person_id, each in figures.items() if each != IDLE},
+                {person_id: each for person_id in self.considered if (each := self._figures(person_id)) != IDLE},
                 stood_on.customer_owner_id,
                 stood_on.again,
             ),
         )
 
+    def _figures(self, person_id: str) -> Figures:
+        known = self.known.get(person_id)
+        if known is None:
+            known = self.known[person_id] = self.ledger.figures(person_id)
+        return known
+
     def _against(self, person: Person) -> str:
         if person.id in self.directory.always_able:
             return ""
-        figures = self.ledger.figures(person.id)
+        figures = self._figures(person.id)
         return reason_against(person, self.directory, self.now, open_leads=figures.open_leads, taken=figures.taken)
 
     def _consider(self, person_id: str, name: str, rejected_because: str) -> None:

@@ -118,6 +118,9 @@ class Target:
     """Turns somebody away gets back, at most, when they return."""
 
 
+_NO_POINTS: Final = Decimal(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """When all conditions hold, and those weighed add up to `at_least`, the target is asked for somebody eligible."""
@@ -131,13 +134,18 @@ class Rule:
     at_least: Decimal = Decimal(0)
 
     def matches(self, facts: Facts) -> bool:
-        return all(condition.holds(facts) for condition in self.when) and (
-            not self.weigh or self.points(facts) >= self.at_least
-        )
+        return all(condition.holds(facts) for condition in self.when) and self.is_loud_enough(facts)
+
+    def is_loud_enough(self, facts: Facts) -> bool:
+        return not self.weigh or self.points(facts) >= self.at_least
 
     def points(self, facts: Facts) -> Decimal:
         """What the weighed conditions that hold are worth together."""
-        return sum((each.points for each in self.weigh if each.condition.holds(facts)), Decimal(0))
+        points = _NO_POINTS
+        for each in self.weigh:
+            if each.condition.holds(facts):
+                points += each.points
+        return points
 
 
 @dataclass(frozen=True, slots=True)

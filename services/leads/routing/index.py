@@ -4,6 +4,7 @@ Pure. A set of rules is a number with one bit a rule. For each field, what a val
 fields are and-ed together, and only what is left is tested condition by condition. Answers exactly as testing every rule.
 """
 
+import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +27,14 @@ def _mask(positions: Sequence[int], size: int) -> int:
 
 
 def _positions(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    # Word by word: an operation on all bits at once is a copy of them.
+    words = mask.to_bytes((mask.bit_length() // 64 + 1) * 8, "little")
+    for place, (word,) in enumerate(struct.iter_unpack("<Q", words)):
+        left = word
+        while left:
+            low = left & -left
+            yield 64 * place + low.bit_length() - 1
+            left ^= low
 
 
 class _Values:
@@ -120,12 +125,18 @@ class Matching:
             return True
         known = self.tested.get(position)
         if known is None:
-            known = self.tested[position] = self.index.rules[position].matches(self.facts)
+            facts = self.facts
+            known = True
+            for test in self.index.tests[position]:
+                if not test(facts):
+                    known = False
+                    break
+            self.tested[position] = known
         return known
 
 
 class RuleIndex:
-    """Rules, prepared. One condition a field of each kind is indexed; a rule with others is tested as a whole."""
+    """Rules, prepared. One condition a field of each kind is indexed; what else a rule asks is tested by itself."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
@@ -133,12 +144,15 @@ class RuleIndex:
         self._everything = (1 << size) - 1
         values: dict[str, list[tuple[int, frozenset[object]]]] = {}
         bounds: dict[tuple[str, int], list[tuple[int, Decimal, bool]]] = {}
-        one_by_one: list[int] = []
+        self.tests: dict[int, tuple[Callable[[Facts], bool], ...]] = {}
+        """By position: what the index does not answer."""
         for position, rule in enumerate(rules):
             taken: set[tuple[str, int]] = set()
+            tests: list[Callable[[Facts], bool]] = []
             for condition in rule.when:
                 slot = _slot(condition)
                 if slot is None or slot in taken:
+                    tests.append(condition.holds)
                     continue
                 taken.add(slot)
                 if slot[1]:
@@ -148,9 +162,11 @@ class RuleIndex:
                 else:
                     wanted = condition.value if isinstance(condition.value, frozenset) else {condition.value}
                     values.setdefault(condition.field, []).append((position, frozenset(wanted)))
-            if rule.weigh or len(taken) < len(rule.when):
-                one_by_one.append(position)
-        self.tested_one_by_one = _mask(one_by_one, size)
+            if rule.weigh:
+                tests.append(rule.is_loud_enough)
+            if tests:
+                self.tests[position] = tuple(tests)
+        self.tested_one_by_one = _mask(list(self.tests), size)
         self._left: tuple[Callable[[Facts], int], ...] = (
             *(_Values(name, asking, size, self._everything).left for name, asking in values.items()),
             *(_Bound(name, sign, limits, size, self._everything).left for (name, sign), limits in bounds.items()),

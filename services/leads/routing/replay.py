@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -53,6 +54,7 @@ def ground_of(directory: Directory, deals: Deals) -> Ground:
     return Ground(hashlib.sha256(content).hexdigest(), zlib.compress(content), is_kept=False)
 
 
+@lru_cache(maxsize=16)
 def organisation_of(ground: Ground) -> tuple[Directory, Deals]:
     """The organisation of a kept content; raises ValueError when it is not what its hash says."""
     content = zlib.decompress(ground.content)

@@ -1,10 +1,11 @@
 """Rules, decisions and the ledger in PostgreSQL, and the snapshot a process keeps in memory."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from asyncpg import Record
@@ -25,6 +26,9 @@ from services.leads.sla.calendar import Holidays
 from services.leads.sla.policies.store import read_first_touch
 from services.leads.timestamps import timestamp
 
+RULES_READ_UNDER_LOCK_MAX: Final = 500
+"""More are read before the ledger is locked, and in a thread of their own."""
+
 
 class Snapshots:
     """The newest snapshot, read again when its version has moved: a change is in force in the next transaction."""
@@ -39,7 +43,11 @@ class Snapshots:
 
     async def with_ledger(self, tx: Transaction) -> tuple[Snapshot, Ledger]:
         """The newest snapshot and everybody's load and credit; whoever decides next waits until `tx` ends."""
-        known = self._newest.ground if self._newest is not None else None
+        newest = self._newest
+        if newest is not None and len(newest.rules.rules) > RULES_READ_UNDER_LOCK_MAX:
+            # Thousands of rules take a while to read; nobody waits for that behind the lock.
+            newest = await self.current(tx)
+        known = newest.ground if newest is not None else None
         rows = await tx.fetch(_LOCK_LEDGER, known.hash if known else "")
         version = rows[0]["version"] if rows else await tx.fetchval("SELECT version FROM snapshot_version")
         snapshot, ledger = await self._at(tx, version), _ledger(rows)
@@ -82,7 +90,15 @@ class Snapshots:
 async def rules_of(reader: Reader, version: int) -> RuleSet | None:
     """The rules of one version, ready to decide."""
     document = await reader.fetchval("SELECT document FROM routing_rules WHERE version = $1", version)
-    return None if document is None else read_rules(orjson.loads(document), version)
+    if document is None:
+        return None
+    return await asyncio.to_thread(_ready, document, version)
+
+
+def _ready(document: str, version: int) -> RuleSet:
+    rules = read_rules(orjson.loads(document), version)
+    _ = rules.index
+    return rules
 
 
 async def read_histories(reader: Reader, customer_ids: Sequence[str], now: datetime) -> dict[str, Facts]:
