@@ -87,8 +87,7 @@ class PostgresOrganisationStore:
         await idempotency.store(self._tx, _keyed(request), content)
 
     async def lock(self) -> Directory:
-        # Routing reads this row without a lock: only those who change the organisation wait for each other.
-        await self._tx.execute("SELECT FROM snapshot_version FOR UPDATE")
+        await lock_organisation(self._tx)
         return await read_directory(self._tx, self._days)
 
     async def workload(self, person_id: str) -> Workload:
@@ -216,6 +215,11 @@ _UPSERT = f"""
     )
     SELECT id, sequence FROM changed
 """  # noqa: S608 - constants
+
+
+async def lock_organisation(tx: Transaction) -> None:
+    """Whoever changes the organisation next waits until `tx` ends; routing does not, it reads the row without a lock."""
+    await tx.execute("SELECT FROM snapshot_version FOR UPDATE")
 
 
 async def move_version(tx: Transaction) -> None:

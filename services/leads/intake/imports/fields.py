@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.leads.intake.domain import LENGTHS_MAX, Stage
+from services.leads.organisation.domain import RANK_MAX
 
 TEXT_CHARS_MAX = 200
 """Of a text field that names no limit of its own."""
@@ -90,11 +91,18 @@ _PEOPLE = {
     "regions": Field("地区", _T.LIST),
     "city_codes": Field("城市代码", _T.LIST),
     "skills": Field("技能", _T.LIST),
+    "department": Field("部门", chars_max=1_000),
+    "heads": Field("部门负责人", _T.LIST),
+    "rank": Field("职级", _T.INTEGER, bounds=(0, RANK_MAX)),
     "active": Field("在职", _T.BOOLEAN),
+    "has_account": Field("账号已激活", _T.BOOLEAN),
     "may_follow_up": Field("可跟进", _T.BOOLEAN),
     "on_duty": Field("在岗", _T.BOOLEAN),
     "weight": Field("轮转权重", _T.INTEGER, bounds=(0, 1_000)),
     "open_leads_max": Field("在手线索上限", _T.INTEGER),
+    "leads_per_day_max": Field("每日线索上限", _T.INTEGER),
+    "leads_per_week_max": Field("每周线索上限", _T.INTEGER),
+    "works_holidays": Field("节假日值班", _T.BOOLEAN),
 }
 
 _CONTACTS = {

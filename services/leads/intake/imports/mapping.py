@@ -20,6 +20,7 @@ ENCODINGS = frozenset(
 DELIMITERS = {",": ",", "comma": ",", ";": ";", "semicolon": ";", "\t": "\t", "tab": "\t", "|": "|", "pipe": "|"}
 BLANKS = ("-", "--", "n/a", "null", "none", "无")
 """Words that mean an empty cell, unless a mapping names its own."""
+SEPARATORS_MAX = 10
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 _FILE = re.compile(r"[^/\\\x00]{1,200}")
@@ -82,6 +83,13 @@ class Mapping:
     encoding: str = "auto"
     delimiter: str = "auto"
     sheet: str = ""
+    preamble: bool = False
+    """Rows of instructions may stand above the header."""
+    directory: str = ""
+    """Of people: the file is this directory in full; who is missing from a later one is found."""
+    department_levels: str = "/"
+    department_lists: str = ";；"
+    """Any of these characters parts the levels of a department, and several departments."""
     decimal_comma: bool = False
     zone: str = "Asia/Shanghai"
     phone_region: str = "CN"
@@ -92,6 +100,20 @@ class Mapping:
     def fields(self) -> ReadMapping[str, Field]:
         """What rows of this dataset can hold."""
         return FIELDS[self.dataset]
+
+    def is_header(self, cells: Iterable[str]) -> bool:
+        """Whether the row of a file names a column for every mandatory field."""
+        found = {fold(cell) for cell in cells}
+        filling: dict[str, set[str]] = {}
+        for column in self.columns:
+            filling.setdefault(column.field, set()).add(fold(column.header))
+        for name, template in self.values.items():
+            filling.setdefault(name, set()).update(fold(header) for header in template.headers)
+        return all(
+            not filling[name] or not filling[name].isdisjoint(found)
+            for name, known in self.fields.items()
+            if known.mandatory
+        )
 
     def may_lack(self, header: str) -> bool:
         """Whether a file without this column is fine."""
@@ -165,6 +187,10 @@ class _Reader:
             encoding=self.encoding(tree.get("encoding", "auto")),
             delimiter=self.delimiter(tree.get("delimiter", "auto")),
             sheet=self.text("sheet", tree.get("sheet", "")),
+            preamble=self.choice("preamble", tree.get("preamble", "no"), ["no", "yes"]) == "yes",
+            directory=self.directory(Dataset(dataset), tree.get("directory", "")),
+            department_levels=self.separators("department_levels", tree.get("department_levels", "/")),
+            department_lists=self.separators("department_lists", tree.get("department_lists", ";；")),
             decimal_comma=self.choice("decimal_comma", tree.get("decimal_comma", "no"), ["no", "yes"]) == "yes",
             zone=self.zone(tree.get("zone", "Asia/Shanghai")),
             phone_region=self.phone_region(tree.get("phone_region", "CN")),
@@ -290,6 +316,20 @@ class _Reader:
             self.fault("delimiter", "is none of auto, comma, semicolon, tab, pipe")
         return DELIMITERS.get(text, "auto")
 
+    def directory(self, dataset: Dataset, tree: Tree) -> str:
+        text = self.text("directory", tree)
+        if text and dataset is not Dataset.PEOPLE:
+            self.fault("directory", "means nothing for what are no people")
+        elif text and not _NAME.fullmatch(text):
+            self.fault("directory", "must be lower-case letters, digits and hyphens")
+        return text
+
+    def separators(self, place: str, tree: Tree) -> str:
+        text = self.text(place, tree)
+        if not 1 <= len(text) <= SEPARATORS_MAX:
+            self.fault(place, f"must be 1 to {SEPARATORS_MAX} characters")
+        return text
+
     def zone(self, tree: Tree) -> str:
         text = self.text("zone", tree)
         try:
@@ -325,7 +365,8 @@ class _Reader:
 _SETTINGS = frozenset(
     {
         "title", "dataset", "columns", "values", "external_id", "refs", "optional", "blanks", "format", "encoding",
-        "delimiter", "sheet", "decimal_comma", "zone", "phone_region", "related",
+        "delimiter", "sheet", "preamble", "directory", "department_levels", "department_lists", "decimal_comma", "zone",
+        "phone_region", "related",
     }
 )  # fmt: skip
 _ANY = frozenset(FieldType)

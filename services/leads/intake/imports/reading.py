@@ -29,7 +29,7 @@ def inspect(content: bytes, mapping: Mapping, filename: str, limits: ImportLimit
         _planned(mapping, headers, limits)
         return FileShape("xlsx", "", "")
     layout = layout_of(content, mapping)
-    _, headers = header_of(csv_rows(io.BytesIO(content), layout, limits))
+    _, headers = header_of(csv_rows(io.BytesIO(content), layout, limits, mapping))
     _planned(mapping, headers, limits)
     return FileShape("csv", layout.encoding, layout.delimiter)
 
@@ -52,9 +52,9 @@ def pieces_of(content: bytes, limits: ImportLimits) -> Iterator[bytes]:
         yield content[start : start + limits.piece_bytes_max]
 
 
-def count_rows(content: BinaryIO, shape: FileShape, limits: ImportLimits) -> int:
+def count_rows(content: BinaryIO, mapping: Mapping, shape: FileShape, limits: ImportLimits) -> int:
     """Data rows of a CSV file, the broken ones too; stops behind `rows_max`."""
-    rows = csv_rows(content, Layout(shape.encoding, shape.delimiter), limits)
+    rows = csv_rows(content, Layout(shape.encoding, shape.delimiter), limits, mapping)
     header_of(rows)
     return sum(1 for _ in itertools.islice(rows, limits.rows_max + 1))
 
@@ -63,7 +63,7 @@ def read(
     content: BinaryIO, mapping: Mapping, shape: FileShape, limits: ImportLimits, *, skip: int
 ) -> Iterator[Record | Rejection]:
     """The data rows behind the first `skip`, each read or refused."""
-    rows = csv_rows(content, Layout(shape.encoding, shape.delimiter), limits)
+    rows = csv_rows(content, Layout(shape.encoding, shape.delimiter), limits, mapping)
     _, headers = header_of(rows)
     plan = _planned(mapping, headers, limits)
     return (_judged(plan, row) for row in itertools.islice(rows, skip, None))

@@ -185,7 +185,7 @@ class ImportRunner:
         if job.shape.format == "xlsx":
             job = await self._converted(job, mapping)
         if job.rows is None:
-            job = await self._counted(job)
+            job = await self._counted(job, mapping)
         target = self._targets[job.dataset]
         async with self._store.transaction() as tx:
             read_with = Reading(mapping, person_finder((await tx.stores.capture.snapshot()).directory))
@@ -234,8 +234,8 @@ class ImportRunner:
         self._checkpoint("converted")
         return replace(job, shape=reading.CONVERTED)
 
-    async def _counted(self, job: Job) -> Job:
-        rows = await asyncio.to_thread(reading.count_rows, self._file(job), job.shape, self._limits)
+    async def _counted(self, job: Job, mapping: Mapping) -> Job:
+        rows = await asyncio.to_thread(reading.count_rows, self._file(job), mapping, job.shape, self._limits)
         if rows > self._limits.rows_max:
             raise InvalidRequestError(f"The file has more than {self._limits.rows_max} rows.")
         async with self._store.transaction() as tx:

@@ -22,8 +22,10 @@ from services.leads.intake.imports.runner import Job, LeaseLostError
 from services.leads.intake.imports.targets import Stores
 from services.leads.intake.imports.usecases import NewImport
 from services.leads.intake.store import PostgresCaptureStore
-from services.leads.organisation.domain import Person
-from services.leads.organisation.store import upsert_people
+from services.leads.organisation.departments import Department, Head
+from services.leads.organisation.directories import name_heads, note_members, place_departments
+from services.leads.organisation.domain import Directory, Person
+from services.leads.organisation.store import lock_organisation, upsert_people
 from services.leads.pipeline.domain import Recorded
 from services.leads.pipeline.store import PipelineSql
 from services.leads.routing.store import Snapshots
@@ -70,11 +72,25 @@ class PostgresStores:
 
     def __init__(self, tx: Transaction, snapshots: Snapshots) -> None:
         self._tx = tx
+        self._snapshots = snapshots
         self.capture = PostgresCaptureStore(tx, snapshots)
         self.pipeline = PipelineSql(tx)
 
+    async def lock_directory(self) -> Directory:
+        await lock_organisation(self._tx)
+        return (await self._snapshots.current(self._tx)).directory
+
     async def upsert_people(self, people: Sequence[Person]) -> None:
         await upsert_people(self._tx, people)
+
+    async def place_departments(self, departments: Sequence[Department]) -> None:
+        await place_departments(self._tx, departments)
+
+    async def name_heads(self, heads: Sequence[Head], import_id: str) -> None:
+        await name_heads(self._tx, heads, import_id)
+
+    async def note_members(self, directory: str, person_ids: Sequence[str], import_id: str) -> None:
+        await note_members(self._tx, directory, person_ids, import_id)
 
 
 class PostgresImportStore:

@@ -16,6 +16,8 @@ from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.intake.imports.domain import ImportLimits
 from services.leads.intake.imports.mapping import Mapping, fold
 
+PREAMBLE_ROWS_MAX = 50
+"""Rows of instructions above a header."""
 _SAMPLE_LINES = 2_000
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _LINE_WITH_HIGH_BYTES = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
@@ -112,30 +114,41 @@ def _delimiter_of(content: bytes, encoding: str, mapping: Mapping) -> str:
     wanted = {fold(column.header) for column in mapping.columns}
 
     def fit(delimiter: str) -> tuple[int, int]:
-        _, headers = header_of(csv_rows(io.BytesIO(content), Layout(encoding, delimiter), ImportLimits()))
+        layout = Layout(encoding, delimiter)
+        try:
+            _, headers = header_of(csv_rows(io.BytesIO(content), layout, ImportLimits(), mapping))
+        except InvalidRequestError:
+            if not mapping.preamble:
+                raise
+            return 0, 0
         return sum(fold(header) in wanted for header in headers), len(headers)
 
     return max((",", ";", "\t"), key=fit)
 
 
-def csv_rows(content: BinaryIO, layout: Layout, limits: ImportLimits) -> Iterator[Row]:
-    """Every row that is not blank. A row that cannot be read is `Broken`, and the line after it is tried as a row."""
+def csv_rows(content: BinaryIO, layout: Layout, limits: ImportLimits, mapping: Mapping | None = None) -> Iterator[Row]:
+    """Every row that is not blank. A row that cannot be read is `Broken`, and the line after it is tried as a row.
+
+    With a mapping of files that begin with instructions, rows above the header are left out; raises
+    InvalidRequestError when none of the first `PREAMBLE_ROWS_MAX` is the header.
+    """
+    preamble = mapping if mapping is not None and mapping.preamble else None
     lines = _Lines(io.TextIOWrapper(content, layout.encoding, errors="replace", newline=""), limits.record_chars_max)
     number, width = 0, 0
     reader = lines.reader(layout.delimiter)
     while True:
         lines.begin_row()
-        cells: list[str] = []
-        reason = ""
         try:
-            cells = next(reader)
+            cells, reason = _cells_of(reader, limits)
         except StopIteration:
             return
-        except _RecordTooLongError:
-            reason = f"is longer than {limits.record_chars_max} characters; does a quote not close?"
-        except csv.Error as error:
-            reason = _reason_of(error)
         number += 1
+        if preamble is not None:
+            if reason or not preamble.is_header(cells):
+                if number >= PREAMBLE_ROWS_MAX:
+                    raise unreadable(f"has no header within its first {PREAMBLE_ROWS_MAX} rows")
+                continue
+            preamble = None
         # A row over several lines with a wrong number of cells has swallowed others: a quote opened by mistake.
         if not reason and len(lines.taken) > 1 and width and len(cells) != width:
             reason = "has a quote that does not close on its line"
@@ -147,6 +160,16 @@ def csv_rows(content: BinaryIO, layout: Layout, limits: ImportLimits) -> Iterato
         elif any(cells):
             width = width or len(cells)
             yield number, _checked(cells, lines.taken)
+
+
+def _cells_of(reader: Iterator[list[str]], limits: ImportLimits) -> tuple[list[str], str]:
+    """The next row, or why it is none; raises StopIteration behind the last."""
+    try:
+        return next(reader), ""
+    except _RecordTooLongError:
+        return [], f"is longer than {limits.record_chars_max} characters; does a quote not close?"
+    except csv.Error as error:
+        return [], _reason_of(error)
 
 
 def _checked(cells: list[str], taken: Sequence[str]) -> list[str] | Broken:

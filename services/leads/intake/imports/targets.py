@@ -4,13 +4,16 @@ A target works in two steps: `prepare` makes one record fit to be written or ref
 thread that reads the file; `write` writes a chunk in the transaction its stores stand on.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as ReadMapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
+from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.intake.capture import CaptureBatch, CaptureStore, capture_leads
 from services.leads.intake.customers import Identity, recognise
 from services.leads.intake.domain import LeadDraft, Stage, draft_of
@@ -20,6 +23,7 @@ from services.leads.intake.imports.mapping import fold
 from services.leads.intake.imports.rows import Record
 from services.leads.intake.imports.values import REMEMBERED_MAX
 from services.leads.organisation.checks import check_person
+from services.leads.organisation.departments import Department, Head, departments_of, settled
 from services.leads.organisation.domain import Directory, Person
 from services.leads.pipeline import usecases as pipeline
 from services.leads.pipeline.domain import Activity, Invoice, Opportunity, PipelineRecord, Recorded
@@ -35,8 +39,24 @@ class Stores(Protocol):
     @property
     def pipeline(self) -> PipelineStore: ...
 
+    async def lock_directory(self) -> Directory:
+        """The organisation; whoever changes it next waits until the transaction ends."""
+        ...
+
     async def upsert_people(self, people: Sequence[Person]) -> None:
         """Adds or changes people, with their events."""
+        ...
+
+    async def place_departments(self, departments: Sequence[Department]) -> None:
+        """Adds or changes teams that are departments of a file."""
+        ...
+
+    async def name_heads(self, heads: Sequence[Head], import_id: str) -> None:
+        """Makes heads of departments supervisors of their teams: the first of this import overrules earlier ones."""
+        ...
+
+    async def note_members(self, directory: str, person_ids: Sequence[str], import_id: str) -> None:
+        """Keeps that these people are in this import of a directory in full."""
         ...
 
 
@@ -96,25 +116,72 @@ _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 
 
 _PEOPLE_NAMES = {"team": "team_id", "supervisor": "supervisor_id"}
+_YES = frozenset({"是", "yes", "y", "true", "1"})
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPerson:
+    """What a row says of a person; what it does not say is not in `fields`."""
+
+    fields: ReadMapping[str, Any]
+    departments: tuple[tuple[Department, ...], ...]
+    """Each with those above it, from the top; the first is the person's team."""
+    heads: tuple[Head, ...]
+    directory: str
 
 
 class PeopleTarget:
-    """People are added or changed; what the file does not say of them stays as it is (4, 118)."""
+    """People are added or changed; what the file does not say of them stays as it is (4, 118).
 
-    def prepare(self, record: Record, _reading: Reading, /) -> dict[str, Any]:
-        given: dict[str, Any] = {_PEOPLE_NAMES.get(name, name): value for name, value in record.values.items()}
-        check_person(Person(**given))
-        return given
+    Departments become teams below each other, heads of departments their supervisors.
+    """
+
+    def prepare(self, record: Record, reading: Reading, /) -> GivenPerson:
+        fields: dict[str, Any] = {_PEOPLE_NAMES.get(name, name): value for name, value in record.values.items()}
+        departments = _departments(str(fields.pop("department", "")), reading.mapping)
+        flags = fields.pop("heads", ())
+        if departments:
+            fields["team_id"] = departments[0][-1].id
+        check_person(Person(**fields))
+        heads = tuple(
+            Head(path[-1].id, fields["id"], fold(flag) in _YES) for path, flag in zip(departments, flags, strict=False)
+        )
+        return GivenPerson(fields, departments, heads, reading.mapping.directory)
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:
-        directory = (await stores.capture.snapshot()).directory
+        given: Sequence[GivenPerson] = chunk.items
+        known = (await stores.lock_directory()).people
         people: dict[str, Person] = {}
-        for given in chunk.items:
-            known = people.get(given["id"]) or directory.people.get(given["id"])
-            people[given["id"]] = replace(known, **given) if known else Person(**given)
+        for each in given:
+            person_id = each.fields["id"]
+            before = people.get(person_id) or known.get(person_id)
+            people[person_id] = replace(before, **each.fields) if before else Person(**each.fields)
+        # Somebody who comes now may be whom others of this file, or of an earlier one, named as their supervisor.
+        everybody = {**known, **people}
+        people |= {person.id: person for person in settled(everybody.values(), everybody)}
+        departments = {department.id: department for each in given for path in each.departments for department in path}
+        await stores.place_departments(list(departments.values()))
         await stores.upsert_people(list(people.values()))
-        created = sum(person_id not in directory.people for person_id in people)
+        await stores.name_heads([head for each in given for head in each.heads], chunk.import_id)
+        if given[0].directory:
+            await stores.note_members(given[0].directory, [each.fields["id"] for each in given], chunk.import_id)
+        created = len({each.fields["id"] for each in given} - known.keys())
         return Recorded(created, len(chunk.items) - created)
+
+
+def _departments(cell: str, mapping: FileMapping) -> tuple[tuple[Department, ...], ...]:
+    """The departments a cell names, each as a path of teams; raises InvalidRequestError for one that is too deep."""
+    found = []
+    for text in re.split(f"[{re.escape(mapping.department_lists)}]", cell):
+        levels = re.split(f"[{re.escape(mapping.department_levels)}]", text)
+        path = [level.strip() for level in levels if level.strip()]
+        try:
+            if path:
+                found.append(tuple(departments_of(path)))
+        except ValueError as error:
+            errors = [FieldError("department", str(error))]
+            raise InvalidRequestError("A department cannot be taken.", errors=errors) from None
+    return tuple(found)
 
 
 class ContactTarget:
@@ -147,7 +214,7 @@ class PipelineTarget:
         return await pipeline.record(stores.pipeline, chunk.items, chunk.import_id)
 
 
-TARGETS: Mapping[Dataset, Target] = {
+TARGETS: ReadMapping[Dataset, Target] = {
     Dataset.LEADS: LeadTarget(),
     Dataset.PEOPLE: PeopleTarget(),
     Dataset.CONTACTS: ContactTarget(),

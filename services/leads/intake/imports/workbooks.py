@@ -3,16 +3,16 @@
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import openpyxl
 
 from breakwater.chassis.errors import InvalidRequestError
 from services.leads.intake.imports.domain import ImportLimits
 from services.leads.intake.imports.mapping import Mapping
-from services.leads.intake.imports.tables import unreadable
+from services.leads.intake.imports.tables import PREAMBLE_ROWS_MAX, unreadable
 
 _XLSX_MAGIC = b"PK\x03\x04"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0"
@@ -44,20 +44,36 @@ def xlsx_rows(content: BinaryIO, mapping: Mapping, limits: ImportLimits) -> Iter
         sheet = workbook[mapping.sheet] if mapping.sheet else workbook.worksheets[0]
         # The size a sheet claims to have may be wrong; rows beyond it would be lost.
         sheet.reset_dimensions()
-        header = next(
-            (row for row in sheet.iter_rows(max_col=limits.columns_max + 1, values_only=True) if any(row)), ()
-        )
+        above, header = _header_of(sheet.iter_rows(max_col=limits.columns_max + 1, values_only=True), mapping)
         width = max((index + 1 for index, value in enumerate(header) if value is not None), default=0)
         if width > limits.columns_max:
             raise unreadable(f"has more than {limits.columns_max} columns")  # noqa: TRY301
         # One column more than the header has: a row that reaches into it is refused, not cut.
-        for values in sheet.iter_rows(max_col=width + 1, values_only=True):
+        for number, values in enumerate(sheet.iter_rows(max_col=width + 1, values_only=True)):
+            if number < above:
+                yield []
+                continue
             cells = [_text_of(value) for value in values]
             yield cells if cells[-1] else cells[:-1]
     except InvalidRequestError:
         raise
     except Exception as error:  # every kind means the same: this is no workbook
         raise unreadable(f"is no readable XLSX ({type(error).__name__})") from error
+
+
+def _header_of(rows: Iterable[tuple[Any, ...]], mapping: Mapping) -> tuple[int, tuple[Any, ...]]:
+    """How many rows stand above the header, and the header: the first row that is not blank, or that the mapping knows."""
+    for number, row in enumerate(rows):
+        if mapping.preamble:
+            if number >= PREAMBLE_ROWS_MAX:
+                break
+            if mapping.is_header(_text_of(value) for value in row):
+                return number, row
+        elif any(row):
+            return number, row
+    if mapping.preamble:
+        raise unreadable(f"has no header within its first {PREAMBLE_ROWS_MAX} rows")
+    return 0, ()
 
 
 def _check_zip(content: BinaryIO, limits: ImportLimits) -> None:
