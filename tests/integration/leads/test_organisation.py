@@ -18,7 +18,7 @@ from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.availability import AvailabilityWatch
 from services.leads.organisation.checks import LEAVES_MAX
 from services.leads.organisation.domain import DUTY_DESK, Person
-from services.leads.routing.usecases import reroute_waiting_leads
+from services.leads.routing.rerouting import reroute_waiting_leads
 
 ADMIN = identity.Actor(sub="admin", role=identity.ROLE_ADMIN, scope=identity.SCOPE_ALL)
 SALES = identity.Actor(sub="1", role=identity.ROLE_SALES, scope=identity.SCOPE_ALL)

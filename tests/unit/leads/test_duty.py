@@ -19,7 +19,9 @@ from services.leads.organisation import domain, duty
 from services.leads.organisation.checks import check_person
 from services.leads.organisation.domain import Directory, Leave, Person, Taken, Team, reason_against
 from services.leads.organisation.duty import OrdinaryDays, Shift
-from services.leads.routing.domain import Ledger, Priority, Rule, RuleSet, Target, TargetKind, decide
+from services.leads.routing.deciding import decide
+from services.leads.routing.domain import Ledger, Priority, Rule, Target, TargetKind
+from services.leads.routing.rules import RuleSet
 
 pytestmark = pytest.mark.capability(118, 119)
 
@@ -205,7 +207,7 @@ def _ignoring(**fields: object) -> Callable[[pytest.MonkeyPatch], None]:
             seen = replace(person, **fields)  # type: ignore[arg-type]
             return right(seen, replace(directory, people={**directory.people, person.id: seen}), now, **load)  # type: ignore[arg-type]
 
-        patch.setattr("services.leads.routing.domain.reason_against", blind)
+        patch.setattr("services.leads.routing.deciding.reason_against", blind)
 
     return plant
 
