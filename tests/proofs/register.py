@@ -199,6 +199,22 @@ PROOFS: Final = (
         module="tests.proofs.exports",
     ),
     Proof(
+        name="channels",
+        says="Whatever a robot or a mail server answers, nothing is called delivered that was not; Apprise beside it in a table.",
+        covers=(
+            "libs/breakwater/robots",
+            "libs/breakwater/chassis/mail.py",
+            "libs/breakwater/chassis/http_client.py",
+            "services/notify/clients.py",
+            "contracts/external/wecom",
+            "contracts/external/dingtalk",
+            "contracts/external/feishu",
+            "tests/channelmatrix",
+            "tests/proofs/channels.py",
+        ),
+        module="tests.proofs.channels",
+    ),
+    Proof(
         name="rotation",
         says="In 10,000 rotations of a key no valid token is refused where the overlap holds, and all others are flagged.",
         covers=(

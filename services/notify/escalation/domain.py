@@ -63,6 +63,8 @@ class Rules:
     backoff: timedelta = timedelta(seconds=2)
     """After the first round; each further one lasts four times as long, up to `backoff_max`."""
     backoff_max: timedelta = timedelta(minutes=10)
+    doubt: timedelta = timedelta(minutes=1)
+    """Before the repeat of a message of unknown outcome, where no other channel is left for it."""
     lease: timedelta = timedelta(seconds=20)
     """How long a replica may be at one message before another takes its outcome for unknown."""
     closed: timedelta = timedelta(minutes=10)
@@ -117,6 +119,9 @@ def next_step(
     if not left or tried.round + 1 >= rules.rounds_max:
         return Step(OutgoingState.UNKNOWN if tried.doubtful else OutgoingState.ENDED, tried, now)
     wait = max(min(rules.backoff * 4**tried.round, rules.backoff_max), timedelta(seconds=verdict.wait_s))
+    if outcome is Outcome.UNKNOWN:
+        # The one repeat on the same channel is not spent while the provider is still in the same trouble.
+        wait = max(wait, rules.doubt)
     return Step(OutgoingState.WAITING, replace(tried, round=tried.round + 1, failed=frozenset()), now + wait)
 
 
