@@ -36,6 +36,7 @@ from services.gateway.http import (
     leads,
     merges,
     notifications,
+    pages,
     people,
     platform,
     routing,
@@ -51,6 +52,7 @@ from services.gateway.http.imports import UploadLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.routes import Route
 from services.gateway.http.server import HttpServer, ServerLimits
+from services.gateway.http.sessions import SessionGate, Sessions
 from services.gateway.settings import GatewaySettings
 
 
@@ -90,6 +92,8 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
         active_max=settings.export_active_max,
     )
 
+    verifier = await _verifier(service)
+    sessions = Sessions(verifier, seals, service.clock, session_s_max=settings.boards_session_s_max)
     api = Api()
     leads.add_routes(api, leads_service)
     followups.add_routes(api, leads_service)
@@ -99,6 +103,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     duplicates.add_routes(api, leads_service)
     boards.add_routes(api, leads_service)
     merges.add_routes(api, leads_service)
+    pages.add_routes(api, sessions)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notify = Notify.over(service.channel("notify"))
     for resource in (notifications, channels, wording, workorders):
@@ -109,7 +114,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     sla.add_routes(api, leads_service)
     platform.add_routes(api, ready=lambda: server.accepting, ops_url=settings.ops_url)
     server = HttpServer(
-        await _edge(service, api.routes),
+        SessionGate(_edge(service, verifier, api.routes), sessions.token),
         host=settings.host,
         port=settings.http_port,
         limits=ServerLimits(
@@ -130,13 +135,18 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     return server
 
 
-async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> Edge:
+async def _verifier(service: Service[GatewaySettings]) -> CallerVerifier:
     settings = service.settings
     keys = KeySource(
         settings.caller_jwks, production=settings.environment is Environment.PRODUCTION, clock=service.clock
     )
     await keys.start()
     service.background("caller-keys", keys.run)
+    return CallerVerifier(keys, settings.caller_issuer, clock=service.clock)
+
+
+def _edge(service: Service[GatewaySettings], verifier: CallerVerifier, routes: Sequence[Route]) -> Edge:
+    settings = service.settings
     limiter = Limiter(
         ceiling=settings.http_concurrency_max,
         floor=min(settings.http_concurrency_min, settings.http_concurrency_max),
@@ -150,7 +160,7 @@ async def _edge(service: Service[GatewaySettings], routes: Sequence[Route]) -> E
     metrics.LIMITS.watch("http", limiter)
     return Edge(
         routes,
-        verifier=CallerVerifier(keys, settings.caller_issuer, clock=service.clock),
+        verifier=verifier,
         rate_limiter=RateLimiter(
             RateLimits(settings.rate_quota, settings.rate_window_s, settings.rate_callers_max), service.clock
         ),

@@ -28,6 +28,9 @@ class GatewaySettings(ServiceSettings):
     ops_url: str = "http://127.0.0.1:8090"
     """Where /ops redirects to."""
 
+    boards_session_s_max: int = Field(default=12 * 3_600, ge=60)
+    """How long a browser is signed in at the boards at most; never longer than its token lives."""
+
     http_concurrency_max: int = Field(default=512, ge=1)
     """Requests being answered at a time at most; what finds no room is 503."""
     http_concurrency_adaptive: bool = True

@@ -125,4 +125,8 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("GET", "/openapi.json"): _OPEN,
     ("GET", "/docs"): _OPEN,
     ("GET", "/ops"): _OPEN,
+    ("GET", "/boards"): _OPEN,
+    ("GET", "/boards/assets/{version}/{name}"): _OPEN,
+    ("POST", "/boards/session"): Access(_BUSINESS),
+    ("DELETE", "/boards/session"): _OPEN,
 }

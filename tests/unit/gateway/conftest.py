@@ -1,5 +1,6 @@
 """The gateway's HTTP surface with everything behind it faked: requests go through the real ASGI application."""
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 
 from breakwater.chassis.auth import CallerVerifier, KeySource
 from breakwater.chassis.clock import VirtualClock
+from breakwater.chassis.sealing import Seals
 from breakwater.resilience.shedding import Limiter
 from services.gateway.clients import Health, Leads, Notify
 from services.gateway.exports.scratch import Scratch
@@ -25,6 +27,7 @@ from services.gateway.http import (
     leads,
     merges,
     notifications,
+    pages,
     people,
     platform,
     routing,
@@ -38,12 +41,14 @@ from services.gateway.http.declare import Api
 from services.gateway.http.edge import Edge, EdgeLimits
 from services.gateway.http.imports import UploadLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
+from services.gateway.http.sessions import SessionGate, Sessions
 from tests.support.tokens import Key, write_jwks
 from tests.unit.gateway.fakes import FakeChannel, FakeExports
 
 ISSUER = "https://issuer.test"
 BODY_MAX = 4096
 UPLOAD_MAX = 20_000
+SESSION_S_MAX = 300
 
 
 @dataclass
@@ -114,6 +119,9 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         duplicates.add_routes(api, leads_service)
         boards.add_routes(api, leads_service)
         merges.add_routes(api, leads_service)
+        verifier = CallerVerifier(keys, ISSUER, clock=clock)
+        sessions = Sessions(verifier, Seals(secrets.token_bytes(32)), clock, session_s_max=SESSION_S_MAX)
+        pages.add_routes(api, sessions)
         customers.add_routes(api, leads_service, Health.over(behind_health))
         for resource in (notifications, channels, wording, workorders):
             resource.add_routes(api, Notify.over(behind_notify))
@@ -126,7 +134,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         platform.add_routes(api, ready=lambda: gateway.ready, ops_url="http://ops.test:8090/")
         edge = Edge(
             api.routes,
-            verifier=CallerVerifier(keys, ISSUER, clock=clock),
+            verifier=verifier,
             rate_limiter=RateLimiter(RateLimits(quota, 1, callers_max=100), clock),
             hmac_key=b"k" * 32,
             limiter=Limiter(ceiling=concurrency_max, floor=1, adaptive=False, clock=clock),
@@ -138,7 +146,8 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
             clock=clock,
         )
         client = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=edge, raise_app_exceptions=False), base_url="http://gateway.test"
+            transport=httpx2.ASGITransport(app=SessionGate(edge, sessions.token), raise_app_exceptions=False),
+            base_url="http://gateway.test",
         )
         clients.append(client)
         gateway = Gateway(edge, api, client, *behind, fake_exports, clock, key)
