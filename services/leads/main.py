@@ -198,7 +198,6 @@ def _board_options(settings: LeadsSettings) -> BoardOptions:
         contact_within=timedelta(seconds=settings.board_contact_within_s),
         unassigned_after=timedelta(seconds=settings.board_unassigned_after_s),
         late_people=settings.board_late_people,
-        on_time_weight=settings.board_on_time_weight,
     )
     return BoardOptions(measures, leads_max=settings.board_leads_max, zone=ZoneInfo(settings.board_time_zone))
 

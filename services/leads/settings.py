@@ -84,8 +84,6 @@ class LeadsSettings(ServiceSettings):
     """An open lead that has nobody for longer is counted (1)."""
     board_late_people: int = Field(default=3, ge=1, le=20)
     """The most often late people shown first (6)."""
-    board_on_time_weight: float = Field(default=0.15, ge=0.15, le=1)
-    """Weight of the on-time share in a person's performance (7)."""
 
     availability_poll_s: float = Field(default=5.0, gt=0)
     """How often somebody is looked for whom the clock, or room, has made able to take leads."""

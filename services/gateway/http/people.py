@@ -21,6 +21,7 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=60)]
 Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
 """On the wall clock of the team's zone."""
 Bound = Annotated[int, Field(ge=0, le=1_000_000)] | None
+_SHOWN_OTHERWISE = {"duty", "open_leads_max"}
 Words = Annotated[tuple[ShortText, ...], Field(max_length=100)]
 
 
@@ -71,6 +72,7 @@ class PersonInput(Input):
     """The weekly schedule in the team's zone; none means any hour."""
     works_holidays: bool = False
     open_leads_max: Bound = None
+    """0 means no limit, as it is shown."""
     leads_per_day_max: Bound = None
     leads_per_week_max: Bound = None
     weight: Annotated[int, Field(ge=0, le=1_000)] = 1
@@ -102,6 +104,8 @@ class OrganisationInput(Input):
 
     channels_required: Annotated[list[Literal["wecom", "dingtalk", "feishu", "email"]], Field(max_length=4)]
     """One of them must be bound before somebody is given leads; none: in-app will do."""
+    on_time_weight: Annotated[float, Field(ge=0.15, le=1)] = 0.15
+    """Of the on-time share of first responses in a person's performance (7)."""
 
 
 class ShiftView(TypedDict):
@@ -202,6 +206,7 @@ class OrganisationView(TypedDict):
     """What the organisation asks of its people."""
 
     channels_required: list[str]
+    on_time_weight: float
 
 
 class LeaveRemoved(TypedDict):
@@ -270,7 +275,8 @@ def _add_changes(api: Api, leads: Leads) -> None:
                 leads_pb2.Shift(weekday=each.weekday, start_min=_minute(each.start), end_min=_minute(each.end))
                 for each in body.duty
             ],
-            **body.model_dump(exclude={"duty"}, exclude_none=True),
+            **body.model_dump(exclude=_SHOWN_OTHERWISE, exclude_none=True),
+            open_leads_max=body.open_leads_max or None,
         )
         reply = await leads.channel.unary(leads.directory.PutPerson, request, retryable=True)
         return answer(_person_view(reply.person), status=201 if reply.created else 200)
@@ -339,8 +345,10 @@ def _add_teams(api: Api, leads: Leads) -> None:
 
     @api.route("PUT", "/v1/organisation", OrganisationView, tag="organisation")
     async def put_organisation(call: Call, body: OrganisationInput) -> Answer:
-        """Says which channels keep somebody without any of them from getting leads (119)."""
-        wanted = organisation_pb2.Organisation(channels_required=body.channels_required)
+        """Says which channels keep somebody without any of them from getting leads (119), and what being on time weighs (7)."""
+        wanted = organisation_pb2.Organisation(
+            channels_required=body.channels_required, on_time_weight=body.on_time_weight
+        )
         request = organisation_pb2.PutOrganisationRequest(actor=actor_to(call.actor), organisation=wanted)
         reply = await leads.channel.unary(leads.directory.PutOrganisation, request, retryable=True)
         return answer(_organisation_view(reply.organisation))
@@ -405,7 +413,10 @@ def _team_view(team: organisation_pb2.Team) -> TeamView:
 
 
 def _organisation_view(organisation: organisation_pb2.Organisation) -> OrganisationView:
-    return {"channels_required": list(organisation.channels_required)}
+    return {
+        "channels_required": list(organisation.channels_required),
+        "on_time_weight": organisation.on_time_weight,
+    }
 
 
 def _minute(clock: str) -> int:

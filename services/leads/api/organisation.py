@@ -13,18 +13,18 @@ from services.leads.api.messages import cursor_from, cursor_to, keyed
 from services.leads.organisation.changes import (
     BeginChanging,
     add_leave,
+    put_demands,
     put_person,
     put_team,
     remove_leave,
-    require_channels,
 )
-from services.leads.organisation.domain import Leave, Person, Team
+from services.leads.organisation.domain import ON_TIME_WEIGHT_MIN, Demands, Leave, Person, Team
 from services.leads.organisation.duty import MINUTES_PER_DAY, Shift, minute_of
 from services.leads.organisation.usecases import (
     BeginReading,
     PersonAtWork,
     TeamOfPeople,
-    get_channels_required,
+    get_demands,
     get_person,
     list_findings,
     list_people,
@@ -137,20 +137,26 @@ class DirectoryApi(DirectoryServiceServicer):
     async def GetOrganisation(
         self, request: organisation_pb2.GetOrganisationRequest, context: Any
     ) -> organisation_pb2.GetOrganisationResponse:
-        channels = await get_channels_required(self._begin_reading, wire.actor_from(request.actor))
-        return organisation_pb2.GetOrganisationResponse(
-            organisation=organisation_pb2.Organisation(channels_required=channels)
-        )
+        demands = await get_demands(self._begin_reading, wire.actor_from(request.actor))
+        return organisation_pb2.GetOrganisationResponse(organisation=_demands_to(demands))
 
     async def PutOrganisation(
         self, request: organisation_pb2.PutOrganisationRequest, context: Any
     ) -> organisation_pb2.PutOrganisationResponse:
-        channels = await require_channels(
-            self._begin_changing, wire.actor_from(request.actor), request.organisation.channels_required
+        wanted = request.organisation
+        weight = wanted.on_time_weight if wanted.HasField("on_time_weight") else ON_TIME_WEIGHT_MIN
+        demands = await put_demands(
+            self._begin_changing,
+            wire.actor_from(request.actor),
+            Demands(frozenset(wanted.channels_required), weight),
         )
-        return organisation_pb2.PutOrganisationResponse(
-            organisation=organisation_pb2.Organisation(channels_required=channels)
-        )
+        return organisation_pb2.PutOrganisationResponse(organisation=_demands_to(demands))
+
+
+def _demands_to(demands: Demands) -> organisation_pb2.Organisation:
+    return organisation_pb2.Organisation(
+        channels_required=sorted(demands.channels_required), on_time_weight=demands.on_time_weight
+    )
 
 
 def _person_to(entry: PersonAtWork) -> leads_pb2.Person:

@@ -161,7 +161,7 @@ async def timeliness(
         people=tallies.people()[:PEOPLE_MAX],
         unassigned=await reader.unassigned(_waiting_since(selection, now, options.measures)),
         lost=lost,
-        measures=options.measures,
+        measures=replace(options.measures, on_time_weight=snapshot.directory.demands.on_time_weight),
     )
 
 

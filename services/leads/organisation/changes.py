@@ -4,7 +4,7 @@ Who becomes inactive, or loses the permission, keeps no lead: routing gives thei
 change is committed (routing.usecases.reroute_waiting_leads). Pure of store and transport, as use cases are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
 from services.leads.idempotence import Answer, Keyed, KeyedStore, answer_once
 from services.leads.organisation.checks import LEAVES_MAX, check_leave, check_person, check_team
-from services.leads.organisation.domain import Directory, Leave, Person, Team
+from services.leads.organisation.domain import ON_TIME_WEIGHT_MIN, Demands, Directory, Leave, Person, Team
 from services.leads.organisation.usecases import PersonAtWork, TeamOfPeople, Workload, at_work, may_place
 
 CHANNELS = frozenset({"wecom", "dingtalk", "feishu", "email"})
@@ -54,7 +54,7 @@ class OrganisationStore(KeyedStore, Protocol):
         """With the event of the person."""
         ...
 
-    async def require_channels(self, channels: Sequence[str]) -> None: ...
+    async def put_demands(self, demands: Demands) -> None: ...
 
 
 BeginChanging = Callable[[], AbstractAsyncContextManager[OrganisationStore]]
@@ -167,15 +167,18 @@ async def remove_leave(begin: BeginChanging, actor: Actor, person_id: str, leave
         await store.remove_leave(person, leave_id)
 
 
-async def require_channels(begin: BeginChanging, actor: Actor, channels: Sequence[str]) -> Sequence[str]:
-    """Says of which channels one must be bound before somebody is given leads; none: in-app will do (119)."""
+async def put_demands(begin: BeginChanging, actor: Actor, demands: Demands) -> Demands:
+    """Says what the organisation asks of its people: channels (119), the weight of answering in time (7)."""
     _permit_whole(actor)
-    unknown = sorted(set(channels) - CHANNELS)
-    if unknown:
+    errors = []
+    if unknown := sorted(demands.channels_required - CHANNELS):
         reason = f"{unknown[0][:60]!r} is none of {', '.join(sorted(CHANNELS))}"
-        raise InvalidRequestError("There is no such channel.", errors=[FieldError("channels_required", reason)])
-    wanted = sorted(set(channels))
+        errors.append(FieldError("channels_required", reason))
+    if not ON_TIME_WEIGHT_MIN <= demands.on_time_weight <= 1:
+        errors.append(FieldError("on_time_weight", f"is not between {ON_TIME_WEIGHT_MIN} and 1"))
+    if errors:
+        raise InvalidRequestError("That cannot be asked of people.", errors=errors)
     async with begin() as store:
-        if (await store.lock()).channels_required != frozenset(wanted):
-            await store.require_channels(wanted)
-    return wanted
+        if (await store.lock()).demands != demands:
+            await store.put_demands(demands)
+    return demands

@@ -19,6 +19,7 @@ DUTY_DESK = "duty-desk"
 
 DEFAULT_TEAM = "sales"
 RANK_MAX = 100
+ON_TIME_WEIGHT_MIN = 0.15
 HIERARCHY_DEPTH_MAX = 20
 """Teams above a team; a chain that is longer is a circle."""
 
@@ -155,14 +156,23 @@ def _full(person: Person, directory: "Directory", now: datetime, open_leads: int
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the organisation asks of its people."""
+
+    channels_required: frozenset[str] = frozenset()
+    """One of these must be bound for step 3; none: in-app will do, which everybody with an account has."""
+    on_time_weight: float = ON_TIME_WEIGHT_MIN
+    """Of the on-time share of first responses in a person's performance, at least `ON_TIME_WEIGHT_MIN` (7)."""
+
+
 @dataclass(frozen=True)
 class Directory:
     """The organisation as of one version."""
 
     people: Mapping[str, Person]
     teams: Mapping[str, Team]
-    channels_required: frozenset[str] = frozenset()
-    """One of these must be bound for step 3; none: in-app will do, which everybody with an account has."""
+    demands: Demands = Demands()
     days: PublicDays = field(default_factory=OrdinaryDays)
     _walls: dict[str, tuple[datetime, WallTime]] = field(default_factory=dict, compare=False, repr=False)
     """By zone: the last moment asked for. A batch decides for one moment, and a zone costs 1 us."""
@@ -174,14 +184,19 @@ class Directory:
         teams: Iterable[Team],
         *,
         channels_required: Iterable[str] = (),
+        on_time_weight: float = ON_TIME_WEIGHT_MIN,
         days: PublicDays | None = None,
     ) -> "Directory":
         return cls(
             {person.id: person for person in people},
             {team.id: team for team in teams},
-            frozenset(channels_required),
+            Demands(frozenset(channels_required), on_time_weight),
             days or OrdinaryDays(),
         )
+
+    @property
+    def channels_required(self) -> frozenset[str]:
+        return self.demands.channels_required
 
     @cached_property
     def members(self) -> Mapping[str, tuple[Person, ...]]:

@@ -14,7 +14,7 @@ from breakwater.chassis.idempotency import KeyedRequest
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import PersonChanged
 from services.leads.idempotence import Keyed
-from services.leads.organisation.domain import Directory, Leave, Person, Taken, Team
+from services.leads.organisation.domain import Demands, Directory, Leave, Person, Taken, Team
 from services.leads.organisation.duty import PublicDays, Shift
 from services.leads.organisation.findings import Missing
 from services.leads.organisation.usecases import Workload
@@ -126,8 +126,12 @@ class PostgresOrganisationStore:
         await self._tx.execute("DELETE FROM leaves WHERE id = $1 AND person_id = $2", leave_id, person.id)
         await self._tell(person)
 
-    async def require_channels(self, channels: Sequence[str]) -> None:
-        await self._tx.execute("UPDATE organisation_settings SET channels_required = $1", channels)
+    async def put_demands(self, demands: Demands) -> None:
+        await self._tx.execute(
+            "UPDATE organisation_settings SET channels_required = $1, on_time_weight = $2",
+            sorted(demands.channels_required),
+            demands.on_time_weight,
+        )
         await move_version(self._tx)
 
     async def _tell(self, person: Person) -> None:
@@ -173,10 +177,12 @@ async def read_directory(reader: Reader, days: PublicDays | None = None) -> Dire
     channels: dict[str, set[str]] = {}
     for row in await reader.fetch("SELECT person_id, channel FROM person_channels WHERE bound"):
         channels.setdefault(row["person_id"], set()).add(row["channel"])
+    [demands] = await reader.fetch("SELECT channels_required, on_time_weight FROM organisation_settings")
     return Directory.of(
         (_person_from(row, leaves.get(row["id"], ()), channels.get(row["id"], ())) for row in people),
         (Team(**dict(row)) for row in teams),
-        channels_required=await reader.fetchval("SELECT channels_required FROM organisation_settings"),
+        channels_required=demands["channels_required"],
+        on_time_weight=demands["on_time_weight"],
         days=days,
     )
 

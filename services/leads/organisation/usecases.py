@@ -8,7 +8,7 @@ from typing import Protocol
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
-from services.leads.organisation.domain import NOTHING_TAKEN, Directory, Person, Taken, Team, reason_against
+from services.leads.organisation.domain import NOTHING_TAKEN, Demands, Directory, Person, Taken, Team, reason_against
 from services.leads.organisation.findings import Finding, Missing, find
 
 PAGE_DEFAULT, PAGE_MAX = 50, 200
@@ -135,11 +135,11 @@ async def list_teams(begin: BeginReading, actor: Actor, after: str, limit: int) 
     return [TeamOfPeople(directory.teams[each], len(directory.members.get(each, ()))) for each in page], next_place
 
 
-async def get_channels_required(begin: BeginReading, actor: Actor) -> Sequence[str]:
-    """The channels of which one must be bound before somebody is given leads (119)."""
+async def get_demands(begin: BeginReading, actor: Actor) -> Demands:
+    """What the organisation asks of its people (7, 119)."""
     permit_reading(actor)
     async with begin() as reader:
-        return sorted((await reader.directory()).channels_required)
+        return (await reader.directory()).demands
 
 
 def may_place(actor: Actor, directory: Directory, team_id: str) -> bool:

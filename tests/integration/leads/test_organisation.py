@@ -7,12 +7,16 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.inbox import Received
 from breakwater.identity.v1 import identity_pb2 as identity
 from breakwater.leads.v1 import leads_pb2
 from breakwater.leads.v1 import organisation_pb2 as pb
 from breakwater.notify.v1.events_pb2 import BindingChanged
 from services.leads.api.organisation import DirectoryApi, OrganisationApi
+from services.leads.boards.personal.store import PostgresPersonalReader
+from services.leads.boards.personal.usecases import get_personal_board
+from services.leads.boards.usecases import BoardOptions
 from services.leads.consumer import NotifyEvents
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.availability import AvailabilityWatch
@@ -87,7 +91,7 @@ async def test_a_missing_binding_keeps_from_leads_where_the_organisation_says_so
         told = BindingChanged(person_id=person_id, channel=channel, bound=bound)
         event = Received(
             id=f"{person_id}-{sequence}",
-            type="breakwater.notify.v1.BindingChanged",
+            type=BindingChanged.DESCRIPTOR.full_name,
             subject_id=person_id,
             sequence=sequence,
             time=leads.clock.now(),
@@ -95,7 +99,7 @@ async def test_a_missing_binding_keeps_from_leads_where_the_organisation_says_so
             traceparent=None,
         )
         async with leads.database.transaction() as tx:
-            await NotifyEvents().bindings_changed(tx, [event])
+            await NotifyEvents().batch_handlers()[BindingChanged.DESCRIPTOR.full_name](tx, [event])
 
     await tell("2", "wecom", bound=True, sequence=3)
     await tell("2", "wecom", bound=False, sequence=2)
@@ -135,6 +139,25 @@ async def test_who_is_on_leave_gets_nothing_until_it_ends_or_is_taken_back(leads
     assert await leads.events("1") == [("PersonChanged", 1), ("PersonChanged", 2), ("PersonChanged", 3)]
     with pytest.raises(InvalidRequestError):
         await api.AddLeave(pb.AddLeaveRequest(actor=ADMIN, person_id="1"), None)
+
+
+@pytest.mark.capability(7)
+async def test_what_answering_in_time_weighs_is_the_organisations_to_say(leads, api) -> None:
+    """A KPI of at least 15 %: as data, in force on everybody's board at once, and never less."""
+    await leads.people(Person("1", "甲"))
+
+    async def weight() -> float:
+        actor = Actor("1", Role.SALES, Scope.OWN)
+        board = await get_personal_board(
+            leads.begin(PostgresPersonalReader), actor, "1", now=leads.clock.now(), options=BoardOptions()
+        )
+        return board.measures.on_time_weight
+
+    assert await weight() == 0.15
+    wanted = pb.Organisation(on_time_weight=0.4)
+    put = await api.PutOrganisation(pb.PutOrganisationRequest(actor=ADMIN, organisation=wanted), None)
+    shown = await api.GetOrganisation(pb.GetOrganisationRequest(actor=SALES), None)
+    assert (await weight(), put.organisation.on_time_weight, shown.organisation) == (0.4, 0.4, put.organisation)
 
 
 async def test_a_persons_leaves_are_bounded(leads, api) -> None:
@@ -257,9 +280,10 @@ async def test_managers_change_their_own_teams_and_salespeople_nothing(leads, ap
         await api.PutOrganisation(pb.PutOrganisationRequest(actor=HEAD), None)
     with pytest.raises(PermissionDeniedError):
         await api.PutTeam(pb.PutTeamRequest(actor=HEAD), None)
-    with pytest.raises(InvalidRequestError):
-        pigeons = pb.Organisation(channels_required=["pigeon"])
+    with pytest.raises(InvalidRequestError) as caught:
+        pigeons = pb.Organisation(channels_required=["pigeon"], on_time_weight=0.14)
         await api.PutOrganisation(pb.PutOrganisationRequest(actor=ADMIN, organisation=pigeons), None)
+    assert {error.field for error in caught.value.errors} == {"channels_required", "on_time_weight"}
     seen = await OrganisationApi(leads.begin_people, leads.clock).ListPeople(
         leads_pb2.ListPeopleRequest(actor=HEAD), None
     )

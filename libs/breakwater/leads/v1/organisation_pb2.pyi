@@ -585,6 +585,9 @@ class Organisation(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNELS_REQUIRED_FIELD_NUMBER: _builtins.int
+    ON_TIME_WEIGHT_FIELD_NUMBER: _builtins.int
+    on_time_weight: _builtins.float
+    """Weight of the on-time share of first responses in a person's performance, 0.15 to 1; absent means 0.15 (7)."""
     @_builtins.property
     def channels_required(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One of these must be bound before somebody is given leads; none: in-app will do."""
@@ -593,12 +596,15 @@ class Organisation(_message.Message):
         self,
         *,
         channels_required: _abc.Iterable[_builtins.str] | None = ...,
+        on_time_weight: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_on_time_weight", b"_on_time_weight", "on_time_weight", b"on_time_weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels_required", b"channels_required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_on_time_weight", b"_on_time_weight", "channels_required", b"channels_required", "on_time_weight", b"on_time_weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__on_time_weight: _TypeAlias = _typing.Literal["on_time_weight"]  # noqa: Y015
+    _WhichOneofArgType__on_time_weight: _TypeAlias = _typing.Literal["_on_time_weight", b"_on_time_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__on_time_weight) -> _WhichOneofReturnType__on_time_weight | None: ...
 
 Global___Organisation: _TypeAlias = Organisation  # noqa: Y015
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -79,5 +80,5 @@ async def personal(reader: PersonalReader, person_id: str, *, now: datetime, opt
     return PersonalBoard(
         *(person_id, name, days, now, pile.leads, pile.overdue, pile.cells(), pile.first_actions()),
         timeliness=tallies.total(person_id, name),
-        measures=options.measures,
+        measures=replace(options.measures, on_time_weight=directory.demands.on_time_weight),
     )
