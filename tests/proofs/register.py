@@ -215,6 +215,21 @@ PROOFS: Final = (
         module="tests.proofs.channels",
     ),
     Proof(
+        name="sla",
+        says=(
+            "On 1,000,000 seeded cases of calendars, zones, holidays, 调休, lunches and pauses the due time is that of a slow"
+            " count of every minute."
+        ),
+        covers=(
+            *(f"services/leads/sla/{name}.py" for name in ("calendar", "calendars", "domain")),
+            "services/leads/sla/pauses/domain.py",
+            "services/leads/sla/holidays.yaml",
+            "tests/businesstime",
+            "tests/proofs/sla.py",
+        ),
+        module="tests.proofs.sla",
+    ),
+    Proof(
         name="rotation",
         says="In 10,000 rotations of a key no valid token is refused where the overlap holds, and all others are flagged.",
         covers=(

@@ -107,7 +107,8 @@ class Calendar:
 
     def _span(self, at: datetime) -> int:
         """The span `at` is in, or the next one."""
-        if at.date() < self._first or not self._ends:
+        # West of Greenwich the day of `at` is the one before its date in UTC.
+        if at.date() <= self._first or not self._ends:
             self._lay_out(at.date() - 2 * _DAY)
         while (index := bisect_right(self._ends, at)) == len(self._ends):
             self._lay_out_further(at)
