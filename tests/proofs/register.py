@@ -246,6 +246,23 @@ PROOFS: Final = (
         module="tests.proofs.timers",
     ),
     Proof(
+        name="month",
+        says=(
+            "In a simulated month with outages, leaves and neglect every lead is assigned within 15 minutes of its form, and"
+            " every one that nobody followed up for 24 hours has alarmed."
+        ),
+        covers=(
+            *(
+                f"services/leads/{name}"
+                for name in ("sla", "routing", "intake", "organisation", "followups", "migrations")
+            ),
+            "tests/month",
+            "tests/timers/place.py",
+            "tests/proofs/month.py",
+        ),
+        module="tests.proofs.month",
+    ),
+    Proof(
         name="rotation",
         says="In 10,000 rotations of a key no valid token is refused where the overlap holds, and all others are flagged.",
         covers=(

@@ -2,17 +2,11 @@
 
 import asyncio
 import os
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
-from breakwater.chassis.migrations import migrate
-from breakwater.local.databases import MIGRATIONS, ServiceRoles, provision_database, provision_roles, provision_schema
-from breakwater.local.postgres import PostgresServer
 from tests.proofs.register import Effort, Findings, Progress
+from tests.timers.place import place
 from tests.timers.trial import Outcome, Plan, run
 
 TIMERS: Final = 1_000_000
@@ -21,7 +15,6 @@ RATE_PER_S: Final = 2_500
 ERROR_P99_S_MAX: Final = 1.0
 KILL_EVERY_S: Final = 10.0
 REPLICAS: Final = 3
-_PASSWORD: Final = "timers"
 
 
 def prove(effort: Effort, progress: Progress) -> Findings:
@@ -36,31 +29,10 @@ async def _prove(effort: Effort) -> Findings:
         timers = min(timers, int(rate_per_s * 60 * effort.minutes))
     window_s = timers / rate_per_s
     plan = Plan(timers, window_s, replicas=REPLICAS, kills=max(int(window_s / KILL_EVERY_S), 2), seed=effort.seed)
-    async with _database() as (url, password_file, admin_dsn):
+    async with place() as (url, password_file, admin_dsn):
         outcome: Outcome = await run(plan, url, password_file, admin_dsn)
     figures: dict[str, Any] = {**asdict(plan), **asdict(outcome), "rate_per_s": rate_per_s, "cores": os.cpu_count()}
     found = Findings(figures=figures, violations=figures.pop("problems"), complete=timers >= TIMERS)
     if outcome.error_p99_s > ERROR_P99_S_MAX:
         found.violations.append(f"one in a hundred timers was told {outcome.error_p99_s:.2f} s late or more")
     return found
-
-
-@asynccontextmanager
-async def _database() -> AsyncIterator[tuple[str, Path, str]]:
-    with tempfile.TemporaryDirectory(prefix="timers-") as place:
-        directory = Path(place)
-        server = PostgresServer(directory / "server", password_file=directory / "postgres.password")
-        server.start()
-        try:
-            await provision_roles(server.dsn(), [ServiceRoles("leads", _PASSWORD, _PASSWORD)])
-            await provision_database(server.dsn(), "timers")
-            await provision_schema(server.dsn("timers"), "timers", "leads")
-            owner_dsn = server.dsn("timers", user="leads_owner", password=_PASSWORD)
-            await migrate(owner_dsn, "leads", MIGRATIONS["leads"])
-            password_file = directory / "leads.password"
-            password_file.write_text(_PASSWORD)
-            password_file.chmod(0o600)
-            url = f"postgresql://leads@{server.host}:{server.port}/timers"
-            yield url, password_file, server.dsn("timers")
-        finally:
-            server.close()

@@ -53,7 +53,7 @@ WITH seen AS (
     LEFT JOIN silences s ON s.lead_id = l.id
     LEFT JOIN LATERAL (
         SELECT decided_at, owner_id, claim_by FROM assignments
-        WHERE lead_id = l.id AND owner_id IS NOT NULL ORDER BY id LIMIT 1
+        WHERE lead_id = l.id AND owner_id IS NOT NULL ORDER BY decided_at, id LIMIT 1
     ) AS first ON true
     LEFT JOIN LATERAL (SELECT min(created_at) AS at FROM follow_ups WHERE lead_id = l.id) AS contact ON true
     LEFT JOIN LATERAL (SELECT min(at) AS claimed_at FROM lead_steps WHERE lead_id = l.id AND kind = 'claimed') AS claims
