@@ -128,8 +128,8 @@ proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE=
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
-.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-routing bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops
-bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-routing bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops ## every benchmark
+.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-routing bench-followups bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops
+bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-routing bench-followups bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
 	$(BIN)/python -m bench.whole $(if $(TRYTON),--tryton .venv-tryton/bin)
@@ -147,6 +147,8 @@ bench-import: setup-dev ## rows of an import, assigned, without the way through 
 	$(BIN)/python -m bench.import_rows
 bench-routing: setup-dev ## 10,000 rules asked of a lead, beside asking each; explanations and replays from PostgreSQL
 	$(BIN)/python -m bench.routing
+bench-followups: setup-dev ## a customer's story of 10,000 entries beside one sorted UNION, a quick follow-up, a text tagged beside re
+	$(BIN)/python -m bench.followups
 bench-overload: setup-dev ## three times a server's capacity: goodput, latency, priorities, what starts late; beside no limit
 	$(BIN)/python -m bench.overload
 bench-page: setup-dev system-packages ## the on-call's page: a transition to the screen, first paint and scrolling with 500 dependencies x 50 instances

@@ -18,20 +18,36 @@ from services.leads.story.domain import Entry, Order, Place
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One kind of entry: where it is found, and what it says."""
+    """A table: where its keys are found, and what a row of it says."""
 
     kind: str
+    """An expression: the kind of entry, or what `kinds` are told apart by."""
     table: str
-    """With what it is joined to; `mine` are the leads of the customer that may be seen."""
     at: str
     condition: str
-    """$1 is the customer, $2 whether all of it may be seen."""
+    """$1 is the customer, $2 whether all of it may be seen; `mine` are its leads that may be."""
     detail: str
-    """Of the row `x` with the entry's id, as jsonb; lead_id and actor_id stand in it too."""
+    """Of the row with the entry's id, as jsonb; lead_id and actor_id stand in it too."""
+    kinds: tuple[str, ...] = ()
+    """Those that `kind` may be, where it is a column."""
+    joined: str = ""
+    """With what the row is read whole."""
     id: str = "x.id"
     seen: str = "x.id < $6::uuid"
     """Whether the first page could see it: $5 is when it was asked for, $6 an id made then."""
     found: str = "x.id = page.id"
+
+    def keys(self, beyond: str, direction: str) -> str:
+        return f"""(
+        SELECT {self.at} AS at, {self.id} AS id, {self.kind} AS kind FROM {self.table} AS x
+        WHERE {self.condition} AND {self.seen} AND {self.at} {beyond}= $3 AND ({self.at}, {self.id}) {beyond} ($3, $4::uuid)
+        ORDER BY 1 {direction}, 2 {direction} LIMIT $7
+        )"""  # noqa: S608 - names of ours
+
+    def details(self) -> str:
+        kinds = ", ".join(f"'{kind}'" for kind in self.kinds) or self.kind
+        row = f"SELECT jsonb_build_object({self.detail}) FROM {self.table} AS x {self.joined} WHERE {self.found}"  # noqa: S608 - names of ours
+        return f"WHEN kind IN ({kinds}) THEN ({row})"
 
 
 _OF_MINE = "x.lead_id IN (SELECT id FROM mine)"
@@ -40,53 +56,48 @@ _PAUSE_ID = "md5('{kind}' || x.lead_id || x.paused_at)::uuid"
 
 SOURCES = (
     _Source(
-        "lead_captured", "leads AS x", "x.captured_at", "x.id IN (SELECT id FROM mine)",
+        "'lead_captured'", "leads", "x.captured_at", "x.customer_id = $1 AND ($2 OR x.owner_id = ANY($8::text[]))",
         "'lead_id', x.id, 'name', x.name, 'company', x.company, 'source', x.source, 'need', x.need",
     ),
     _Source(
-        "assigned", "assignments AS x", "x.decided_at", _OF_MINE,
+        "'assigned'", "assignments", "x.decided_at", _OF_MINE,
         "'lead_id', x.lead_id, 'actor_id', x.owner_id, 'rule_id', x.rule_id, 'rule_version', x.rule_version,"
         "'priority', x.priority, 'reason', x.reason",
     ),
-    *(
-        _Source(
-            kind, "lead_steps AS x", "x.at", f"{_OF_MINE} AND x.kind = '{kind}'",
-            "'lead_id', x.lead_id, 'actor_id', x.actor_id, 'from_stage', x.from_stage, 'to_stage', x.to_stage,"
-            "'reason', x.reason",
-        )
-        for kind in ("claimed", "stage_changed", "overdue")
+    _Source(
+        "x.kind", "lead_steps", "x.at", _OF_MINE,
+        "'lead_id', x.lead_id, 'actor_id', x.actor_id, 'from_stage', x.from_stage, 'to_stage', x.to_stage,"
+        "'reason', x.reason",
+        kinds=("claimed", "stage_changed", "overdue"),
     ),
     _Source(
-        "follow_up", "follow_ups AS x", "x.created_at", f"x.customer_id = $1 AND ($2 OR {_OF_MINE})",
+        "'follow_up'", "follow_ups", "x.created_at", f"x.customer_id = $1 AND ($2 OR {_OF_MINE})",
         "'lead_id', x.lead_id, 'actor_id', x.author_id, 'goal', x.goal, 'customer_words', x.customer_words,"
         "'our_response', x.our_response, 'next_action', x.next_action, 'next_action_due', x.next_action_due,"
         "'blocker', x.blocker, 'objection', x.objection, 'pain_tags', array_to_string(x.pain_tags, '、'),"
         "'stage', x.stage, 'action_code', x.action_code",
     ),
     _Source(
-        "transcript", "activities AS x JOIN transcripts AS t ON t.activity_id = x.id", "x.occurred_at",
-        "x.customer_id = $1 AND ($2 OR t.lead_id IN (SELECT id FROM mine))",
-        "'lead_id', t.lead_id, 'actor_id', x.owner_id, 'kind', x.kind, 'subject', x.subject, 'tags',"
-        "(SELECT string_agg(tag->>1, '、') FROM jsonb_array_elements(t.tags) AS tag)",
-    ),
-    _Source(
-        "activity", "activities AS x", "x.occurred_at",
-        f"{_WHOLE} AND NOT EXISTS (SELECT FROM transcripts AS t WHERE t.activity_id = x.id)",
+        "'activity'", "activities", "x.occurred_at",
+        "x.customer_id = $1 AND ($2 OR x.id IN (SELECT activity_id FROM transcripts JOIN mine ON mine.id = lead_id))",
+        "'told_as', CASE WHEN t.activity_id IS NOT NULL THEN 'transcript' ELSE 'activity' END, 'lead_id', t.lead_id,"
         "'actor_id', x.owner_id, 'kind', x.kind, 'subject', x.subject, 'direction', x.direction, 'purpose', x.purpose,"
-        "'duration_s', nullif(x.duration_s, 0)",
+        "'duration_s', nullif(x.duration_s, 0), 'tags',"
+        "(SELECT string_agg(tag->>1, '、') FROM jsonb_array_elements(t.tags) AS tag)",
+        joined="LEFT JOIN transcripts AS t ON t.activity_id = x.id",
     ),
     _Source(
-        "opportunity", "opportunities AS x", "x.occurred_at", _WHOLE,
+        "'opportunity'", "opportunities", "x.occurred_at", _WHOLE,
         "'actor_id', x.owner_id, 'name', x.name, 'stage', x.stage, 'amount', x.amount::text, 'probability', x.probability,"
         "'closing_at', x.closing_at",
     ),
     _Source(
-        "invoice", "invoices AS x", "x.occurred_at", _WHOLE,
+        "'invoice'", "invoices", "x.occurred_at", _WHOLE,
         "'actor_id', x.owner_id, 'number', x.number, 'subject', x.subject, 'status', x.status, 'amount', x.amount::text",
     ),
     *(
         _Source(
-            kind, "sla_pauses AS x", f"x.{kind}_at", f"{_OF_MINE} AND x.{kind}_at IS NOT NULL",
+            f"'{kind}'", "sla_pauses", f"x.{kind}_at", f"{_OF_MINE} AND x.{kind}_at IS NOT NULL",
             f"'lead_id', x.lead_id, 'actor_id', x.{kind}_by, 'reason', x.reason",
             id=_PAUSE_ID.format(kind=kind),
             seen=f"x.{kind}_at <= $5",
@@ -100,25 +111,15 @@ SOURCES = (
 
 def _statement(order: Order) -> str:
     beyond, direction = (">", "ASC") if order is Order.OLDEST else ("<", "DESC")
-    keys = " UNION ALL ".join(
-        f"""(
-        SELECT {each.at} AS at, {each.id} AS id, '{each.kind}' AS kind FROM {each.table}
-        WHERE {each.condition} AND {each.seen} AND {each.at} {beyond}= $3 AND ({each.at}, {each.id}) {beyond} ($3, $4::uuid)
-        ORDER BY 1 {direction}, 2 {direction} LIMIT $7
-        )"""  # noqa: S608 - names of ours
-        for each in SOURCES
-    )
-    details = " ".join(
-        f"WHEN '{each.kind}' THEN (SELECT jsonb_build_object({each.detail}) FROM {each.table} WHERE {each.found})"  # noqa: S608 - names of ours
-        for each in SOURCES
-    )
+    keys = " UNION ALL ".join(each.keys(beyond, direction) for each in SOURCES)
     return f"""
     WITH mine AS MATERIALIZED (
         SELECT id FROM leads WHERE customer_id = $1 AND ($2 OR owner_id = ANY($8::text[]))
     ), page AS MATERIALIZED (
         SELECT * FROM ({keys}) AS keys ORDER BY at {direction}, id {direction} LIMIT $7
     )
-    SELECT at, id::text, kind, CASE kind {details} END AS detail FROM page ORDER BY at {direction}, page.id {direction}
+    SELECT at, id::text, kind, CASE {" ".join(each.details() for each in SOURCES)} END AS detail
+    FROM page ORDER BY at {direction}, page.id {direction}
     """  # noqa: S608 - names of ours
 
 
@@ -161,5 +162,6 @@ class PostgresStoryReader:
 
 def _entry(at: object, kind: str, entry_id: str, detail: dict[str, object]) -> Entry:
     lead_id, actor_id = detail.pop("lead_id", None), detail.pop("actor_id", None)
+    kind = str(detail.pop("told_as", kind))
     known = {name: str(value) for name, value in detail.items() if value not in {None, ""}}
     return Entry(at, kind, entry_id, str(lead_id or ""), str(actor_id or ""), known)  # type: ignore[arg-type]  # asyncpg's rows are untyped
