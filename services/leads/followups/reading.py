@@ -92,6 +92,16 @@ class Quality:
     teams: tuple[Measured, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What somebody may see of a customer."""
+
+    customer_id: str
+    """Who it is now: one that was merged is who it was merged into."""
+    whole: bool
+    """All of it, as its owner; otherwise what belongs to some of its leads."""
+
+
 class FollowUpReader(SnapshotReader, Protocol):
     """Reading; `owners` narrows to records of these owners, None does not."""
 
@@ -99,8 +109,8 @@ class FollowUpReader(SnapshotReader, Protocol):
 
     async def last(self, lead_id: str) -> LastFollowUp | None: ...
 
-    async def sees_customer(self, customer_id: str, owners: Sequence[str] | None) -> bool | None:
-        """True: all of it, as its owner; False: some of its leads; None: nothing."""
+    async def sight(self, customer_id: str, owners: Sequence[str] | None) -> Sight | None:
+        """None: nothing."""
         ...
 
     async def of_lead(self, lead_id: str, before: Place | None, limit: int) -> list[KeptFollowUp]: ...
@@ -154,10 +164,11 @@ async def list_follow_ups(
                 raise NotFoundError("There is no such lead.")
             found = await reader.of_lead(lead_id, before, limit + 1)
         else:
-            sees = await reader.sees_customer(customer_id, owners)
-            if sees is None:
+            sight = await reader.sight(customer_id, owners)
+            if sight is None:
                 raise NotFoundError("There is no such customer.")
-            found = await reader.of_customer(customer_id, None if sees else owners, before, limit + 1)
+            narrowed = None if sight.whole else owners
+            found = await reader.of_customer(sight.customer_id, narrowed, before, limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     return found[:limit], Place(last.created_at, last.id) if last else None
 

@@ -10,7 +10,7 @@ from breakwater.chassis.database import Database, Reader
 from services.leads.documents.store import Newest
 from services.leads.followups.domain import FollowUp, LastFollowUp
 from services.leads.followups.playbook import Playbook
-from services.leads.followups.reading import Counts, Place
+from services.leads.followups.reading import Counts, Place, Sight
 from services.leads.followups.usecases import KeptFollowUp
 from services.leads.intake.capture import Lead
 from services.leads.intake.domain import is_id
@@ -93,8 +93,8 @@ class PostgresFollowUpReader:
         )
         return LastFollowUp(**row) if row else None
 
-    async def sees_customer(self, customer_id: str, owners: Sequence[str] | None) -> bool | None:
-        return await sees_customer(self._reader, customer_id, owners)
+    async def sight(self, customer_id: str, owners: Sequence[str] | None) -> Sight | None:
+        return await sight_of(self._reader, customer_id, owners)
 
     async def of_lead(self, lead_id: str, before: Place | None, limit: int) -> list[KeptFollowUp]:
         return await self._page(_PAGE.format(condition="f.lead_id = $1"), lead_id, before, limit)
@@ -127,22 +127,29 @@ class PostgresFollowUpReader:
         return [_kept(row) for row in await self._reader.fetch(sql, record_id, at, last_id, limit, *more)]
 
 
-async def sees_customer(reader: Reader, customer_id: str, owners: Sequence[str] | None) -> bool | None:
-    """True: all of the customer, as its owner; False: some of its leads; None: nothing, or there is no such customer."""
+async def sight_of(reader: Reader, customer_id: str, owners: Sequence[str] | None) -> Sight | None:
+    """What these owners may see of a customer; None: nothing, or there is no such customer."""
     if not is_id(customer_id):
         return None
-    sees = await reader.fetchval(
+    row = await reader.fetchrow(
         """
-        SELECT CASE
-            WHEN $2::text[] IS NULL OR c.owner_id = ANY($2) THEN true
-            WHEN EXISTS (SELECT FROM leads AS l WHERE l.customer_id = c.id AND l.owner_id = ANY($2)) THEN false
-        END
-        FROM customers AS c WHERE c.id = $1
+        WITH RECURSIVE chain AS (
+            SELECT id, merged_into, owner_id, 0 AS step FROM customers WHERE id = $1
+            UNION ALL
+            SELECT c.id, c.merged_into, c.owner_id, step + 1
+            FROM customers AS c JOIN chain ON c.id = chain.merged_into WHERE step < 20
+        ), kept AS (
+            SELECT id, owner_id FROM chain ORDER BY step DESC LIMIT 1
+        )
+        SELECT kept.id::text AS customer_id, coalesce($2::text[] IS NULL OR kept.owner_id = ANY($2), false) AS whole
+        FROM kept
+        WHERE $2::text[] IS NULL OR kept.owner_id = ANY($2)
+              OR EXISTS (SELECT FROM leads AS l WHERE l.customer_id = kept.id AND l.owner_id = ANY($2))
         """,
         customer_id,
         owners,
     )
-    return None if sees is None else bool(sees)
+    return Sight(**row) if row else None
 
 
 def _kept(row: Record) -> KeptFollowUp:

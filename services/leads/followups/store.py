@@ -13,6 +13,7 @@ from services.leads.followups.steps import Step, keep_steps
 from services.leads.followups.usecases import Background, KeptFollowUp, Work
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import Lead
+from services.leads.intake.changes.store import attribute
 from services.leads.intake.domain import is_id
 from services.leads.intake.reads import LEAD_COLUMNS, lead_from
 from services.leads.intake.store import keyed_request
@@ -83,6 +84,8 @@ class PostgresWorkStore:
         return Background(**row)
 
     async def write(self, work: Work) -> None:
+        if work.claimed or work.moved_from is not None:
+            await attribute(self._tx, work.actor_sub, work.reason)
         sequence = await self._update_lead(work)
         if work.follow_up is not None or work.moved_from is not None:
             await stop_timers(self._tx, [work.lead.id])

@@ -6,11 +6,14 @@ First the keys of the page alone, each source giving at most a page of its own b
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
 
 import orjson
 
 from breakwater.chassis.database import Database, Reader
-from services.leads.followups.reads import sees_customer
+from services.leads.followups.reading import Sight
+from services.leads.followups.reads import sight_of
 from services.leads.routing.snapshot import Snapshot
 from services.leads.routing.store import Snapshots
 from services.leads.story.domain import Entry, Order, Place
@@ -52,6 +55,9 @@ class _Source:
 
 _OF_MINE = "x.lead_id IN (SELECT id FROM mine)"
 _WHOLE = "x.customer_id = $1 AND $2"
+# Told by entries of their own, or by none: bookkeeping.
+_TOLD_ELSEWHERE = "('stage', 'owner_id', 'claimed_at', 'priority', 'customer_id', 'merged_into', 'stage_since')"
+_UNDONE_ID = "md5('undone' || x.id)::uuid"
 _PAUSE_ID = "md5('{kind}' || x.lead_id || x.paused_at)::uuid"
 
 SOURCES = (
@@ -105,6 +111,27 @@ SOURCES = (
         )
         for kind in ("paused", "resumed")
     ),
+    _Source(
+        "'field_changed'", "changes", "x.changed_at",
+        f"(x.subject_id = $1 AND $2 OR x.subject_id IN (SELECT id FROM mine)) AND x.field NOT IN {_TOLD_ELSEWHERE}",  # noqa: S608 - names of ours
+        "'lead_id', CASE x.subject WHEN 'lead' THEN x.subject_id END, 'actor_id', nullif(x.changed_by, 'system'),"
+        "'field', x.field, 'before', x.before, 'after', x.after, 'reason', x.reason",
+        # There and back again: a number in the form of the other ids, smaller than any of them.
+        id="lpad(to_hex(x.id), 32, '0')::uuid",
+        seen="x.changed_at <= $9",
+        found="x.id = ('x' || right(replace(page.id::text, '-', ''), 16))::bit(64)::bigint",
+    ),
+    _Source(
+        "'merged'", "merges", "x.merged_at", "x.kept_id = $1 AND $2",
+        "'actor_id', x.merged_by, 'reason', x.reason, 'merged_id', x.merged_id",
+    ),
+    _Source(
+        "'merge_undone'", "merges", "x.undone_at", "x.kept_id = $1 AND $2 AND x.undone_at IS NOT NULL",
+        "'actor_id', x.undone_by, 'merged_id', x.merged_id",
+        id=_UNDONE_ID,
+        seen="x.undone_at <= $5",
+        found=f"x.kept_id = $1 AND {_UNDONE_ID} = page.id",
+    ),
 )  # fmt: skip
 """In no order: entries are told apart by time and id."""
 
@@ -142,8 +169,8 @@ class PostgresStoryReader:
     async def snapshot(self) -> Snapshot:
         return await self._snapshots.current(self._reader)
 
-    async def sees_customer(self, customer_id: str, owners: Sequence[str] | None) -> bool | None:
-        return await sees_customer(self._reader, customer_id, owners)
+    async def sight(self, customer_id: str, owners: Sequence[str] | None) -> Sight | None:
+        return await sight_of(self._reader, customer_id, owners)
 
     async def page(self, customer_id: str, owners: Sequence[str] | None, place: Place, limit: int) -> list[Entry]:
         rows = await self._reader.fetch(
@@ -156,6 +183,8 @@ class PostgresStoryReader:
             place.seen_id,
             limit,
             owners or [],
+            # Changes have the database's time, by the moment of the id.
+            datetime.fromtimestamp((UUID(place.seen_id).int >> 80) / 1000, UTC),
         )
         return [_entry(row["at"], row["kind"], row["id"], orjson.loads(row["detail"])) for row in rows]
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
 from breakwater.chassis.identity import Actor
 from breakwater.chassis.ids import uuid7
+from services.leads.followups.reading import Sight
 from services.leads.intake.usecases import SnapshotReader, owners_of, permit
 from services.leads.story.domain import PAGE_DEFAULT, PAGE_MAX, Entry, Order, Place, sentence
 
@@ -25,8 +26,8 @@ class Told:
 class StoryReader(SnapshotReader, Protocol):
     """Reading a story."""
 
-    async def sees_customer(self, customer_id: str, owners: Sequence[str] | None) -> bool | None:
-        """True: all of it, as its owner; False: some of its leads; None: nothing."""
+    async def sight(self, customer_id: str, owners: Sequence[str] | None) -> Sight | None:
+        """None: nothing."""
         ...
 
     async def page(self, customer_id: str, owners: Sequence[str] | None, place: Place, limit: int) -> list[Entry]:
@@ -55,10 +56,10 @@ async def get_story(
     place = place or Place.start(Order(order or Order.OLDEST), now, uuid7())
     async with begin() as reader:
         owners = await owners_of(reader, actor)
-        sees = await reader.sees_customer(customer_id, owners)
-        if sees is None:
+        sight = await reader.sight(customer_id, owners)
+        if sight is None:
             raise NotFoundError("There is no such customer.")
-        entries = await reader.page(customer_id, None if sees else owners, place, limit + 1)
+        entries = await reader.page(sight.customer_id, None if sight.whole else owners, place, limit + 1)
         people = (await reader.snapshot()).directory.people
 
     def name_of(person_id: str) -> str:

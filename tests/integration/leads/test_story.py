@@ -7,9 +7,12 @@ import pytest
 
 from breakwater.chassis.errors import InvalidRequestError, NotFoundError
 from breakwater.chassis.identity import Actor, Role, Scope
-from services.leads.followups.usecases import add_quick_follow_up
+from services.leads.followups.usecases import add_quick_follow_up, change_stage
 from services.leads.idempotence import Keyed
-from services.leads.intake.domain import LeadDraft
+from services.leads.intake.domain import LeadDraft, Stage
+from services.leads.intake.merges.domain import Merge
+from services.leads.intake.merges.store import PostgresMergeStore
+from services.leads.intake.merges.usecases import MergeOrder, merge_customers, undo_merge
 from services.leads.organisation.domain import Person
 from services.leads.pipeline.domain import Activity, Invoice, Opportunity
 from services.leads.pipeline.store import PipelineSql
@@ -164,6 +167,57 @@ async def test_after_a_handover_the_new_owner_reads_what_the_old_one_did(leads, 
     assert any(each.actor_name == "甲" for each in await whole(leads, customer.customer_id, STRANGER))
     with pytest.raises(NotFoundError):
         await whole(leads, customer.customer_id, OWNER)
+
+
+@pytest.mark.capability(53, 88)
+async def test_changes_and_merges_are_part_of_the_story(leads, customer) -> None:
+    """Who changed which field; the merged one's story goes on with whom it was merged into, and parts again with it."""
+    await change_stage(
+        leads.begin_work,
+        NO_KEY,
+        OWNER,
+        customer.lead_id,
+        "lost",
+        "选了竞品",
+        now=leads.clock.now(),
+        encode=lambda _: b"",
+    )
+    await leads.admin.execute("UPDATE leads SET company = '恒力', owner_id = owner_id WHERE id = $1", customer.lead_id)
+    story = await whole(leads, customer.customer_id)
+    [changed] = [each for each in story if each.entry.kind == "field_changed"]
+    assert (changed.sentence, changed.entry.lead_id) == ("系统修改 company：— → 恒力", customer.lead_id)
+    assert await leads.value("SELECT count(*) FROM changes WHERE field = 'stage' AND changed_by = '1'") > 0
+
+    [other] = await leads.capture(LeadDraft("王芳", "官网", phone="+8613900000002"))
+    theirs = {each.entry.id for each in await whole(leads, other.customer_id, EVERYTHING)}
+    done: list[Merge] = []
+    begin, request = leads.begin(PostgresMergeStore), Keyed("audit", "Merge", "", b"")
+    order = MergeOrder(customer.customer_id, other.customer_id, "同一联系人")
+    await merge_customers(
+        begin, request, EVERYTHING, order, now=leads.clock.now(), encode=lambda merge: done.append(merge) or b""
+    )
+    together = await whole(leads, other.customer_id, EVERYTHING)
+    assert theirs < {each.entry.id for each in together}
+    assert [each.sentence for each in together if each.entry.kind == "merged"] == ["audit合并重复客户：同一联系人"]
+    assert [each.entry for each in await whole(leads, customer.customer_id, EVERYTHING)] == [
+        each.entry for each in together
+    ]
+    for limit in (1, 4):
+        paged = await whole(leads, customer.customer_id, EVERYTHING, limit=limit)
+        assert [each.entry.id for each in paged] == [each.entry.id for each in together]
+
+    now = leads.clock.now()
+    await undo_merge(begin, request, EVERYTHING, customer.customer_id, done[0].id, now=now, encode=lambda _: b"")
+    apart = await whole(leads, customer.customer_id, EVERYTHING)
+    assert [each.sentence for each in apart if each.entry.kind == "merge_undone"] == ["audit撤销合并"]
+    assert theirs <= {each.entry.id for each in await whole(leads, other.customer_id, EVERYTHING)}
+
+
+async def test_an_import_that_ends_a_lead_is_a_step_of_its_history(leads, customer) -> None:
+    """The source says that it is lost: nobody in particular did it, and the reason says where it comes from."""
+    await leads.capture(LeadDraft("王芳", "展会", external_id="zoho:lead:1", stage=Stage.LOST))
+    [ended] = [each for each in await whole(leads, customer.customer_id) if each.entry.detail.get("to_stage") == "lost"]
+    assert ended.sentence == "阶段 qualified → lost：导入的状态"
 
 
 @pytest.mark.parametrize(("order", "limit"), [("sideways", 0), ("", 1_001), ("", -1)])

@@ -117,7 +117,9 @@ class StoryEntry(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """lead_captured, assigned, claimed, stage_changed, overdue, paused, resumed, follow_up, transcript, activity, opportunity, invoice."""
+    """lead_captured, assigned, claimed, stage_changed, overdue, paused, resumed, follow_up, transcript, activity, opportunity, invoice,
+    field_changed, merged, merge_undone.
+    """
     id: _builtins.str
     lead_id: _builtins.str
     """Empty: of the customer as a whole."""
