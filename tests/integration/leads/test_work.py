@@ -117,7 +117,7 @@ async def test_on_call_has_no_business_data(leads, owned, role: Role) -> None:
     with pytest.raises(PermissionDeniedError):
         await get_lead(leads.begin_reading, actor, owned.lead_id)
     with pytest.raises(PermissionDeniedError):
-        await list_people(leads.begin_people, actor, "", 0)
+        await list_people(leads.begin_people, actor, "", 0, now=leads.clock.now())
     with pytest.raises(PermissionDeniedError):
         await record(leads, actor, owned.lead_id)
 
@@ -252,10 +252,10 @@ async def test_pages_are_newest_first_and_complete(leads) -> None:
 
 async def test_people_are_listed_with_their_load(leads, owned) -> None:
     """Page by page, in the order of their ids, as far as the scope reaches."""
-    people, rest = await list_people(leads.begin_people, EVERYBODY, "", 2)
+    people, rest = await list_people(leads.begin_people, EVERYBODY, "", 2, now=leads.clock.now())
     assert [(each.person.id, each.open_leads) for each in people] == [("1", 1), ("2", 0)]
-    further, end = await list_people(leads.begin_people, EVERYBODY, rest, 2)
+    further, end = await list_people(leads.begin_people, EVERYBODY, rest, 2, now=leads.clock.now())
     assert [each.person.id for each in further] == ["boss", "duty-desk"]
     assert end == "duty-desk"
-    own, _ = await list_people(leads.begin_people, COLLEAGUE, "", 0)
+    own, _ = await list_people(leads.begin_people, COLLEAGUE, "", 0, now=leads.clock.now())
     assert [each.person.id for each in own] == ["2"]
