@@ -16,7 +16,7 @@ from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.routes import Input, PageQuery, ShortText
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=60)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """Of a person or team; it may come from another system, so it may be any text."""
 Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
 """On the wall clock of the team's zone."""
@@ -56,7 +56,7 @@ class PersonInput(Input):
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
     team_id: Id
     email: Annotated[str, StringConstraints(max_length=254)] = ""
-    supervisor_id: Annotated[str, StringConstraints(max_length=60)] = ""
+    supervisor_id: Annotated[str, StringConstraints(max_length=64)] = ""
     """Empty: the team's supervisor."""
     rank: Annotated[int, Field(ge=0, le=100)] = 0
     """职级: the higher the more senior."""
@@ -90,9 +90,9 @@ class TeamInput(Input):
     """A team as it is to be."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
-    supervisor_id: Annotated[str, StringConstraints(max_length=60)] = ""
-    parent_id: Annotated[str, StringConstraints(max_length=60)] = ""
-    time_zone: Annotated[str, StringConstraints(max_length=60)] = "Asia/Shanghai"
+    supervisor_id: Annotated[str, StringConstraints(max_length=64)] = ""
+    parent_id: Annotated[str, StringConstraints(max_length=64)] = ""
+    time_zone: Annotated[str, StringConstraints(max_length=64)] = "Asia/Shanghai"
     work_start: Clock = "09:00"
     work_end: Clock = "18:00"
     lunch_start: Clock | None = None

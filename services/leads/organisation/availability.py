@@ -12,6 +12,9 @@ from services.leads.organisation.domain import Directory, reason_against
 from services.leads.organisation.store import move_version, read_workloads
 from services.leads.organisation.usecases import Workload
 
+_SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM leads WHERE waiting AND stage IN ('new', 'contacted', 'qualified'))"
+"""Limits are reached and left all day; nobody has to read the organisation anew for that while no lead waits."""
+
 
 class AvailabilityWatch:
     """Looks every `poll_s` seconds; any number of replicas may."""
@@ -55,6 +58,6 @@ class AvailabilityWatch:
             # Compared again: of replicas that saw the same change one writes it.
             seen = await tx.fetchval("UPDATE availability SET able = $1 WHERE able = $2 RETURNING true", able, before)
             gained = frozenset(able) - frozenset(before) if seen else frozenset()
-            if gained:
+            if gained and await tx.fetchval(_SOMEBODY_WAITS):
                 await move_version(tx)
         return gained

@@ -18,7 +18,7 @@ def check_person(person: Person) -> None:
     """Raises InvalidRequestError naming the fields of `person` that cannot be taken."""
     errors = [
         FieldError(name, f"is longer than {limit} characters")
-        for name, limit in (("id", 60), ("name", 120), ("email", 254), ("team_id", 60), ("supervisor_id", 60))
+        for name, limit in (("id", 64), ("name", 120), ("email", 254), ("team_id", 64), ("supervisor_id", 64))
         if len(getattr(person, name)) > limit
     ]
     errors.extend(FieldError(name, "is mandatory") for name in ("id", "name", "team_id") if not getattr(person, name))
@@ -55,7 +55,7 @@ def check_team(team: Team, directory: Directory) -> None:
     """Raises InvalidRequestError naming the fields of `team` that cannot be taken beside the teams there are."""
     errors = [
         FieldError(name, f"is longer than {limit} characters")
-        for name, limit in (("id", 60), ("name", 120), ("supervisor_id", 60), ("parent_id", 60))
+        for name, limit in (("id", 64), ("name", 120), ("supervisor_id", 64), ("parent_id", 64))
         if len(getattr(team, name)) > limit
     ]
     errors.extend(FieldError(name, "is mandatory") for name in ("id", "name") if not getattr(team, name))

@@ -6,7 +6,7 @@ steps, 账号 -> 权限 -> 绑定 (119); leads are bound to the organisation (4)
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ HIERARCHY_DEPTH_MAX = 20
 """Teams above a team; a chain that is longer is a circle."""
 
 _DEFAULT_ZONE = "Asia/Shanghai"
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +175,14 @@ class Directory:
     teams: Mapping[str, Team]
     demands: Demands = Demands()
     days: PublicDays = field(default_factory=OrdinaryDays)
-    _walls: dict[str, tuple[datetime, WallTime]] = field(default_factory=dict, compare=False, repr=False)
-    """By zone: the last moment asked for. A batch decides for one moment, and a zone costs 1 us."""
+    _walls: dict[str, tuple[datetime, datetime, WallTime]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """By zone: the minute asked for last, its end excluded. Nothing on a wall clock changes within a minute."""
+    _duties: dict[str, tuple[Person, WallTime, bool]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """By person: whether they were on duty in the minute asked for last."""
 
     @classmethod
     def of(
@@ -256,10 +263,14 @@ class Directory:
         """Whether the person's switch and schedule have them on duty; leave is another matter."""
         if not person.on_duty or not person.duty:
             return person.on_duty
-        team = self.teams.get(person.team_id)
-        hours = team.hours if team else ()
         wall = self._wall(person.team_id, now)
-        return on_shift(person.duty, wall, self.days, hours, works_holidays=person.works_holidays)
+        known = self._duties.get(person.id)
+        if known is None or known[0] is not person or known[1] is not wall:
+            team = self.teams.get(person.team_id)
+            hours = team.hours if team else ()
+            on_duty = on_shift(person.duty, wall, self.days, hours, works_holidays=person.works_holidays)
+            known = self._duties[person.id] = (person, wall, on_duty)
+        return known[2]
 
     def day_of(self, person: Person, now: datetime) -> date:
         """The date where the person works."""
@@ -269,9 +280,10 @@ class Directory:
         team = self.teams.get(team_id)
         zone = team.time_zone if team else _DEFAULT_ZONE
         known = self._walls.get(zone)
-        if known is None or known[0] != now:
-            known = self._walls[zone] = (now, WallTime.of(now, ZoneInfo(zone)))
-        return known[1]
+        if known is None or not known[0] <= now < known[1]:
+            minute = now.replace(second=0, microsecond=0)
+            known = self._walls[zone] = (minute, minute + _MINUTE, WallTime.of(now, ZoneInfo(zone)))
+        return known[2]
 
     def supervisor_of(self, person_id: str) -> str:
         """The id of the person's supervisor: their own, their team's, or one further up.

@@ -199,6 +199,14 @@ async def test_leads_that_waited_go_to_people_when_their_hours_begin(leads, api)
     assert await leads.value("SELECT count(*) FROM leads WHERE owner_id = '1' AND NOT waiting") == 4
     await leads.clock.advance(4 * 3600)
     assert await owners(leads, first=10) == {DUTY_DESK}, "after work nothing comes any more"
+    await leads.admin.execute("UPDATE leads SET stage = 'closed'")
+    await watches[0].look()
+    version = await leads.value("SELECT version FROM snapshot_version")
+    await leads.clock.advance((6 * 24 + 20) * 3600)
+    assert await watches[0].look() == {"1"}
+    assert await leads.value("SELECT version FROM snapshot_version") == version, (
+        "no lead waits, so nothing is read anew"
+    )
 
 
 @pytest.mark.capability(116, 118, 125)

@@ -230,7 +230,7 @@ def _offset_of_winter(patch: pytest.MonkeyPatch) -> None:
 
 def _stale_wall(patch: pytest.MonkeyPatch) -> None:
     def first(directory: Directory, team_id: str, now: datetime) -> duty.WallTime:
-        return directory._walls.setdefault(team_id, (now, duty.WallTime.of(now, ZoneInfo(team_id))))[1]
+        return directory._walls.setdefault(team_id, (now, now, duty.WallTime.of(now, ZoneInfo(team_id))))[2]
 
     patch.setattr(Directory, "_wall", first)
 
@@ -298,6 +298,19 @@ def test_most_people_cost_one_look() -> None:
     ]
     directory = Directory.of([always, *others], [], channels_required={"wecom"})
     assert directory.always_able == {"1"}
+
+
+def test_what_is_remembered_of_a_minute_is_of_that_person_and_directory() -> None:
+    """A changed person, or one who is not of the directory, is looked at anew within the same minute."""
+    at = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
+    person = Person("1", "甲", team_id="UTC", duty=(Shift(1, 0, 1440),))
+    other = replace(person, duty=(Shift(2, 0, 1440),))
+    directory = Directory.of([person], TEAMS)
+    assert directory.on_duty(person, at)
+    assert not directory.on_duty(other, at)
+    assert directory.on_duty(person, at + timedelta(seconds=59))
+    assert not replace(directory, people={"1": other}).on_duty(other, at)
+    assert not directory.on_duty(person, at + timedelta(days=1))
 
 
 def test_a_day_that_comes_again_is_the_same_day() -> None:

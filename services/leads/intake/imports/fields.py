@@ -83,10 +83,10 @@ _LEADS = {
 }
 
 _PEOPLE = {
-    "id": Field("工号", mandatory=True, chars_max=60),
+    "id": Field("工号", mandatory=True, chars_max=64),
     "name": Field("姓名", mandatory=True, chars_max=120),
     "email": Field("邮箱", chars_max=254),
-    "team": Field("团队", chars_max=60),
+    "team": Field("团队", chars_max=64),
     "supervisor": Field("主管", _T.PERSON),
     "regions": Field("地区", _T.LIST),
     "city_codes": Field("城市代码", _T.LIST),
