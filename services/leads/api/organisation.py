@@ -190,7 +190,7 @@ def _person_to(entry: PersonAtWork) -> leads_pb2.Person:
         leads_this_week=entry.taken.in_week,
         weight=person.weight,
         leave=[_leave_to(leave) for leave in person.leave],
-        channels=sorted(person.channels),
+        channels=sorted(person.bound),
         reason_against=entry.reason_against,
     )
 

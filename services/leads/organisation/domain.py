@@ -81,6 +81,11 @@ class Person:
         """Whether leads may stay with the person: being on duty or reachable matters only for getting new ones."""
         return self.active and self.may_follow_up
 
+    @property
+    def bound(self) -> frozenset[str]:
+        """Channels the person can be reached by beside in-app: an address in the directory needs no binding."""
+        return self.channels | {"email"} if self.email else self.channels
+
     def on_leave(self, now: datetime) -> bool:
         return any(leave.starts_at <= now < leave.ends_at for leave in self.leave)
 
@@ -255,7 +260,7 @@ class Directory:
             return "账号未激活"
         if not person.may_follow_up:
             return "无跟进权限"
-        if self.channels_required and self.channels_required.isdisjoint(person.channels):
+        if self.channels_required and self.channels_required.isdisjoint(person.bound):
             return "未绑定通知渠道"
         return ""
 

@@ -53,7 +53,7 @@ def _steps(person: Person, directory: Directory) -> Iterator[Finding]:
     if not person.may_follow_up:
         detail = f"{person.name}没有跟进权限（第二步：权限）"
         yield Finding("permission_missing", person.id, person.team_id, detail, keeps_from_leads=True)
-    if directory.channels_required and directory.channels_required.isdisjoint(person.channels):
+    if directory.channels_required and directory.channels_required.isdisjoint(person.bound):
         required = "、".join(sorted(directory.channels_required))
         detail = f"{person.name}未绑定通知渠道（第三步：绑定），需要其一：{required}"
         yield Finding("channel_unbound", person.id, person.team_id, detail, keeps_from_leads=True)

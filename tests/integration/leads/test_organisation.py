@@ -1,14 +1,20 @@
 """Changing the organisation through its API: in force at once, told once, and nobody's leads are left behind."""
 
+import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from breakwater.chassis import outbox
+from breakwater.chassis.bus import Bus
+from breakwater.chassis.database import Database
 from breakwater.chassis.errors import ConflictError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
-from breakwater.chassis.inbox import Received
+from breakwater.chassis.inbox import Consumer, Received
+from breakwater.chassis.outbox import OutboxEvent, Relay
 from breakwater.identity.v1 import identity_pb2 as identity
 from breakwater.leads.v1 import leads_pb2
 from breakwater.leads.v1 import organisation_pb2 as pb
@@ -297,3 +303,42 @@ async def test_managers_change_their_own_teams_and_salespeople_nothing(leads, ap
     )
     assert {each.id for each in seen.people} >= {"1", "new", "head"}
     assert "far" not in {each.id for each in seen.people}
+
+
+@pytest.mark.capability(119)
+async def test_a_binding_travels_from_notify_over_nats(leads, fresh_database, clean_nats, eventually) -> None:
+    """The real outbox of one service, the real inbox of the other, each with its own user: the third step arrives once."""
+    await leads.people(Person("1", "甲"))
+    place = await fresh_database("notify")
+    async with AsyncExitStack() as stack:
+
+        async def bus(service: str) -> Bus:
+            opened = await Bus.connect(
+                clean_nats.url, service=service, user=service, password=clean_nats.password(service)
+            )
+            stack.push_async_callback(opened.close)
+            return opened
+
+        notify = await Database.open(place.url, service="notify", password=place.password)
+        stack.push_async_callback(notify.close)
+        receiving = Consumer(
+            await bus("leads"),
+            leads.database,
+            stream="NOTIFY",
+            durable="leads",
+            batch_handlers=NotifyEvents().batch_handlers(),
+        )
+        workers = [asyncio.create_task(each.run()) for each in (Relay(notify, await bus("notify")), receiving)]
+        try:
+            for sequence, bound in ((1, True), (2, False), (3, True)):
+                event = BindingChanged(person_id="1", channel="feishu", bound=bound)
+                async with notify.transaction() as tx:
+                    await outbox.add(tx, [OutboxEvent.of(event, subject_id="1/feishu", sequence=sequence)])
+            last = "SELECT bound FROM person_channels WHERE person_id = '1' AND channel = 'feishu' AND sequence = 3"
+            assert await eventually(lambda: leads.value(last), timeout_s=60)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+    async with leads.begin_people() as reader:
+        assert (await reader.directory()).people["1"].channels == {"feishu"}

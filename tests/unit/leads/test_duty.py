@@ -300,6 +300,16 @@ def test_most_people_cost_one_look() -> None:
     assert directory.always_able == {"1"}
 
 
+def test_an_address_in_the_directory_needs_no_binding() -> None:
+    """Where mail is required, whoever has an address can be reached by it; a robot still has to be bound."""
+    person = Person("1", "甲", email="fang@corp.test")
+    told = {
+        required: reason_against(person, Directory.of([], TEAMS, channels_required={required}), EDGES[0])
+        for required in ("email", "wecom")
+    }
+    assert told == {"email": "", "wecom": "未绑定通知渠道"}
+
+
 def test_what_is_remembered_of_a_minute_is_of_that_person_and_directory() -> None:
     """A changed person, or one who is not of the directory, is looked at anew within the same minute."""
     at = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)

@@ -1915,7 +1915,7 @@ class Person(_message.Message):
     def leave(self) -> _containers.RepeatedCompositeFieldContainer[Global___Leave]: ...
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Bound channels beside in-app."""
+        """Channels that reach the person beside in-app: those bound, and email with an address."""
 
     def __init__(
         self,
