@@ -1,4 +1,4 @@
-"""`make screenshots`: the page in calm and in an outage, on a phone, dark and light, in both languages, into docs/screenshots/.
+"""`make screenshots`: the boards, and the on-call's page in calm and in an outage, on a phone, dark and light, in both languages, into docs/screenshots/.
 
 Starts a platform of its own with sample data, asks it for what people ask for, stops `files`, and looks.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from tests.support.boards import lay_team
 from tests.support.browser import browser, sign_in
 from tests.support.platform import Platform, eventually, running
 
@@ -27,6 +28,12 @@ OUTAGE: dict[str, tuple[str, dict[str, Any]]] = {
     "outage-zh": ("", {**DESK, "locale": "zh-CN"}),
     "outage-phone": ("", PHONE),
     "outage-phone-zh-dark": ("", {**PHONE, "locale": "zh-CN", "color_scheme": "dark"}),
+}
+BOARDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "boards": ("", {**DESK, "locale": "zh-CN"}),
+    "boards-dark-en": ("", {**DESK, "color_scheme": "dark"}),
+    "boards-personal": ("?view=personal&person_id=east-1", {**DESK, "locale": "zh-CN"}),
+    "boards-phone": ("", {**PHONE, "locale": "zh-CN"}),
 }
 
 
@@ -61,9 +68,25 @@ def look(platform: Platform, shots: dict[str, tuple[str, dict[str, Any]]]) -> No
             page.context.close()
 
 
+def look_at_boards() -> None:
+    """A picture of each board, of two teams with some days of work behind them."""
+    with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform, browser() as chromium:
+        for team_id, name, leads, seed in (("east", "华东一部", 90, 3), ("south", "华南二部", 60, 4)):
+            lay_team(platform, team_id, name, leads=leads, seed=seed)
+        for name, (place, options) in BOARDS.items():
+            page: Page = chromium.new_context(**options, reduced_motion="reduce").new_page()
+            page.goto(f"{platform.ready['gateway']}/boards{place}")
+            page.fill("textarea", platform.token("manager", "east-6"))
+            page.click("button.primary")
+            expect(page.locator("#board section").first).to_be_visible()
+            page.screenshot(path=PLACE / f"{name}.png", full_page="phone" not in name)
+            page.context.close()
+
+
 def main() -> None:
     """Writes every picture."""
     PLACE.mkdir(exist_ok=True)
+    look_at_boards()
     with tempfile.TemporaryDirectory() as state, running(Path(state), "--seed", "1") as platform:
         for _ in range(30):
             traffic(platform)

@@ -18,13 +18,15 @@ DATASETS: Mapping[str, str] = {
     "personal-board": "个人看板",
 }
 """What can be exported, and the title of its sheet."""
+TIMELINESS = "lead-timeliness"
+"""线索时效看板 (6): its PDF has a page of its own."""
 RENEWALS = "renewals"
 """A letter to each of the requester's customers (41)."""
 FILTERS: Mapping[str, frozenset[str]] = {
     "leads": frozenset({"stage", "owner_id", "source"}),
     "customers": frozenset({"owner_id"}),
     "assignments": frozenset({"stage", "owner_id", "source"}),
-    "lead-timeliness": frozenset({"owner_id"}),
+    TIMELINESS: frozenset({"owner_id"}),
     "personal-board": frozenset({"owner_id"}),
     RENEWALS: frozenset({"owner_id"}),
 }

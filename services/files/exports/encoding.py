@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.errors import BreakwaterError, InvalidRequestError, PayloadTooLargeError
 from services.files.documents.domain import DocumentLimits, Stamp
-from services.files.exports.domain import DATASETS, FILTER_TITLES, RENEWALS, Format, Job, Progress
+from services.files.exports.domain import DATASETS, FILTER_TITLES, RENEWALS, TIMELINESS, Format, Job, Progress, Spec
 from services.files.exports.frames import HEADER, PROGRESS, Kind, frame
 
 READ_AHEAD_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -25,6 +25,7 @@ READ_AHEAD_BYTES_MAX: Final = 2 * 1024 * 1024
 
 REPORT_TEMPLATE: Final = "report"
 RENEWAL_TEMPLATE: Final = "renewal"
+BOARD_TEMPLATE: Final = "board"
 
 _COMMAND: Final = (sys.executable, "-m", "services.files.exports.encoder")
 
@@ -101,7 +102,7 @@ class ProcessEncoder:
         spec, zone = job.spec, ZoneInfo(self._zone)
         filters = "，".join(f"{FILTER_TITLES[name]} = {value}" for name, value in spec.filter.items())
         return {
-            "template": RENEWAL_TEMPLATE if spec.dataset == RENEWALS else REPORT_TEMPLATE,
+            "template": _template_of(spec),
             "version": spec.template_version,
             # Not now: the attempt that takes over from a lost one makes the same document of the same data.
             "created_at": job.requested_at.replace(microsecond=0).isoformat(),
@@ -126,6 +127,13 @@ class ProcessEncoder:
                 code="file_full",
             )
         return EncoderLostError(f"the encoder ended with {ended_by}")
+
+
+def _template_of(spec: Spec) -> str:
+    if spec.dataset == RENEWALS:
+        return RENEWAL_TEMPLATE
+    # The board's page knows its base columns; chosen ones are a table.
+    return BOARD_TEMPLATE if spec.dataset == TIMELINESS and not spec.fields else REPORT_TEMPLATE
 
 
 def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
