@@ -1,4 +1,4 @@
-"""`make screenshots`: the boards, and the on-call's page in calm and in an outage, on a phone, dark and light, in both languages, into docs/screenshots/.
+"""`make screenshots`: boards, and the page in calm and in an outage; phone, dark and light, both languages; docs/screenshots/.
 
 Starts a platform of its own with sample data, asks it for what people ask for, stops `files`, and looks.
 """
@@ -70,17 +70,18 @@ def look(platform: Platform, shots: dict[str, tuple[str, dict[str, Any]]]) -> No
 
 def look_at_boards() -> None:
     """A picture of each board, of two teams with some days of work behind them."""
-    with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform, browser() as chromium:
+    with tempfile.TemporaryDirectory() as state, running(Path(state)) as platform:
         for team_id, name, leads, seed in (("east", "华东一部", 90, 3), ("south", "华南二部", 60, 4)):
             lay_team(platform, team_id, name, leads=leads, seed=seed)
-        for name, (place, options) in BOARDS.items():
-            page: Page = chromium.new_context(**options, reduced_motion="reduce").new_page()
-            page.goto(f"{platform.ready['gateway']}/boards{place}")
-            page.fill("textarea", platform.token("manager", "east-6"))
-            page.click("button.primary")
-            expect(page.locator("#board section").first).to_be_visible()
-            page.screenshot(path=PLACE / f"{name}.png", full_page="phone" not in name)
-            page.context.close()
+        with browser() as chromium:
+            for name, (place, options) in BOARDS.items():
+                page: Page = chromium.new_context(**options, reduced_motion="reduce").new_page()
+                page.goto(f"{platform.ready['gateway']}/boards{place}")
+                page.fill("textarea", platform.token("manager", "east-6"))
+                page.click("button.primary")
+                expect(page.locator("#board section").first).to_be_visible()
+                page.screenshot(path=PLACE / f"{name}.png", full_page="phone" not in name)
+                page.context.close()
 
 
 def main() -> None:
