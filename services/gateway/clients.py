@@ -16,6 +16,7 @@ from breakwater.leads.v1 import leads_pb2
 from breakwater.leads.v1.boards_pb2_grpc import BoardsServiceStub
 from breakwater.leads.v1.customers_pb2_grpc import CustomersServiceStub
 from breakwater.leads.v1.followups_pb2_grpc import FollowUpServiceStub
+from breakwater.leads.v1.intake_pb2_grpc import IntakeServiceStub
 from breakwater.leads.v1.leads_pb2_grpc import (
     ImportServiceStub,
     LeadsServiceStub,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from breakwater.leads.v1.boards_pb2_grpc import BoardsServiceAsyncStub
     from breakwater.leads.v1.customers_pb2_grpc import CustomersServiceAsyncStub
     from breakwater.leads.v1.followups_pb2_grpc import FollowUpServiceAsyncStub
+    from breakwater.leads.v1.intake_pb2_grpc import IntakeServiceAsyncStub
     from breakwater.leads.v1.leads_pb2_grpc import (
         ImportServiceAsyncStub,
         LeadsServiceAsyncStub,
@@ -82,6 +84,7 @@ class Leads:
     organisation: "OrganisationServiceAsyncStub"
     follow_ups: "FollowUpServiceAsyncStub"
     customers: "CustomersServiceAsyncStub"
+    intake: "IntakeServiceAsyncStub"
     sla: "SlaServiceAsyncStub"
     boards: "BoardsServiceAsyncStub"
     tagging: "TaggingServiceAsyncStub"
@@ -98,6 +101,7 @@ class Leads:
             OrganisationServiceStub(channel.grpc),
             FollowUpServiceStub(channel.grpc),
             CustomersServiceStub(channel.grpc),
+            IntakeServiceStub(channel.grpc),
             SlaServiceStub(channel.grpc),
             BoardsServiceStub(channel.grpc),
             TaggingServiceStub(channel.grpc),

@@ -32,6 +32,8 @@ from services.gateway.http import (
     duplicates,
     exports,
     followups,
+    forms,
+    growth,
     imports,
     leads,
     merges,
@@ -104,6 +106,8 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     boards.add_routes(api, leads_service)
     merges.add_routes(api, leads_service)
     pages.add_routes(api, sessions)
+    growth.add_routes(api, leads_service)
+    forms.add_routes(api, leads_service)
     customers.add_routes(api, leads_service, Health.over(service.channel("health")))
     notify = Notify.over(service.channel("notify"))
     for resource in (notifications, channels, wording, workorders):

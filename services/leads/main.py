@@ -16,6 +16,7 @@ from breakwater.chassis.settings import load
 from breakwater.leads.v1.boards_pb2_grpc import add_BoardsServiceServicer_to_server
 from breakwater.leads.v1.customers_pb2_grpc import add_CustomersServiceServicer_to_server
 from breakwater.leads.v1.followups_pb2_grpc import add_FollowUpServiceServicer_to_server
+from breakwater.leads.v1.intake_pb2_grpc import add_IntakeServiceServicer_to_server
 from breakwater.leads.v1.leads_pb2_grpc import (
     add_ImportServiceServicer_to_server,
     add_LeadsServiceServicer_to_server,
@@ -30,6 +31,7 @@ from services.leads.api.boards import BoardsApi
 from services.leads.api.customers import CustomersApi
 from services.leads.api.followups import FollowUpsApi
 from services.leads.api.imports import ImportsApi
+from services.leads.api.intake import IntakeApi
 from services.leads.api.leads import Creations, LeadsApi, create_together
 from services.leads.api.organisation import DirectoryApi, OrganisationApi
 from services.leads.api.routing import RoutingApi
@@ -52,6 +54,9 @@ from services.leads.intake.changes.store import PostgresChangeReader
 from services.leads.intake.duplicates.domain import Thresholds
 from services.leads.intake.duplicates.store import PostgresCheckStore, PostgresDismissStore, PostgresDuplicateReader
 from services.leads.intake.duplicates.worker import DuplicatesWorker
+from services.leads.intake.forms.store import PostgresFormStore
+from services.leads.intake.growth.domain import GROWTH, read_growth
+from services.leads.intake.growth.store import PostgresGrowthReader, PostgresGrowthStore
 from services.leads.intake.imports import reading
 from services.leads.intake.imports.documents import mapping_of
 from services.leads.intake.imports.domain import ImportLimits
@@ -138,12 +143,15 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
     playbooks = Newest(PLAYBOOK, read_playbook)
     begin_work = partial(PostgresWorkStore.begin, database, snapshots, playbooks)
     begin_follow_ups = partial(PostgresFollowUpReader.begin, database, snapshots, playbooks)
+    growths = Newest(GROWTH, read_growth)
+    begin_growth = partial(PostgresGrowthReader.begin_growth, database, snapshots, growths)
     leads = LeadsApi(
         creations,
         begin_reading=partial(PostgresLeadReader.begin, database, snapshots),
         begin_work=begin_work,
         begin_follow_ups=begin_follow_ups,
         begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
+        begin_growth=begin_growth,
         clock=clock,
         boards=_board_options(settings),
     )
@@ -169,6 +177,15 @@ def _serve_leads(service: Service[LeadsSettings], database: Database, snapshots:
     service.add_rpc(add_TaggingServiceServicer_to_server, tagging, callers={"gateway"})
     stories = StoryApi(partial(PostgresStoryReader.begin, database, snapshots), clock)
     service.add_rpc(add_StoryServiceServicer_to_server, stories, callers={"gateway"})
+    intake = IntakeApi(
+        creations,
+        partial(PostgresGrowthStore.begin_growth, database, snapshots, growths),
+        begin_growth,
+        partial(PostgresDocumentStore.begin, database, GROWTH),
+        partial(PostgresFormStore.begin, database),
+        clock,
+    )
+    service.add_rpc(add_IntakeServiceServicer_to_server, intake, callers={"gateway"})
     service.add_rpc(add_RoutingServiceServicer_to_server, routing, callers={"gateway"})
     service.background("lead-creations", creations.run)
 

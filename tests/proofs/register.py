@@ -280,6 +280,21 @@ PROOFS: Final = (
         module="tests.proofs.assignment",
     ),
     Proof(
+        name="duplicates",
+        says=(
+            "Of people who come again in disguise 98 % are found, 99.5 % of what is found is right; a look-up among 1,000,000"
+            " contacts takes 10 ms at most in 99 of 100."
+        ),
+        covers=(
+            *(f"services/leads/intake/{name}" for name in ("duplicates", "companies.py", "customers.py", "phones.py")),
+            *(f"services/leads/intake/{name}.txt" for name in ("regions", "simplified")),
+            "services/leads/migrations/0140_duplicates.sql",
+            "tests/support/likeness_overlay.py",
+            "tests/proofs/duplicates.py",
+        ),
+        module="tests.proofs.duplicates",
+    ),
+    Proof(
         name="rotation",
         says="In 10,000 rotations of a key no valid token is refused where the overlap holds, and all others are flagged.",
         covers=(

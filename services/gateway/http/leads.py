@@ -15,10 +15,22 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
-from services.gateway.http.routes import Identifier, Input, LongText, PageQuery, ShortText
+from services.gateway.http.routes import PRINTABLE, Identifier, Input, LongText, PageQuery, ShortText
 
 LiveState = Literal["unassigned", "unclaimed", "working", "overdue", "ended"]
 Stage = Literal["new", "contacted", "qualified", "converted", "lost", "closed"]
+
+
+FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+DetailText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500, pattern=PRINTABLE)]
+
+
+class NewAttachment(Input):
+    """A photo or file that is kept elsewhere."""
+
+    name: ShortText
+    reference: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=PRINTABLE)]
+    media_type: Annotated[str, StringConstraints(max_length=100, pattern=PRINTABLE)] = ""
 
 
 class NewLead(Input):
@@ -63,6 +75,18 @@ class NewLead(Input):
     utm: Annotated[dict[Identifier, ShortText], Field(max_length=20)] | None = None
     """Campaign parameters of the first touch (30)."""
     anonymous_id: Identifier | None = None
+    details: Annotated[dict[FieldName, DetailText], Field(max_length=40)] | None = None
+    """What the open growth stages ask for beside the fields above (54, 75)."""
+    attachments: Annotated[tuple[NewAttachment, ...], Field(max_length=10)] = ()
+    """Photos and files by reference (79)."""
+
+
+class AttachmentView(TypedDict):
+    """A photo or file by reference."""
+
+    name: str
+    reference: str
+    media_type: str | None
 
 
 class LeadView(TypedDict):
@@ -88,6 +112,9 @@ class LeadView(TypedDict):
     source_status: str | None
     owner_id: str | None
     external_id: str | None
+    details: dict[str, str]
+    attachments: list[AttachmentView]
+    form: str | None
     created_at: str | None
     claim_by: str | None
     claimed_at: str | None
@@ -206,24 +233,14 @@ def add_routes(api: Api, leads: Leads) -> None:
             need=body.need or "",
             utm=ParseDict(body.utm, Struct()) if body.utm else None,
             anonymous_id=body.anonymous_id or "",
+            details=body.details,
+            attachments=[
+                leads_pb2.Attachment(name=each.name, reference=each.reference, media_type=each.media_type)
+                for each in body.attachments
+            ],
         )
         reply = await leads.channel.unary(leads.leads.CreateLead, request, retryable=bool(request.idempotency.key))
-        assignment = reply.assignment
-        view: LeadCreated = {
-            "id": reply.lead.id,
-            "customer_id": reply.lead.customer_id,
-            "stage": reply.lead.stage,
-            "assignment": {
-                "owner_id": assignment.owner_id or None,
-                "rule_id": assignment.rule_id,
-                "rule_version": assignment.rule_version,
-                "claim_by": rfc3339(assignment.claim_by),
-                "reason": assignment.reason,
-            },
-        }
-        if reply.duplicate_of:
-            view["duplicate_of"] = reply.duplicate_of
-        return answer(view, status=201, replayed=reply.replayed, location=f"/v1/leads/{reply.lead.id}")
+        return lead_created(reply)
 
     @api.route("GET", "/v1/leads/{lead_id}", LeadNow, tag="leads")
     async def get_lead(call: Call, lead_id: str) -> Answer:
@@ -277,6 +294,26 @@ def add_routes(api: Api, leads: Leads) -> None:
         return answer(lead_view(reply.lead), replayed=reply.replayed)
 
 
+def lead_created(reply: leads_pb2.CreateLeadResponse) -> Answer:
+    """The answer to whoever brought a lead."""
+    assignment = reply.assignment
+    view: LeadCreated = {
+        "id": reply.lead.id,
+        "customer_id": reply.lead.customer_id,
+        "stage": reply.lead.stage,
+        "assignment": {
+            "owner_id": assignment.owner_id or None,
+            "rule_id": assignment.rule_id,
+            "rule_version": assignment.rule_version,
+            "claim_by": rfc3339(assignment.claim_by),
+            "reason": assignment.reason,
+        },
+    }
+    if reply.duplicate_of:
+        view["duplicate_of"] = reply.duplicate_of
+    return answer(view, status=201, replayed=reply.replayed, location=f"/v1/leads/{reply.lead.id}")
+
+
 def lead_view(lead: leads_pb2.Lead) -> LeadView:
     """A lead as callers see it; what is not known is null."""
     return {
@@ -300,6 +337,12 @@ def lead_view(lead: leads_pb2.Lead) -> LeadView:
         "source_status": lead.source_status or None,
         "owner_id": lead.owner_id or None,
         "external_id": lead.external_id or None,
+        "details": dict(lead.details),
+        "attachments": [
+            {"name": each.name, "reference": each.reference, "media_type": each.media_type or None}
+            for each in lead.attachments
+        ],
+        "form": lead.form or None,
         "created_at": rfc3339(lead.created_at),
         "claim_by": rfc3339(lead.claim_by),
         "claimed_at": rfc3339(lead.claimed_at),

@@ -23,12 +23,12 @@ Endpoint = Callable[..., Awaitable[Answer | StreamAnswer]]
 Model = TypeVar("Model", bound=BaseModel)
 
 # No control characters but tab and line ends: PostgreSQL refuses NUL, terminals and logs obey the others.
-_PRINTABLE = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+PRINTABLE = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _PATH_PARAMETER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
-ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_PRINTABLE)]
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=PRINTABLE)]
 """Names, codes, words."""
-LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000, pattern=_PRINTABLE)]
+LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000, pattern=PRINTABLE)]
 """What a person writes."""
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 """An id of ours or of the system a record came from."""

@@ -30,6 +30,7 @@ from services.leads.followups.usecases import BeginWork, add_follow_up, change_s
 from services.leads.idempotence import Answer
 from services.leads.intake.batching import Batcher
 from services.leads.intake.capture import Captured, Lead
+from services.leads.intake.growth.usecases import BeginGrowthReading, check_details
 from services.leads.intake.usecases import (
     BeginReading,
     CreateRequest,
@@ -62,6 +63,7 @@ class LeadsApi(LeadsServiceServicer):
         begin_work: BeginWork,
         begin_follow_ups: BeginFollowUps,
         begin_dataset: Callable[[], AbstractAsyncContextManager[DatasetReader]],
+        begin_growth: BeginGrowthReading,
         clock: Clock,
         boards: BoardOptions | None = None,
     ) -> None:
@@ -70,13 +72,16 @@ class LeadsApi(LeadsServiceServicer):
         self._begin_work = begin_work
         self._begin_follow_ups = begin_follow_ups
         self._begin_dataset = begin_dataset
+        self._begin_growth = begin_growth
         self._clock = clock
         self._boards = boards or BoardOptions()
 
     async def CreateLead(self, request: pb.CreateLeadRequest, context: Any) -> pb.CreateLeadResponse:
         permit(wire.actor_from(request.actor))
+        draft = draft_from(request)
+        await check_details(self._begin_growth, draft)
         answer = await self._creations.submit(
-            CreateRequest(keyed("CreateLead", request.actor, request.idempotency), draft_from(request))
+            CreateRequest(keyed("CreateLead", request.actor, request.idempotency), draft)
         )
         response = pb.CreateLeadResponse.FromString(answer.content)
         response.replayed = answer.replayed

@@ -16,7 +16,7 @@ from breakwater.leads.v1 import leads_pb2 as pb
 from services.leads.followups.domain import LiveStatus
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import Lead
-from services.leads.intake.domain import LeadDraft, money, normalise
+from services.leads.intake.domain import Attachment, LeadDraft, money, normalise
 from services.leads.intake.usecases import KeptAssignment, KnownCustomer
 from services.leads.routing.assignment import Assignment
 from services.leads.routing.domain import Candidate
@@ -59,6 +59,8 @@ def draft_from(request: pb.CreateLeadRequest) -> LeadDraft:
         need=request.need,
         utm=utm,
         anonymous_id=request.anonymous_id,
+        details=dict(request.details),
+        attachments=tuple(Attachment(each.name, each.reference, each.media_type) for each in request.attachments),
         by=request.actor.sub,
         traceparent=current_traceparent(),
     )
@@ -98,6 +100,12 @@ def lead_to(lead: Lead) -> pb.Lead:
         claim_by=timestamp(lead.claim_by) if lead.claim_by else None,
         claimed_at=timestamp(lead.claimed_at) if lead.claimed_at else None,
         external_id=draft.external_id,
+        details=draft.details,
+        attachments=[
+            pb.Attachment(name=each.name, reference=each.reference, media_type=each.media_type)
+            for each in draft.attachments
+        ],
+        form=draft.form,
     )
 
 

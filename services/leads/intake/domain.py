@@ -5,7 +5,7 @@ Pure. Rules: the fields of api.md, `POST /v1/leads`; channel source (54); the st
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -36,6 +36,10 @@ LENGTHS_MAX: Mapping[str, int] = {
 }
 """Characters each text field may have; more is refused by name."""
 
+DETAILS_MAX = 40
+DETAIL_NAME_CHARS_MAX = 40
+DETAIL_CHARS_MAX = 500
+ATTACHMENTS_MAX = 10
 UTM_KEYS_MAX = 20
 UTM_VALUE_CHARS_MAX = 200
 BUDGET_MAX = Decimal(10) ** 13
@@ -59,6 +63,26 @@ _FACTS = (
 
 OPEN_STAGES = frozenset({Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED})
 """Stages in which a lead needs an owner and runs timers; the others start none (domain.md, Open points)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A photo or file, kept elsewhere (79)."""
+
+    name: str
+    reference: str
+    """Where it is: an address, or an id of whoever keeps it."""
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormAlert:
+    """Whom a form alarms of this lead (121)."""
+
+    to: str
+    """owner, supervisor, or a person's id."""
+    title: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +113,12 @@ class LeadDraft:
     """The person who owned it there; a lead that is not open keeps them, an open one is routed by the rules."""
     created_at: datetime | None = None
     """When it arose in the source system; None: now."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What its growth stages unlock beside the fields above (75), by name."""
+    attachments: tuple[Attachment, ...] = ()
+    form: str = ""
+    """The form it came by (69)."""
+    alert: FormAlert | None = None
     by: str = ""
     """Who enters it by hand; empty: an import does."""
     phone_region: str = "CN"
@@ -169,6 +199,11 @@ def draft_of(values: Mapping[str, Any]) -> LeadDraft:
         errors.append(FieldError("budget", f"is not between 0 and {BUDGET_MAX:.0f}"))
     if values.get("utm"):
         errors.extend(_utm_errors(values["utm"]))
+    if values.get("details"):
+        forms["details"] = {name: clean(value) for name, value in values["details"].items() if value}
+        errors.extend(_detail_errors(forms["details"]))
+    if values.get("attachments"):
+        errors.extend(_attachment_errors(values["attachments"]))
     if errors:
         raise InvalidRequestError("The lead has fields that cannot be taken.", errors=errors)
     return LeadDraft(**forms)
@@ -193,6 +228,31 @@ def merge(known: LeadDraft, newer: LeadDraft) -> LeadDraft:
     return replace(
         newer, **{name: value for name, value in asdict(known).items() if value and not getattr(newer, name)}
     )
+
+
+def _detail_errors(details: Mapping[str, str]) -> list[FieldError]:
+    if len(details) > DETAILS_MAX:
+        return [FieldError("details", f"has more than {DETAILS_MAX} fields")]
+    return [
+        FieldError(name[:60], f"is longer than {DETAIL_CHARS_MAX} characters")
+        for name, value in details.items()
+        if len(name) > DETAIL_NAME_CHARS_MAX or len(value) > DETAIL_CHARS_MAX
+    ]
+
+
+def _attachment_errors(attachments: Sequence[Attachment]) -> list[FieldError]:
+    if len(attachments) > ATTACHMENTS_MAX:
+        return [FieldError("attachments", f"has more than {ATTACHMENTS_MAX} entries")]
+    return [
+        FieldError(f"attachments[{index}].{name}", f"has 1 to {most} characters")
+        for index, each in enumerate(attachments)
+        for name, value, least, most in (
+            ("name", each.name, 1, 200),
+            ("reference", each.reference, 1, 500),
+            ("media_type", each.media_type, 0, 100),
+        )
+        if not least <= len(value) <= most
+    ]
 
 
 def _utm_errors(utm: Mapping[str, str]) -> list[FieldError]:

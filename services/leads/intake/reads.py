@@ -9,7 +9,7 @@ from asyncpg import Record
 
 from breakwater.chassis.database import Database, Reader
 from services.leads.intake.capture import Lead
-from services.leads.intake.domain import LeadDraft, Stage, is_id
+from services.leads.intake.domain import Attachment, LeadDraft, Stage, is_id
 from services.leads.intake.usecases import KeptAssignment, KnownCustomer, LeadFilter, PainTag
 from services.leads.routing.domain import Candidate
 from services.leads.routing.snapshot import Snapshot
@@ -19,7 +19,7 @@ LEAD_COLUMNS = """
     id::text, customer_id::text, name, company, phone, email, website, city_code, region, industry, source, budget,
     urgency, need, utm, anonymous_id, stage, source_status, coalesce(external_id, '') AS external_id,
     imported_owner_id, owner_id,
-    created_at, claim_by, claimed_at
+    created_at, claim_by, claimed_at, details, attachments, form
 """
 _DRAFT_TEXTS = (
     *("name", "company", "phone", "email", "website", "city_code", "region", "industry", "source", "urgency", "need"),
@@ -52,6 +52,9 @@ def lead_from(row: Record) -> Lead:
             stage=Stage(row["stage"]),
             owner_id=row["imported_owner_id"],
             created_at=row["created_at"],
+            details=orjson.loads(row["details"]),
+            attachments=tuple(Attachment(*each) for each in orjson.loads(row["attachments"])),
+            form=row["form"],
         ),
         owner_id=row["owner_id"],
         created_at=row["created_at"],

@@ -12,8 +12,9 @@ from typing import Any
 from breakwater.chassis import idempotency, outbox
 from breakwater.chassis.database import Database, Transaction
 from breakwater.chassis.errors import BreakwaterError
+from breakwater.chassis.ids import uuid7
 from breakwater.chassis.outbox import OutboxEvent
-from breakwater.leads.v1.events_pb2 import LeadCaptured, LeadStageChanged
+from breakwater.leads.v1.events_pb2 import FormAlerted, LeadCaptured, LeadStageChanged
 from services.leads.followups.steps import Step, keep_steps
 from services.leads.idempotence import Keyed
 from services.leads.intake.capture import CaptureBatch, KnownLead, MergedLead, NewLead
@@ -119,6 +120,7 @@ class PostgresCaptureStore:
         await self._update_leads(batch.merged, batch.snapshot.version, batch.import_id)
         await keep_steps(self._tx, [_ended(lead) for lead in batch.merged if lead.ends], batch.now)
         events = [_captured(lead, batch) for lead in batch.new]
+        events.extend(event for lead in batch.new if (event := _alerted(lead, batch)) is not None)
         events.extend(_stage_changed(lead, batch.now) for lead in batch.merged if lead.ends)
         if batch.ledger is not None:
             leads: list[NewLead | MergedLead] = [*batch.new, *batch.merged]
@@ -141,11 +143,11 @@ class PostgresCaptureStore:
                 id, customer_id, name, company, phone, email, website, city_code, region, industry, source, budget,
                 urgency, need, utm, anonymous_id, stage, source_status, external_id, duplicate_of, owner_id,
                 created_at, priority, waiting, assigned_at, claim_by, sequence, imported_owner_id, captured_at, import_id,
-                routed_version)
+                routed_version, details, attachments, form)
             SELECT (x->>0)::uuid, (x->>1)::uuid, x->>2, x->>3, x->>4, x->>5, x->>6, x->>7, x->>8, x->>9, x->>10,
                    (x->>11)::numeric, x->>12, x->>13, x->14, x->>15, x->>16, x->>17, x->>18, (x->>19)::uuid, x->>20,
                    (x->>21)::timestamptz, x->>22, (x->>23)::boolean, (x->>24)::timestamptz, (x->>25)::timestamptz,
-                   (x->>26)::bigint, x->>27, $3, $4, $5
+                   (x->>26)::bigint, x->>27, $3, $4, $5, x->28, x->29, x->>30
             FROM jsonb_array_elements($2::jsonb) AS x
             """,
             jsonb((each.id, each.name, each.company, each.phone, each.email, each.owner_id) for each in new_customers),
@@ -233,6 +235,9 @@ def _new_row(lead: NewLead, now: datetime) -> tuple[Any, ...]:
         assignment.claim_by if assignment else None,
         assignment.sequence if assignment else 1,
         lead.draft.owner_id,
+        lead.draft.details,
+        [(each.name, each.reference, each.media_type) for each in lead.draft.attachments],
+        lead.draft.form,
     )
 
 
@@ -273,6 +278,31 @@ def _captured(lead: NewLead, batch: CaptureBatch) -> OutboxEvent:
 
 def _ended(lead: MergedLead) -> Step:
     return Step(lead.known.id, "stage_changed", "", lead.known.stage, lead.draft.stage, _IMPORTED)
+
+
+def _alerted(lead: NewLead, batch: CaptureBatch) -> OutboxEvent | None:
+    """What the lead's form says to whom (121); nothing where that is nobody."""
+    alert = lead.draft.alert
+    if alert is None:
+        return None
+    recipient_id = alert.to
+    if alert.to == "owner":
+        recipient_id = lead.owner_id or ""
+    elif alert.to == "supervisor":
+        recipient_id = batch.snapshot.directory.supervisor_of(lead.owner_id or "")
+    if not recipient_id:
+        return None
+    event = FormAlerted(
+        form=lead.draft.form,
+        lead_id=lead.id,
+        customer_id=lead.customer_id,
+        recipient_id=recipient_id,
+        title=alert.title,
+        body=alert.text,
+    )
+    return OutboxEvent.of(
+        event, subject_id=uuid7(), sequence=1, occurred_at=batch.now, traceparent=lead.draft.traceparent
+    )
 
 
 def _stage_changed(lead: MergedLead, now: datetime) -> OutboxEvent:

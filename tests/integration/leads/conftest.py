@@ -18,6 +18,8 @@ from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.capture import Captured, capture_leads
 from services.leads.intake.domain import LeadDraft, normalise
+from services.leads.intake.growth.domain import GROWTH, Growth, read_growth
+from services.leads.intake.growth.store import PostgresGrowthReader, PostgresGrowthStore
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.organisation.domain import Person
@@ -50,6 +52,7 @@ class Replica:
     snapshots: Snapshots = field(default_factory=lambda: Snapshots(load_holidays(HOLIDAYS)))
 
     playbooks: Newest[Playbook] = field(default_factory=lambda: Newest(PLAYBOOK, read_playbook))
+    growths: Newest[Growth] = field(default_factory=lambda: Newest(GROWTH, read_growth))
     dictionaries: Newest[Dictionary] = field(default_factory=lambda: Newest(TAGS, read_dictionary))
 
     def begin(self, store: Any) -> Begin:
@@ -66,6 +69,14 @@ class Replica:
     @property
     def begin_work(self) -> Begin:
         return partial(PostgresWorkStore.begin, self.database, self.snapshots, self.playbooks)
+
+    @property
+    def begin_growth(self) -> Begin:
+        return partial(PostgresGrowthStore.begin_growth, self.database, self.snapshots, self.growths)
+
+    @property
+    def begin_growth_reading(self) -> Begin:
+        return partial(PostgresGrowthReader.begin_growth, self.database, self.snapshots, self.growths)
 
     @property
     def begin_follow_ups(self) -> Begin:

@@ -43,6 +43,7 @@ async def api(leads) -> AsyncIterator[LeadsApi]:
         leads.begin_work,
         leads.begin_follow_ups,
         leads.begin(PostgresDatasetReader),
+        leads.begin_growth_reading,
         leads.clock,
     )
     task.cancel()

@@ -23,6 +23,8 @@ from services.gateway.http import (
     duplicates,
     exports,
     followups,
+    forms,
+    growth,
     imports,
     leads,
     merges,
@@ -122,6 +124,8 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         verifier = CallerVerifier(keys, ISSUER, clock=clock)
         sessions = Sessions(verifier, Seals(secrets.token_bytes(32)), clock, session_s_max=SESSION_S_MAX)
         pages.add_routes(api, sessions)
+        growth.add_routes(api, leads_service)
+        forms.add_routes(api, leads_service)
         customers.add_routes(api, leads_service, Health.over(behind_health))
         for resource in (notifications, channels, wording, workorders):
             resource.add_routes(api, Notify.over(behind_notify))

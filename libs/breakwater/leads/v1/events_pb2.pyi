@@ -610,3 +610,39 @@ class CustomerMergeUndone(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CustomerMergeUndone: _TypeAlias = CustomerMergeUndone  # noqa: Y015
+
+@_typing.final
+class FormAlerted(_message.Message):
+    """A lead came by a form that alarms somebody of it (121)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORM_FIELD_NUMBER: _builtins.int
+    LEAD_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    form: _builtins.str
+    lead_id: _builtins.str
+    customer_id: _builtins.str
+    recipient_id: _builtins.str
+    title: _builtins.str
+    body: _builtins.str
+    def __init__(
+        self,
+        *,
+        form: _builtins.str = ...,
+        lead_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        recipient_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        body: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "customer_id", b"customer_id", "form", b"form", "lead_id", b"lead_id", "recipient_id", b"recipient_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormAlerted: _TypeAlias = FormAlerted  # noqa: Y015

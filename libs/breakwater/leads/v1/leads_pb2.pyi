@@ -54,6 +54,26 @@ class Lead(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
@@ -77,6 +97,9 @@ class Lead(_message.Message):
     CLAIMED_AT_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     WEBSITE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     customer_id: _builtins.str
     name: _builtins.str
@@ -101,6 +124,8 @@ class Lead(_message.Message):
     external_id: _builtins.str
     """The id in the system the lead was imported from, such as "zoho:4563"."""
     website: _builtins.str
+    form: _builtins.str
+    """The form it came by; empty otherwise."""
     @_builtins.property
     def utm(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -109,6 +134,10 @@ class Lead(_message.Message):
     def claim_by(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def claimed_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     def __init__(
         self,
         *,
@@ -135,10 +164,13 @@ class Lead(_message.Message):
         claimed_at: _timestamp_pb2.Timestamp | None = ...,
         external_id: _builtins.str = ...,
         website: _builtins.str = ...,
+        details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        attachments: _abc.Iterable[Global___Attachment] | None = ...,
+        form: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim_by", b"claim_by", "claimed_at", b"claimed_at", "created_at", b"created_at", "utm", b"utm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "budget", b"budget", "city_code", b"city_code", "claim_by", b"claim_by", "claimed_at", b"claimed_at", "company", b"company", "created_at", b"created_at", "customer_id", b"customer_id", "email", b"email", "external_id", b"external_id", "id", b"id", "industry", b"industry", "name", b"name", "need", b"need", "owner_id", b"owner_id", "phone", b"phone", "region", b"region", "source", b"source", "source_status", b"source_status", "stage", b"stage", "urgency", b"urgency", "utm", b"utm", "website", b"website"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attachments", b"attachments", "budget", b"budget", "city_code", b"city_code", "claim_by", b"claim_by", "claimed_at", b"claimed_at", "company", b"company", "created_at", b"created_at", "customer_id", b"customer_id", "details", b"details", "email", b"email", "external_id", b"external_id", "form", b"form", "id", b"id", "industry", b"industry", "name", b"name", "need", b"need", "owner_id", b"owner_id", "phone", b"phone", "region", b"region", "source", b"source", "source_status", b"source_status", "stage", b"stage", "urgency", b"urgency", "utm", b"utm", "website", b"website"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,6 +270,26 @@ class CreateLeadRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ACTOR_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
@@ -253,6 +305,8 @@ class CreateLeadRequest(_message.Message):
     NEED_FIELD_NUMBER: _builtins.int
     UTM_FIELD_NUMBER: _builtins.int
     ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     company: _builtins.str
     phone: _builtins.str
@@ -272,6 +326,12 @@ class CreateLeadRequest(_message.Message):
     def idempotency(self) -> _identity_pb2.Idempotency: ...
     @_builtins.property
     def utm(self) -> _struct_pb2.Struct: ...
+    @_builtins.property
+    def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the open growth stages ask for beside the fields above (75), by name."""
+
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     def __init__(
         self,
         *,
@@ -290,14 +350,44 @@ class CreateLeadRequest(_message.Message):
         need: _builtins.str = ...,
         utm: _struct_pb2.Struct | None = ...,
         anonymous_id: _builtins.str = ...,
+        details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        attachments: _abc.Iterable[Global___Attachment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "idempotency", b"idempotency", "utm", b"utm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "anonymous_id", b"anonymous_id", "budget", b"budget", "city_code", b"city_code", "company", b"company", "email", b"email", "idempotency", b"idempotency", "industry", b"industry", "name", b"name", "need", b"need", "phone", b"phone", "region", b"region", "source", b"source", "urgency", b"urgency", "utm", b"utm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "anonymous_id", b"anonymous_id", "attachments", b"attachments", "budget", b"budget", "city_code", b"city_code", "company", b"company", "details", b"details", "email", b"email", "idempotency", b"idempotency", "industry", b"industry", "name", b"name", "need", b"need", "phone", b"phone", "region", b"region", "source", b"source", "urgency", b"urgency", "utm", b"utm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateLeadRequest: _TypeAlias = CreateLeadRequest  # noqa: Y015
+
+@_typing.final
+class Attachment(_message.Message):
+    """A photo or file by reference (79)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    reference: _builtins.str
+    """An address, or an id of whoever keeps it."""
+    media_type: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["media_type", b"media_type", "name", b"name", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attachment: _TypeAlias = Attachment  # noqa: Y015
 
 @_typing.final
 class CreateLeadResponse(_message.Message):
