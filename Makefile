@@ -128,8 +128,8 @@ proof-%: setup-dev ## one long proof; as long as MINUTES=, SCHEDULES= or SAMPLE=
 	$(PROVE) $* $(EFFORT)
 
 # ---- benchmarks: one JSON line a figure, each beside a named peer in the same run ------------------------------------------
-.PHONY: bench bench-platform bench-resilience bench-hop bench-outbox bench-import bench-routing bench-followups bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops
-bench: bench-platform bench-resilience bench-hop bench-outbox bench-import bench-routing bench-followups bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops ## every benchmark
+.PHONY: bench bench-platform bench-resilience bench-sla bench-hop bench-outbox bench-import bench-routing bench-followups bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops
+bench: bench-platform bench-resilience bench-sla bench-hop bench-outbox bench-import bench-routing bench-followups bench-overload bench-exports bench-documents bench-exports-crowd bench-page bench-ops ## every benchmark
 
 bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, list, import; beside a bare path with the same SQL; TRYTON=1 also beside Tryton
 	$(BIN)/python -m bench.whole $(if $(TRYTON),--tryton .venv-tryton/bin)
@@ -139,6 +139,8 @@ bench-platform: setup-dev $(if $(TRYTON),.venv-tryton/.done) ## create, read, li
 	@touch $@
 bench-resilience: setup-dev ## a guarded call, beside hyx and pybreaker + tenacity
 	$(BIN)/python -m bench.resilience
+bench-sla: setup-dev ## a due time in business hours, beside businesstimedelta
+	$(BIN)/python -m bench.sla
 bench-hop: setup-dev ## a unary hop through the chassis, beside bare grpcio
 	$(BIN)/python -m bench.hop
 bench-outbox: setup-dev ## outbox -> JetStream -> inbox
