@@ -141,7 +141,9 @@ class LeadEvents:
         await self._tell(tx, [notice])
 
     async def _tell(self, tx: Transaction, told: Sequence[Notice]) -> None:
-        await TransactionInboxes(tx, self._posting).tell(told, self._clock.now())
+        """Those that concern somebody."""
+        addressed = [notice for notice in told if notice.recipient_id]
+        await TransactionInboxes(tx, self._posting).tell(addressed, self._clock.now())
 
 
 class ExportEvents:

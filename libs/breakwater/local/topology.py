@@ -74,6 +74,17 @@ _ALARMS = (
     "EGRESS_PRIVATE",
 )
 """What the ops process needs to reach people by itself."""
+_CHANNELS = (
+    "HTTP_BASES",
+    "EGRESS_PRIVATE",
+    "ROBOTS_FOLDER",
+    "SMTP_SERVER",
+    "SMTP_TLS",
+    "SMTP_USER",
+    "SMTP_PASSWORD_FILE",
+    "MAIL_FROM",
+)
+"""What notify needs to reach people beyond their inbox, where a folder of robots or a sender of mail is given."""
 
 
 def default_ports() -> Ports:
@@ -147,6 +158,7 @@ def environment(
         **_particulars(name, state),
         **told,
         **_passed_on(name),
+        **(_channels() if name == "notify" and code_of(state, name) is None else {}),
     }
     basics = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     return basics | {"PYTHONUNBUFFERED": "1"} | {f"BREAKWATER_{key}": str(value) for key, value in variables.items()}
@@ -170,3 +182,8 @@ def _passed_on(name: str) -> dict[str, str]:
     # Telemetry and who is woken are the launcher's user's to configure; everything else the launcher decides.
     names = ("OTLP_ENDPOINT", "TRACE_SAMPLE_RATIO", "LOG_LEVEL", *(_ALARMS if name == "ops" else ()))
     return {name: os.environ[f"BREAKWATER_{name}"] for name in names if f"BREAKWATER_{name}" in os.environ}
+
+
+def _channels() -> dict[str, str]:
+    found = {name: os.environ[f"BREAKWATER_{name}"] for name in _CHANNELS if f"BREAKWATER_{name}" in os.environ}
+    return found if found.keys() & {"ROBOTS_FOLDER", "MAIL_FROM"} else {}

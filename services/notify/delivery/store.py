@@ -133,15 +133,14 @@ class TransactionInboxes:
         self._posting = posting
 
     async def tell(self, notices: Sequence[Notice], now: datetime) -> None:
-        """Stores each notice once, in its recipient's language. A notice without a recipient tells nobody."""
-        addressed = [notice for notice in notices if notice.recipient_id]
-        if not addressed:
+        """Stores each notice once, in its recipient's language."""
+        if not notices:
             return
-        people = list({notice.recipient_id for notice in addressed})
+        people = list({notice.recipient_id for notice in notices})
         languages = {row["person_id"]: row["language"] for row in await self._tx.fetch(_LANGUAGES, people)}
         words = await wordbook_of(self._tx, self._posting.words)
         messages = []
-        for each in addressed:
+        for each in notices:
             title, body = words.render(each.template, languages.get(each.recipient_id, LANGUAGES[0]), each.values)
             messages.append(
                 Message(

@@ -2,12 +2,22 @@
 
 import asyncio
 import json
-from contextlib import suppress
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from services.notify.delivery.domain import OutgoingState
-from tests.support.notifying import attempts
+from breakwater.chassis.database import Database
+from services.notify.channels.domain import Binding
+from services.notify.channels.store import ChannelStore
+from services.notify.delivery.domain import Message, OutgoingState
+from services.notify.delivery.store import InboxStore, Posting
+from services.notify.delivery.usecases import Query
+from tests.support.notifying import ROOT_ACTOR, attempts, default_words
+from tests.support.providers import stub_of
 
 
 class KilledError(BaseException):
@@ -46,7 +56,7 @@ async def test_a_replica_killed_with_a_message_in_flight(notifying, point, arriv
     await notify.say("anna", "k1")
     await killed(notify, point)
     assert await notify.turn() == 0, "the lease still holds"
-    await notify.passes(60, step_s=5)
+    await notify.passes(120, step_s=10)
     assert titles(notify.stubs["wecom"]) == arrived
     [notification] = await notify.seen("anna")
     assert attempts(notification) == [("wecom", "unknown"), ("wecom", "delivered")]
@@ -71,7 +81,7 @@ async def test_a_message_is_repeated_once_however_often_replicas_die(notifying):
     await notify.say("anna", "k1")
     for _ in range(5):
         await killed(notify, "dispatcher:sent")
-        await notify.clock.advance(30)
+        await notify.clock.advance(90)
     await notify.passes(60, step_s=10)
     assert titles(notify.stubs["wecom"]) == ["新线索 k1", "【可能重复】新线索 k1"]
     assert (await notify.seen("anna"))[0].outgoing.state is OutgoingState.UNKNOWN
@@ -110,3 +120,51 @@ async def test_a_drained_replica_ends_what_it_has_begun(notifying, eventually):
     go.set()
     await asyncio.gather(running, return_exceptions=True)
     assert attempts((await notify.seen("anna"))[0]) == [("wecom", "delivered")]
+
+
+@asynccontextmanager
+async def process(dsn, base):
+    """A replica in a process of its own, killed when the block ends if not before."""
+    made = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.notify_process", dsn, base, cwd=Path(__file__).parents[3]
+    )
+    try:
+        yield made
+    finally:
+        if made.returncode is None:
+            made.kill()
+        await made.wait()
+
+
+async def test_kill_minus_nine_in_the_middle_of_a_send(fresh_database, eventually):
+    """The robot has the message and has not answered when its sender is killed: the next process sends one repeat, marked."""
+    place = await fresh_database("notify")
+    database = await Database.open(place.dsn, service="notify")
+    async with stub_of("wecom") as stub:
+        answer, hangs = stub.answer, asyncio.Event()
+
+        async def hang(heard):
+            stub.answer(heard)
+            hangs.set()
+            return await asyncio.Event().wait()
+
+        stub.server.answer = hang
+        posting = Posting(default_words(), leaves=True)
+        await ChannelStore(database).bind("anna", Binding("wecom", "anna", "default"), datetime.now(UTC))
+        message = Message("anna", "lead_assigned", "新线索 k1", "请跟进", "lead:1", "k1")
+        inboxes = InboxStore(database, posting)
+        await inboxes.add([message], datetime.now(UTC))
+        async with process(place.dsn, stub.base) as first:
+            await asyncio.wait_for(hangs.wait(), 60)
+            first.send_signal(signal.SIGKILL)
+            await first.wait()
+        stub.server.answer = answer
+
+        async def sent():
+            [found] = (await inboxes.page(ROOT_ACTOR, Query(), 10, "")).items
+            return attempts(found) == [("wecom", "unknown"), ("wecom", "delivered")]
+
+        async with process(place.dsn, stub.base):
+            await eventually(sent, timeout_s=60)
+        assert titles(stub) == ["新线索 k1", "【可能重复】新线索 k1"]
+    await database.close()
