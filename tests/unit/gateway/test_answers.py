@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter
 from breakwater.chassis.errors import NotFoundError, UnavailableError
 from breakwater.health.v1 import health_pb2
 from breakwater.leads.v1 import followups_pb2, leads_pb2, sla_pb2, story_pb2, tagging_pb2
-from breakwater.notify.v1 import notify_pb2
+from breakwater.notify.v1 import channels_pb2, notify_pb2, templates_pb2, workorders_pb2
 
 LEAD = {
     "id": "0198",
@@ -63,6 +63,19 @@ NOTIFICATION = {
     "title": "新线索",
     "severity": "SEVERITY_WARNING",
     "attempts": [{"channel": "in_app", "state": "delivered", "at": "2026-01-05T01:02:03Z"}],
+}
+CHANNELS = {
+    "person_id": "1001",
+    "bindings": [{"channel": "wecom", "address": "13812345678", "robot": "default"}],
+    "preferences": {"language": "zh", "muted": ["email"], "quiet_from": "22:00", "quiet_to": "08:00"},
+}
+WORDS = {"name": "digest", "language": "zh", "version": 2, "title": "$count 条", "body": "$lines", "names": ["count"]}
+ORDER = {
+    "id": "0198",
+    "kind": "lead_overdue",
+    "title": "超时",
+    "assignee_id": "1001",
+    "opened_at": "2026-01-05T01:02:03Z",
 }
 KEPT = {
     "id": "0198",
@@ -153,6 +166,18 @@ ANSWERS = {
     ),
     "ListNotifications": (notify_pb2.ListNotificationsResponse, {"notifications": [NOTIFICATION]}),
     "MarkRead": (notify_pb2.MarkReadResponse, {"notification": NOTIFICATION}),
+    "ResendNotification": (notify_pb2.ResendNotificationResponse, {"notification": NOTIFICATION}),
+    "GetChannels": (channels_pb2.GetChannelsResponse, {"channels": CHANNELS}),
+    "BindChannel": (channels_pb2.BindChannelResponse, {"channels": CHANNELS}),
+    "UnbindChannel": (channels_pb2.UnbindChannelResponse, {"channels": CHANNELS}),
+    "SetPreferences": (channels_pb2.SetPreferencesResponse, {"channels": CHANNELS}),
+    "ListFindings": (channels_pb2.ListFindingsResponse, {"findings": [{"kind": "unbound", "subject": "1001"}]}),
+    "ListTemplates": (templates_pb2.ListTemplatesResponse, {"templates": [WORDS]}),
+    "ListTemplateVersions": (templates_pb2.ListTemplateVersionsResponse, {"templates": [WORDS]}),
+    "PreviewTemplate": (templates_pb2.PreviewTemplateResponse, {"title": "超时", "body": "请处理"}),
+    "ChangeTemplate": (templates_pb2.ChangeTemplateResponse, {"template": WORDS}),
+    "ListWorkOrders": (workorders_pb2.ListWorkOrdersResponse, {"work_orders": [ORDER]}),
+    "CloseWorkOrder": (workorders_pb2.CloseWorkOrderResponse, {"work_order": ORDER}),
 }
 FOLLOW_UP = {
     "goal": "确认型号",
@@ -198,6 +223,18 @@ REQUESTS = [
     ("GET", "/v1/imports/0198/rejections", None, 200),
     ("GET", "/v1/notifications", None, 200),
     ("POST", "/v1/notifications/0198/read", None, 200),
+    ("POST", "/v1/notifications/0198/resend", None, 200),
+    ("GET", "/v1/people/1001/channels", None, 200),
+    ("PUT", "/v1/people/1001/channels/wecom", {"address": "13812345678"}, 200),
+    ("DELETE", "/v1/people/1001/channels/wecom", None, 200),
+    ("PUT", "/v1/people/1001/notification-preferences", {"muted": ["email"], "quiet_from": "22:00"}, 200),
+    ("GET", "/v1/notification-findings", None, 200),
+    ("GET", "/v1/notification-templates", None, 200),
+    ("GET", "/v1/notification-templates/digest/zh/versions", None, 200),
+    ("POST", "/v1/notification-templates/digest/zh/preview", {"title": "$count"}, 200),
+    ("PUT", "/v1/notification-templates/digest/zh", {"title": "$count", "body": "$lines"}, 200),
+    ("GET", "/v1/work-orders", None, 200),
+    ("POST", "/v1/work-orders/0198/close", {"resolution": "已处理"}, 200),
     ("POST", "/v1/exports", {"dataset": "leads", "format": "xlsx"}, 202),
     ("GET", "/v1/exports/{the one just asked for}", None, 200),
     ("GET", "/healthz", None, 200),
@@ -354,3 +391,16 @@ async def test_a_key_outside_of_its_limits_is_422(answering, key):
         "POST", "/v1/leads", json={"name": "a", "source": "b"}, headers={"idempotency-key": key.encode()}
     )
     assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
+@pytest.mark.capability(119)
+async def test_a_mobile_number_that_is_bound_is_shown_without_its_middle(answering):
+    """And the words of a search reach notify as they were asked."""
+    reply = await answering.ask("GET", "/v1/people/1001/channels")
+    assert reply.json()["bindings"][0]["address"] == "138****5678"
+    query = {"text": "海天", "state": "ended", "subject": "lead:0198", "since": "2026-01-05T09:00:00+08:00"}
+    assert (await answering.ask("GET", "/v1/notifications", params=query)).status_code == 200
+    [asked] = answering.notify.requests("ListNotifications")
+    assert (asked.text, asked.state, asked.subject) == ("海天", "ended", "lead:0198")
+    assert asked.since.ToJsonString() == "2026-01-05T01:00:00Z"
+    assert not asked.HasField("until")
