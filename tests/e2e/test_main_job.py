@@ -119,6 +119,27 @@ def test_each_assignment_notifies_its_owner_exactly_once(api, leads):
     assert len(about_these) == len(wanted)
 
 
+@pytest.mark.capability(5, 43)
+def test_a_clock_is_stopped_and_runs_on_and_the_answering_is_measured(api, leads):
+    """Limits are data with a version; a lead shows what is due when; every lead of the import had somebody in time."""
+    policies = api.get("/v1/sla/policies").json()
+    assert policies["holidays"]["known_until"] >= "2026-12-31"
+    again = {"document": policies["document"], "expected_version": policies["version"]}
+    assert api.put("/v1/sla/policies", json=again).json()["version"] == policies["version"] + 1
+    assert api.put("/v1/sla/policies", json=again).status_code == 409
+    place = f"/v1/leads/{next(lead['id'] for lead in leads if lead['stage'] in OPEN_STAGES)}/sla"
+    assert api.get(place).json()["stage"] == "claim"
+    stopped = api.post(f"{place}/pause", json={"reason": "等待第三方检测"}).json()
+    assert (stopped["due_at"], stopped["pauses"][-1]["reason"]) == (None, "等待第三方检测")
+    running = api.post(f"{place}/resume").json()
+    assert running["paused_at"] is None
+    assert running["due_at"] > stopped["paused_at"]
+    report = api.get("/v1/sla/report").json()
+    [assigned] = [check for check in report["checks"] if check["id"] == 43]
+    assert assigned["met"] is True, report
+    assert report["all"]["assigned_in_time"] >= sum(lead["stage"] in OPEN_STAGES for lead in leads)
+
+
 @pytest.mark.capability(17, 18)
 def test_signals_of_the_export_become_scores_with_reasons(api, leads):
     """Every customer has a score from 0 to 100; those with invoices say so."""
