@@ -106,6 +106,12 @@ class Platform:
         rows = " + ".join(f"(SELECT count(*) FROM {name}.outbox WHERE published_at IS NULL)" for name in SERVICES)
         return self.sql(f"SELECT {rows} AS rows")[0]["rows"]
 
+    def postpone(self) -> None:
+        """What the clock would set off while a test looks comes a week later: reminders, overdue leads, boards."""
+        for timers, moments in (("first_touch_timers", "remind_at due_at"), ("board_mornings", "due_at")):
+            later = ", ".join(f"{moment} = {moment} + interval '7 days'" for moment in moments.split())
+            self.sql(f"UPDATE leads.{timers} SET {later}")
+
     def at_rest(self) -> dict[str, int]:
         """The row counts once nothing is left to do and three looks in a row found them equal; fails after 2 minutes."""
         seen: list[dict[str, int]] = []
