@@ -60,6 +60,9 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/imports"): Access(_STEERING, deadline_max_s=120.0, priority=Priority.BATCH, streams=True),
     ("GET", "/v1/imports/{import_id}"): Access(_STEERING),
     ("GET", "/v1/imports/{import_id}/rejections"): Access(_STEERING, priority=Priority.BATCH),
+    ("GET", "/v1/imports/{import_id}/report"): Access(
+        _STEERING, deadline_max_s=120.0, priority=Priority.BATCH, streams=True
+    ),
     ("GET", "/v1/routing/rules"): Access(_EVERYBODY),
     ("GET", "/v1/routing/rules/{version}"): Access(_EVERYBODY),
     ("PUT", "/v1/routing/rules"): Access(_RULES),

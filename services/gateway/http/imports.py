@@ -1,6 +1,8 @@
 """Imports of files by mapping: `/v1/imports`."""
 
-from collections.abc import AsyncIterator
+import csv
+import io
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from breakwater.chassis.wire import actor_to
 from breakwater.identity.v1.identity_pb2 import Idempotency
 from breakwater.leads.v1 import leads_pb2
 from services.gateway.clients import Leads
-from services.gateway.http.answers import Answer, answer, rfc3339
+from services.gateway.http.answers import Answer, StreamAnswer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api
 from services.gateway.http.routes import PageQuery
@@ -49,7 +51,7 @@ _FORM: dict[str, Any] = {
 
 
 class ImportView(TypedDict):
-    """An import and how far it is; `errors_url` lists the rejected rows."""
+    """An import and how far it is; `errors_url` lists the rejected rows, `report_url` is what became of each."""
 
     id: str
     state: str
@@ -62,6 +64,7 @@ class ImportView(TypedDict):
     unlinked: int
     failure: str | None
     errors_url: str
+    report_url: str
     created_at: str | None
     finished_at: str | None
 
@@ -144,6 +147,39 @@ def add_routes(api: Api, leads: Leads, limits: UploadLimits) -> None:
         }
         return answer(page)
 
+    @api.route(
+        "GET",
+        "/v1/imports/{import_id}/report",
+        None,
+        tag="imports",
+        responses={200: {"description": "CSV in UTF-8, a line for each row of the file.", "content": {"text/csv": {}}}},
+    )
+    async def get_import_report(call: Call, import_id: str) -> StreamAnswer:
+        """What became of every row of the file, as CSV: created, merged, recorded, unlinked, or rejected and why."""
+        first = await _rows(call, leads, import_id, "")
+        headers = [(b"content-disposition", f'attachment; filename="import-{import_id}.csv"'.encode())]
+        return StreamAnswer(200, _report(call, leads, import_id, first), None, b"text/csv; charset=utf-8", headers)
+
+
+async def _rows(call: Call, leads: Leads, import_id: str, cursor: str) -> leads_pb2.ListImportRowsResponse:
+    request = leads_pb2.ListImportRowsRequest(actor=actor_to(call.actor), import_id=import_id, cursor=cursor)
+    return await leads.channel.unary(leads.imports.ListImportRows, request, retryable=True)
+
+
+async def _report(
+    call: Call, leads: Leads, import_id: str, first: leads_pb2.ListImportRowsResponse
+) -> AsyncGenerator[bytes, None]:
+    # Spreadsheets take a file for UTF-8 that begins so.
+    yield b"\xef\xbb\xbfrow,outcome,id,field,reason\r\n"
+    page = first
+    while True:
+        lines = io.StringIO()
+        csv.writer(lines).writerows((each.row, each.outcome, each.id, each.field, each.reason) for each in page.rows)
+        yield lines.getvalue().encode()
+        if not page.next_cursor:
+            return
+        page = await _rows(call, leads, import_id, page.next_cursor)
+
 
 async def _parts(call: Call, upload: Upload) -> AsyncIterator[leads_pb2.StartImportRequest]:
     key = call.idempotency_key
@@ -182,6 +218,7 @@ def _import_view(record: leads_pb2.Import) -> ImportView:
         "unlinked": record.unlinked,
         "failure": record.failure or None,
         "errors_url": f"/v1/imports/{record.id}/rejections",
+        "report_url": f"/v1/imports/{record.id}/report",
         "created_at": rfc3339(record.created_at),
         "finished_at": rfc3339(record.finished_at),
     }

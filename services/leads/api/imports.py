@@ -41,6 +41,18 @@ class ImportsApi(ImportServiceServicer):
             rejections=[_rejection_to(each) for each in rejections], next_cursor=next_cursor
         )
 
+    async def ListImportRows(self, request: pb.ListImportRowsRequest, context: Any) -> pb.ListImportRowsResponse:
+        rows, next_cursor = await self._imports.report(
+            wire.actor_from(request.actor), request.import_id, request.cursor
+        )
+        return pb.ListImportRowsResponse(
+            rows=[
+                pb.ImportRow(row=each.row, outcome=each.outcome, id=each.id, field=each.field, reason=each.reason)
+                for each in rows
+            ],
+            next_cursor=next_cursor,
+        )
+
 
 async def _head(parts: AsyncIterator[pb.StartImportRequest]) -> pb.ImportHead:
     async for part in parts:

@@ -66,6 +66,8 @@ class Recorded:
     merged: int = 0
     unlinked: int = 0
     """Of both, those whose customer is not known yet."""
+    outcomes: tuple[tuple[str, str], ...] = ()
+    """What became of each record, in their order, and the id of what it is now."""
 
 
 PipelineRecord: TypeAlias = Activity | Opportunity | Invoice

@@ -40,8 +40,11 @@ async def record(store: PipelineStore, records: Sequence[R], import_id: str) -> 
     kept = last_of_each(records)
     customers = [next((known[ref] for ref in item.refs if ref in known), None) for item in kept]
     created = await store.save(kept, customers, import_id)
-    unlinked = sum(all(ref not in known for ref in item.refs) for item in records)
-    return Recorded(created, len(records) - created, unlinked)
+    linked = [any(ref in known for ref in item.refs) for item in records]
+    outcomes = tuple(
+        ("recorded" if found else "unlinked", item.external_id) for item, found in zip(records, linked, strict=True)
+    )
+    return Recorded(created, len(records) - created, len(records) - sum(linked), outcomes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ ALLOWED = {
     "POST /v1/imports": {"service", "manager", "admin"},
     "GET /v1/imports/{import_id}": {"service", "manager", "admin"},
     "GET /v1/imports/{import_id}/rejections": {"service", "manager", "admin"},
+    "GET /v1/imports/{import_id}/report": {"service", "manager", "admin"},
     "GET /v1/routing/rules": EVERYBODY,
     "GET /v1/routing/rules/{version}": EVERYBODY,
     "PUT /v1/routing/rules": {"manager", "admin"},

@@ -478,6 +478,11 @@ class ImportServiceStub:
                 request_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListRejectionsRequest.SerializeToString,
                 response_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListRejectionsResponse.FromString,
                 _registered_method=True)
+        self.ListImportRows = channel.unary_unary(
+                '/breakwater.leads.v1.ImportService/ListImportRows',
+                request_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListImportRowsRequest.SerializeToString,
+                response_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListImportRowsResponse.FromString,
+                _registered_method=True)
 
 
 class ImportServiceServicer:
@@ -505,6 +510,13 @@ class ImportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListImportRows(self, request, context):
+        """What became of every row, in their order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -522,6 +534,11 @@ def add_ImportServiceServicer_to_server(servicer, server):
                     servicer.ListRejections,
                     request_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListRejectionsRequest.FromString,
                     response_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListRejectionsResponse.SerializeToString,
+            ),
+            'ListImportRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImportRows,
+                    request_deserializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListImportRowsRequest.FromString,
+                    response_serializer=breakwater_dot_leads_dot_v1_dot_leads__pb2.ListImportRowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -606,6 +623,33 @@ class ImportService:
             '/breakwater.leads.v1.ImportService/ListRejections',
             breakwater_dot_leads_dot_v1_dot_leads__pb2.ListRejectionsRequest.SerializeToString,
             breakwater_dot_leads_dot_v1_dot_leads__pb2.ListRejectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImportRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/breakwater.leads.v1.ImportService/ListImportRows',
+            breakwater_dot_leads_dot_v1_dot_leads__pb2.ListImportRowsRequest.SerializeToString,
+            breakwater_dot_leads_dot_v1_dot_leads__pb2.ListImportRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -166,6 +166,8 @@ class ImportServiceStub:
     """How far an import is."""
     ListRejections: _grpc.UnaryUnaryMultiCallable[_leads_pb2.ListRejectionsRequest, _leads_pb2.ListRejectionsResponse]
     """The rejected rows with row number and reason."""
+    ListImportRows: _grpc.UnaryUnaryMultiCallable[_leads_pb2.ListImportRowsRequest, _leads_pb2.ListImportRowsResponse]
+    """What became of every row, in their order."""
 
 @_typing.type_check_only
 class ImportServiceAsyncStub(ImportServiceStub):
@@ -178,6 +180,8 @@ class ImportServiceAsyncStub(ImportServiceStub):
     """How far an import is."""
     ListRejections: _aio.UnaryUnaryMultiCallable[_leads_pb2.ListRejectionsRequest, _leads_pb2.ListRejectionsResponse]  # type: ignore[assignment]
     """The rejected rows with row number and reason."""
+    ListImportRows: _aio.UnaryUnaryMultiCallable[_leads_pb2.ListImportRowsRequest, _leads_pb2.ListImportRowsResponse]  # type: ignore[assignment]
+    """What became of every row, in their order."""
 
 class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
     """Imports of files by mapping."""
@@ -205,6 +209,14 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_leads_pb2.ListRejectionsResponse, _abc.Awaitable[_leads_pb2.ListRejectionsResponse]]:
         """The rejected rows with row number and reason."""
+
+    @_abc_1.abstractmethod
+    def ListImportRows(
+        self,
+        request: _leads_pb2.ListImportRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leads_pb2.ListImportRowsResponse, _abc.Awaitable[_leads_pb2.ListImportRowsResponse]]:
+        """What became of every row, in their order."""
 
 def add_ImportServiceServicer_to_server(servicer: ImportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

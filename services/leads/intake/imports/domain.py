@@ -86,6 +86,19 @@ class Rejection:
     raw: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReportedRow:
+    """What became of one row of a file (70)."""
+
+    row: int
+    outcome: str
+    """created, merged, recorded, unlinked (kept, but its customer is not known yet) or rejected."""
+    id: str
+    """Of the lead, customer, person or record it is now; empty for a refused one."""
+    field: str = ""
+    reason: str = ""
+
+
 def reject(row: int, raw: Sequence[str] | str, errors: Sequence[FieldError]) -> Rejection:
     """One rejection for the row, given as cells or as the line it came in: the first field, all reasons."""
     reason = "; ".join([errors[0].reason, *(f"{error.field}: {error.reason}" for error in errors[1:])])

@@ -61,8 +61,11 @@ class JobTransaction(Protocol):
     @property
     def stores(self) -> Stores: ...
 
-    async def advance(self, job: Job, rows: int, recorded: Recorded, rejections: Sequence[Rejection]) -> None:
-        """Counts `rows` more rows as done; raises LeaseLostError when the lease or the place is another one."""
+    async def advance(self, job: Job, rows: Sequence[int], recorded: Recorded, rejections: Sequence[Rejection]) -> None:
+        """Counts these rows of the file as done and reports what became of each.
+
+        Raises LeaseLostError when the lease or the place is another one.
+        """
         ...
 
     async def counted(self, job: Job, rows: int) -> None:
@@ -281,7 +284,7 @@ class ImportRunner:
             if items:
                 chunk = Chunk(job.id, job.reassign, self._clock.now(), items)
                 recorded = await target.write(tx.stores, chunk)
-            await tx.advance(job, len(portion), recorded, rejections)
+            await tx.advance(job, [_row_of(row) for row in portion], recorded, rejections)
             self._checkpoint("chunk_written")
         self._checkpoint("chunk_committed")
         return replace(job, rows_done=job.rows_done + len(portion))
@@ -322,6 +325,10 @@ class ImportRunner:
                 kept = await self._store.renew(job, self._expiry())
             except UnavailableError as error:
                 _log.warning("import_lease_not_renewed", import_id=job.id, error=str(error))
+
+
+def _row_of(row: _Prepared | Rejection) -> int:
+    return row.row if isinstance(row, Rejection) else row.record.row
 
 
 def _prepared(row: Record | Rejection, target: Target, read_with: Reading) -> _Prepared | Rejection:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
+import orjson
 from asyncpg import Record as Row
 
 from breakwater.chassis import idempotency, outbox
@@ -15,7 +16,7 @@ from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import ImportCompleted
 from services.leads.idempotence import Keyed
 from services.leads.intake.domain import is_id
-from services.leads.intake.imports.domain import FileShape, Import, ImportLimits, ImportState, Rejection
+from services.leads.intake.imports.domain import FileShape, Import, ImportLimits, ImportState, Rejection, ReportedRow
 from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.reading import pieces_of
 from services.leads.intake.imports.runner import Job, LeaseLostError
@@ -59,6 +60,9 @@ _REJECT = """
 INSERT INTO import_rejections (import_id, row, field, reason, raw)
 SELECT $1, (x->>0)::bigint, x->>1, x->>2, x->>3 FROM jsonb_array_elements($2::jsonb) AS x
 """
+_REPORT = "INSERT INTO import_reports (import_id, last_row, rows) VALUES ($1, $2, $3::jsonb)"
+_REPORT_CHUNKS = 4
+"""Read at once."""
 _FINISH = """
 UPDATE imports SET state = CASE WHEN $3 = '' THEN 'completed' ELSE 'failed' END, failure = $3, finished_at = $4,
                    lease_id = NULL, lease_expires_at = NULL
@@ -150,6 +154,33 @@ class PostgresImportStore:
             )
         return [Rejection(**row) for row in rows]
 
+    async def report(self, import_id: str, after_row: int) -> tuple[list[ReportedRow], int]:
+        async with self._database.read() as reader:
+            chunks = await reader.fetch(
+                """
+                SELECT last_row, rows FROM import_reports
+                WHERE import_id = $1 AND last_row > $2 ORDER BY last_row LIMIT $3
+                """,
+                import_id,
+                after_row,
+                _REPORT_CHUNKS,
+            )
+            if not chunks:
+                return [], 0
+            last_row = chunks[-1]["last_row"]
+            refused = await reader.fetch(
+                """
+                SELECT row, field, reason FROM import_rejections
+                WHERE import_id = $1 AND row > $2 AND row <= $3
+                """,
+                import_id,
+                after_row,
+                last_row,
+            )
+        rows = [ReportedRow(*entry) for chunk in chunks for entry in orjson.loads(chunk["rows"])]
+        rows += [ReportedRow(row["row"], "rejected", "", row["field"], row["reason"]) for row in refused]
+        return sorted(rows, key=lambda each: each.row), last_row
+
     # ---- working ----
 
     async def take(self, now: datetime, expires_at: datetime) -> Job | None:
@@ -187,7 +218,11 @@ class PostgresJobTransaction:
         self._tx = tx
         self.stores = stores
 
-    async def advance(self, job: Job, rows: int, recorded: Recorded, rejections: Sequence[Rejection]) -> None:
+    async def advance(self, job: Job, rows: Sequence[int], recorded: Recorded, rejections: Sequence[Rejection]) -> None:
+        refused_rows = {each.row for each in rejections}
+        taken = [row for row in rows if row not in refused_rows]
+        report = jsonb((row, *outcome) for row, outcome in zip(taken, recorded.outcomes, strict=True))
+        await self._tx.execute(_REPORT, job.id, max(rows), report)
         if rejections:
             refused = jsonb((each.row, each.field, each.reason, each.raw) for each in rejections)
             await self._tx.execute(_REJECT, job.id, refused)
@@ -197,7 +232,7 @@ class PostgresJobTransaction:
             job.id,
             job.lease_id,
             job.rows_done,
-            rows,
+            len(rows),
             recorded.created,
             recorded.merged,
             len(rejections),

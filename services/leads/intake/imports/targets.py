@@ -109,7 +109,8 @@ class LeadTarget:
             stores.capture, chunk.items, now=chunk.now, import_id=chunk.import_id, reassign=chunk.reassign
         )
         merged = sum(each.merged for each in captured)
-        return Recorded(len(captured) - merged, merged)
+        outcomes = tuple(("merged" if each.merged else "created", each.lead_id) for each in captured)
+        return Recorded(len(captured) - merged, merged, outcomes=outcomes)
 
 
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
@@ -166,7 +167,8 @@ class PeopleTarget:
         if given[0].directory:
             await stores.note_members(given[0].directory, [each.fields["id"] for each in given], chunk.import_id)
         created = len({each.fields["id"] for each in given} - known.keys())
-        return Recorded(created, len(chunk.items) - created)
+        outcomes = tuple(("merged" if each.fields["id"] in known else "created", each.fields["id"]) for each in given)
+        return Recorded(created, len(chunk.items) - created, outcomes=outcomes)
 
 
 def _departments(cell: str, mapping: FileMapping) -> tuple[tuple[Department, ...], ...]:
@@ -198,7 +200,8 @@ class ContactTarget:
         snapshot = await stores.capture.snapshot()
         await stores.capture.write(CaptureBatch(chunk.now, chunk.import_id, snapshot, list(distinct.values())))
         created = sum(customer.is_new for customer in distinct.values())
-        return Recorded(created, len(customers) - created)
+        outcomes = tuple(("created" if customer.is_new else "merged", customer.id) for customer in customers)
+        return Recorded(created, len(customers) - created, outcomes=outcomes)
 
 
 class PipelineTarget:

@@ -17,7 +17,7 @@ from breakwater.chassis.errors import (
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
 from services.leads.idempotence import Keyed
-from services.leads.intake.imports.domain import FileShape, Import, ImportLimits, Rejection
+from services.leads.intake.imports.domain import FileShape, Import, ImportLimits, Rejection, ReportedRow
 from services.leads.intake.imports.fields import Dataset
 from services.leads.intake.imports.mapping import Mapping
 from services.leads.intake.usecases import permit
@@ -67,6 +67,10 @@ class ImportStore(Protocol):
 
     async def get(self, import_id: str) -> Import | None:
         """The import as it is now."""
+        ...
+
+    async def report(self, import_id: str, after_row: int) -> tuple[list[ReportedRow], int]:
+        """All rows of the next chunks behind `after_row`, and the last of them; 0 when there are no more."""
         ...
 
     async def rejections(self, import_id: str, after_row: int, limit: int) -> list[Rejection]:
@@ -136,6 +140,14 @@ class Imports:
         limit = limit or REJECTIONS_PAGE
         page = await self._store.rejections(import_id, int(cursor or 0), limit + 1)
         return page[:limit], str(page[limit - 1].row) if len(page) > limit else ""
+
+    async def report(self, actor: Actor, import_id: str, cursor: str) -> tuple[list[ReportedRow], str]:
+        """What became of the next rows, in their order, and the cursor of what follows, empty at the end."""
+        if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):  # noqa: PLR2004 fits a bigint
+            raise _invalid("cursor", "is not one we gave")
+        await self.get(actor, import_id)
+        rows, last_row = await self._store.report(import_id, int(cursor or 0))
+        return rows, str(last_row) if last_row else ""
 
     async def _received(self, content: AsyncIterator[bytes]) -> bytes:
         file = bytearray()

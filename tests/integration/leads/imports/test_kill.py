@@ -68,5 +68,10 @@ async def test_killed_processes_neither_lose_nor_double_a_row(platform, process,
         assert await platform.leads.value(f"SELECT count(*) FROM {table}") == taken
     assert await platform.leads.value("SELECT count(DISTINCT phone) FROM leads") == taken
     assert await platform.leads.value("SELECT count(*) FROM import_rejections") == ROWS // 10
+    reported = await platform.leads.rows(
+        "SELECT x->>1 AS outcome, count(*) AS rows, count(DISTINCT x->>0) AS distinct_rows"
+        " FROM import_reports, jsonb_array_elements(rows) AS x GROUP BY 1"
+    )
+    assert [tuple(row) for row in reported] == [("created", taken, taken)]
     assert await platform.leads.value("SELECT count(*) FROM outbox WHERE type LIKE '%LeadAssigned'") == taken
     assert await platform.leads.value("SELECT count(*) FROM outbox WHERE type LIKE '%ImportCompleted'") == 1

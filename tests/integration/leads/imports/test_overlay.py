@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import pytest
 
+from tests.integration.leads.imports.conftest import ADMIN
 from tests.support.dirty_overlay import dirty_overlay
 
 
@@ -17,6 +18,17 @@ async def test_the_dirty_overlay_comes_out_as_its_key_says(platform, seed, encod
     assert (done.rows, done.rows_done) == (600, 600)
     assert {each.row: each.field for each in await platform.rejections(done.id)} == overlay.refused
     assert (done.created, done.rejected) == (len(overlay.taken), len(overlay.refused))
+
+    report, cursor = [], ""
+    while page := await platform.imports.report(ADMIN, done.id, cursor):
+        report += page[0]
+        if not (cursor := page[1]):
+            break
+    assert [row.row for row in report] == [answer.row for answer in overlay.answers]
+    assert {row.row: row.field for row in report if row.outcome == "rejected"} == overlay.refused
+    assert all(row.reason for row in report if row.outcome == "rejected")
+    lead_ids = {str(row["id"]) for row in await platform.leads.rows("SELECT id FROM leads")}
+    assert {row.id for row in report if row.outcome == "created"} == lead_ids
 
     leads = await platform.leads.rows("SELECT customer_id, budget FROM leads ORDER BY id")
     assert [lead["budget"] for lead in leads] == [answer.budget for answer in overlay.taken]
