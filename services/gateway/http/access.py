@@ -13,6 +13,8 @@ from breakwater.resilience.shedding import Priority
 _EVERYBODY = frozenset(Role)
 _BUSINESS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})
 _STEERING = frozenset({Role.SERVICE, Role.MANAGER, Role.ADMIN})
+_RULES_SIZE_BYTES_MAX = 3 * 1024 * 1024
+"""Ten thousand rules of some conditions each; as a message to leads they stay below its 4 MiB."""
 _RULES = frozenset({Role.MANAGER, Role.ADMIN})
 _SENDING = frozenset({Role.MANAGER, Role.ONCALL, Role.SRE, Role.ADMIN})
 
@@ -27,6 +29,8 @@ class Access:
     """The most a caller may ask for with X-Request-Timeout, and what one gets who does not ask."""
     priority: Priority = Priority.INTERACTIVE
     """Under overload the less urgent is refused first; the services behind inherit it."""
+    body_size_bytes_max: int = 0
+    """The largest body, where it may be larger than those of other routes."""
     streams: bool = False
     """As long as a body takes to travel: has a stream's slot, and its length says nothing about load."""
 
@@ -65,8 +69,8 @@ MATRIX: Mapping[tuple[str, str], Access] = {
     ),
     ("GET", "/v1/routing/rules"): Access(_EVERYBODY),
     ("GET", "/v1/routing/rules/{version}"): Access(_EVERYBODY),
-    ("PUT", "/v1/routing/rules"): Access(_RULES),
-    ("POST", "/v1/routing/dry-runs"): Access(_RULES),
+    ("PUT", "/v1/routing/rules"): Access(_RULES, body_size_bytes_max=_RULES_SIZE_BYTES_MAX),
+    ("POST", "/v1/routing/dry-runs"): Access(_RULES, deadline_max_s=60.0, body_size_bytes_max=_RULES_SIZE_BYTES_MAX),
     ("POST", "/v1/routing/rollbacks"): Access(_RULES),
     ("GET", "/v1/sla/policies"): Access(_BUSINESS),
     ("PUT", "/v1/sla/policies"): Access(_RULES),

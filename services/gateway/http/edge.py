@@ -182,7 +182,8 @@ class Edge:
         current_deadline.set(deadline)
         try:
             async with asyncio.timeout(deadline_s + self._limits.deadline_grace_s):
-                return await route.run(call, path_parameters, self._limits.body_size_bytes_max)
+                body_size_bytes_max = max(self._limits.body_size_bytes_max, route.access.body_size_bytes_max)
+                return await route.run(call, path_parameters, body_size_bytes_max)
         except TimeoutError:
             if call.reading:
                 raise BodyTimeoutError("the body did not arrive in time") from None

@@ -1,5 +1,6 @@
 """Routing rules as data (40): `/v1/routing`."""
 
+import asyncio
 import re
 from typing import Annotated, Any
 
@@ -132,7 +133,7 @@ def add_routes(api: Api, leads: Leads) -> None:
         """The rules in force."""
         request = leads_pb2.GetRulesRequest(actor=actor_to(call.actor))
         reply = await leads.channel.unary(leads.routing.GetRules, request, retryable=True)
-        return answer(_rules_view(reply.rules))
+        return answer(await asyncio.to_thread(_rules_view, reply.rules))
 
     @api.route("GET", "/v1/routing/rules/{version}", RulesView, tag="routing")
     async def get_rules_version(call: Call, version: str) -> Answer:
@@ -141,22 +142,26 @@ def add_routes(api: Api, leads: Leads) -> None:
             raise NotFoundError("there is no such version of the rules")
         request = leads_pb2.GetRulesRequest(actor=actor_to(call.actor), version=int(version))
         reply = await leads.channel.unary(leads.routing.GetRules, request, retryable=True)
-        return answer(_rules_view(reply.rules))
+        return answer(await asyncio.to_thread(_rules_view, reply.rules))
 
     @api.route("PUT", "/v1/routing/rules", RulesView, tag="routing")
     async def put_rules(call: Call, body: NewRules) -> Answer:
         """Validates the rules and puts them in force as a new version."""
         request = leads_pb2.PutRulesRequest(
-            actor=actor_to(call.actor), document=struct_of(body.document), expected_version=body.expected_version
+            actor=actor_to(call.actor),
+            document=await asyncio.to_thread(struct_of, body.document),
+            expected_version=body.expected_version,
         )
         reply = await leads.channel.unary(leads.routing.PutRules, request)
-        return answer(_rules_view(reply.rules))
+        return answer(await asyncio.to_thread(_rules_view, reply.rules))
 
     @api.route("POST", "/v1/routing/dry-runs", DryRunView, tag="routing")
     async def dry_run_rules(call: Call, body: DryRun) -> Answer:
         """What the rules would have decided on past leads, beside what was decided."""
         request = leads_pb2.DryRunRulesRequest(
-            actor=actor_to(call.actor), document=struct_of(body.document), leads_max=body.leads_max
+            actor=actor_to(call.actor),
+            document=await asyncio.to_thread(struct_of, body.document),
+            leads_max=body.leads_max,
         )
         reply = await leads.channel.unary(leads.routing.DryRunRules, request, retryable=True)
         view: DryRunView = {
@@ -185,7 +190,7 @@ def add_routes(api: Api, leads: Leads) -> None:
         """Puts an earlier version in force again, as a new version."""
         request = leads_pb2.RollBackRulesRequest(actor=actor_to(call.actor), version=body.version)
         reply = await leads.channel.unary(leads.routing.RollBackRules, request)
-        return answer(_rules_view(reply.rules))
+        return answer(await asyncio.to_thread(_rules_view, reply.rules))
 
     @api.route("GET", "/v1/leads/{lead_id}/assignments/{assignment_id}/replay", ReplayView, tag="routing")
     async def replay_assignment(call: Call, lead_id: str, assignment_id: str) -> Answer:

@@ -1,5 +1,6 @@
-"""`RoutingService`."""
+"""`RoutingService`. Documents of thousands of rules are read in threads, so that others get their turn."""
 
+import asyncio
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -36,7 +37,7 @@ class RoutingApi(RoutingServiceServicer):
         rules = await put_rules(
             self._begin,
             wire.actor_from(request.actor),
-            MessageToDict(request.document),
+            await asyncio.to_thread(MessageToDict, request.document),
             request.expected_version,
             now=self._clock.now(),
         )
@@ -46,7 +47,7 @@ class RoutingApi(RoutingServiceServicer):
         run = await dry_run_rules(
             self._begin,
             wire.actor_from(request.actor),
-            MessageToDict(request.document),
+            await asyncio.to_thread(MessageToDict, request.document),
             request.leads_max,
             clock=self._clock,
         )

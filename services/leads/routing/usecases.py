@@ -1,5 +1,6 @@
 """Changing the rules, trying them on past leads, and making past decisions again."""
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from breakwater.chassis.errors import (
 from breakwater.chassis.identity import Actor, Role
 from services.leads.intake.domain import Stage, is_id
 from services.leads.intake.usecases import owners_of
+from services.leads.organisation.domain import Directory
 from services.leads.routing.deciding import NOT_THEIR_TURN, decide
 from services.leads.routing.domain import NEW_CUSTOMER, Decision, Facts, Ground, Ledger, StoodOn
 from services.leads.routing.replay import decide_again, digest_of, told
@@ -174,6 +176,11 @@ async def get_rules(begin: BeginRules, actor: Actor, version: int = 0) -> KeptRu
         return _found(await store.rules(version or None))
 
 
+async def _checked(document: Mapping[str, Any], version: int, directory: Directory) -> RuleSet:
+    # In a thread: thousands of rules take a second, in which others want their leads.
+    return await asyncio.to_thread(read_rules, document, version, directory)
+
+
 async def put_rules(
     begin: BeginRules, actor: Actor, document: Mapping[str, Any], expected_version: int, *, now: datetime
 ) -> KeptRules:
@@ -187,7 +194,7 @@ async def put_rules(
         version = await store.lock_rules()
         if expected_version not in {0, version}:
             raise ConflictError(f"Version {version} is in force, not {expected_version}: look at it and try again.")
-        read_rules(document, version + 1, (await store.snapshot()).directory)
+        await _checked(document, version + 1, (await store.snapshot()).directory)
         rules = KeptRules(version + 1, document, actor.sub, now)
         await store.add_rules(rules)
     return rules
@@ -201,7 +208,7 @@ async def roll_back_rules(begin: BeginRules, actor: Actor, version: int, *, now:
         if version == newest:
             raise ConflictError(f"Version {version} is in force already.")
         earlier = _found(await store.rules(version))
-        read_rules(earlier.document, newest + 1, (await store.snapshot()).directory)
+        await _checked(earlier.document, newest + 1, (await store.snapshot()).directory)
         rules = KeptRules(newest + 1, earlier.document, actor.sub, now)
         await store.add_rules(rules)
     return rules
@@ -224,7 +231,7 @@ async def dry_run_rules(
     async with begin() as store:
         snapshot = await store.snapshot()
         leads = await store.past_leads(leads_max or DRY_RUN_DEFAULT)
-        rules = read_rules(document, snapshot.rules.version + 1, snapshot.directory)
+        rules = await _checked(document, snapshot.rules.version + 1, snapshot.directory)
         customers = {lead.customer_id for lead in leads} if rules.asks_of_customer else set()
         histories = await store.histories(sorted(customers), now) if customers else {}
         ledger = await store.ledger()

@@ -16,6 +16,7 @@ from services.leads.pipeline.store import PipelineSql
 from services.leads.pipeline.usecases import record
 from services.leads.routing.deals import refresh_deals
 from services.leads.routing.rerouting import reroute_waiting_leads
+from services.leads.routing.store import RULES_READ_UNDER_LOCK_MAX
 from services.leads.routing.usecases import dry_run_rules, get_rules, put_rules, replay_assignment
 from services.leads.sla.usecases import fire_due_timers
 
@@ -250,3 +251,28 @@ async def test_a_formula_is_tried_on_leads_whose_end_is_known(leads: Any) -> Non
     assert run.changed == 0
     assert (await get_rules(leads.begin_rules, MANAGER)).version == 2
     assert "score" not in (await get_rules(leads.begin_rules, MANAGER, 1)).document
+
+
+@pytest.mark.capability(40)
+async def test_many_rules_are_in_force_for_the_next_lead_of_every_replica_too(leads: Any) -> None:
+    """More than are read behind the lock: another replica decides by them, and by their change, from the next lead on."""
+    await leads.people(Person("1", "甲"), Person("2", "乙", weight=0))
+    many = [
+        {
+            "id": f"city-{number}",
+            "when": [{"field": "city_code", "op": "eq", "value": str(number)}],
+            "target": {"kind": "person", "person_id": "2"},
+        }
+        for number in range(RULES_READ_UNDER_LOCK_MAX + 1)
+    ]
+    other = await leads.another()
+    for turn in range(2):
+        changed = [{**rule, "title": f"第{turn}次"} for rule in many]
+        version = await put(leads, *changed, ROTATION)
+        [captured] = await other.capture(draft(turn, city_code="500"))
+        decision = captured.assignment.decision
+        assert (decision.rule_id, decision.rule_version, captured.owner_id) == ("city-500", version, "2")
+        assert f"第{turn}次" in decision.reason
+    [elsewhere] = await other.capture(draft(9, city_code="999999"))
+    assert elsewhere.owner_id == "1"
+    assert [each.is_equal for each in await replays(leads)] == [True] * 3

@@ -9,6 +9,7 @@ from breakwater.chassis.errors import NotFoundError
 from breakwater.leads.v1 import leads_pb2
 from breakwater.resilience import current_deadline
 from breakwater.resilience.shedding import Priority, current_priority
+from services.gateway.http.access import MATRIX
 from tests.unit.gateway.conftest import BODY_MAX
 from tests.unit.gateway.test_problems import assert_problem
 
@@ -41,6 +42,20 @@ async def test_the_largest_body_passes_and_one_byte_more_is_413(gateway, chunked
     reply = await gateway.ask("POST", "/v1/leads", content=wrap(body_of(BODY_MAX + 1)), headers=JSON)
     assert str(BODY_MAX) in assert_problem(reply, 413, "payload_too_large")["detail"]
     assert len(gateway.leads.asked) == 1
+
+
+async def test_rules_may_be_larger_than_other_bodies(gateway):
+    """Ten thousand rules pass up to a limit of their own; one byte more is 413."""
+    largest = MATRIX["PUT", "/v1/routing/rules"].body_size_bytes_max
+    gateway.leads.answers["PutRules"] = lambda request: leads_pb2.PutRulesResponse(
+        rules=leads_pb2.RuleSet(version=2, document=request.document)
+    )
+    core = json.dumps({"document": {"rules": []}}).encode()
+    body = core + b" " * (largest - len(core))
+    reply = await gateway.ask("PUT", "/v1/routing/rules", content=body, headers=JSON)
+    assert reply.status_code == 200
+    reply = await gateway.ask("PUT", "/v1/routing/rules", content=body + b" ", headers=JSON)
+    assert str(largest) in assert_problem(reply, 413, "payload_too_large")["detail"]
 
 
 async def test_a_body_that_never_ends_is_408_at_the_deadline(gateway):
