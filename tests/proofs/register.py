@@ -238,7 +238,7 @@ PROOFS: Final = (
         covers=(
             *(f"services/leads/sla/{name}.py" for name in ("escalation", "store", "usecases", "worker")),
             "services/leads/sla/silence",
-            "services/leads/migrations",
+            *(f"services/leads/migrations/{name}.sql" for name in ("0004_sla", "0130_silence", "0131_sla_policies")),
             "libs/breakwater/chassis/outbox.py",
             "tests/timers",
             "tests/proofs/timers.py",

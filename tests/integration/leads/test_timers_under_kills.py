@@ -5,6 +5,7 @@ import pytest
 from tests.timers.trial import Plan, run
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.capability(5, 117)
 async def test_killed_replicas_neither_lose_nor_double_a_timer(fresh_database) -> None:
     """However late they are on a busy machine, every one is told, once, and none before its time."""
