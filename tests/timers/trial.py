@@ -96,7 +96,7 @@ async def run(plan: Plan, url: str, password_file: Path, admin_dsn: str) -> Outc
         await _all_told(admin, plan)
         # Whatever would be told twice has the time of many looks to be.
         await asyncio.sleep(LOOKS_S)
-        outcome = await _judge(admin, plan)
+        outcome = await judge(admin, plan)
         outcome.kills, outcome.took_s = kills, time.monotonic() - began
         return outcome
     finally:
@@ -152,7 +152,8 @@ async def _all_told(admin: asyncpg.Connection, plan: Plan) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _judge(admin: asyncpg.Connection, plan: Plan) -> Outcome:
+async def judge(admin: asyncpg.Connection, plan: Plan) -> Outcome:
+    """What was told, by the rows that were written; `admin` looks into the schema of leads."""
     row = await admin.fetchrow(_JUDGED)
     outcome = Outcome(**dict(row))
     outcome.problems += [
