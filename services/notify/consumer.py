@@ -9,6 +9,7 @@ from breakwater.chassis.inbox import BatchHandler, Handler, Received
 from breakwater.gateway.v1.events_pb2 import ExportDegraded, ExportDelivered
 from breakwater.leads.v1.events_pb2 import (
     BoardReady,
+    FormAlerted,
     ImportCompleted,
     LeadAssigned,
     LeadDueSoon,
@@ -46,6 +47,7 @@ class LeadEvents:
             "breakwater.leads.v1.ImportCompleted": self.import_completed,
             "breakwater.leads.v1.PersonChanged": self.person_changed,
             "breakwater.leads.v1.BoardReady": self.board_ready,
+            "breakwater.leads.v1.FormAlerted": self.form_alerted,
         }
 
     async def leads_assigned(self, tx: Transaction, events: Sequence[Received]) -> None:
@@ -137,6 +139,13 @@ class LeadEvents:
         told = BoardReady.FromString(event.data)
         notice = notices.board_ready(
             board=told.board, day=told.day, recipient_id=told.recipient_id, title=told.title, body=told.body
+        )
+        await self._tell(tx, [notice])
+
+    async def form_alerted(self, tx: Transaction, event: Received) -> None:
+        told = FormAlerted.FromString(event.data)
+        notice = notices.form_alerted(
+            form=told.form, lead_id=told.lead_id, recipient_id=told.recipient_id, title=told.title, body=told.body
         )
         await self._tell(tx, [notice])
 

@@ -158,6 +158,12 @@ def board_ready(*, board: str, day: str, recipient_id: str, title: str, body: st
     return Notice(recipient_id, "board_ready", "board_ready", {"title": title, "body": body}, subject, key)
 
 
+def form_alerted(*, form: str, lead_id: str, recipient_id: str, title: str, body: str) -> Notice:
+    """A lead came by a form that alarms somebody of it (121)."""
+    key = f"form_alerted:{form}:{lead_id}:{recipient_id}"
+    return Notice(recipient_id, "form_alerted", "form_alerted", {"title": title, "body": body}, f"lead:{lead_id}", key)
+
+
 def unreachable(*, supervisor_id: str, person: str, titles: list[str], reason: str, key: str, critical: bool) -> Notice:
     """Tells the supervisor what did not reach a person (119)."""
     values = {"name": person, "count": str(len(titles)), "titles": "；".join(titles[:3]), "reason": reason}

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from breakwater.chassis.errors import ConflictError, NotFoundError
 from breakwater.chassis.identity import Actor, Role, Scope
-from breakwater.leads.v1.events_pb2 import BoardReady, LeadDueSoon, LeadOverdue, LeadSilent
+from breakwater.leads.v1.events_pb2 import BoardReady, FormAlerted, LeadDueSoon, LeadOverdue, LeadSilent
 from services.notify.channels.domain import Preferences
 from services.notify.workorders.store import WorkOrderStore
 from services.notify.workorders.usecases import WorkOrderDesk
@@ -126,6 +126,19 @@ async def test_a_board_is_told_once_a_day(notifying):
     await notify.turn()
     [heard] = notify.stubs["feishu"].taken
     assert "线索时效看板\n均值 12 分" in json.loads(heard.body)["content"]["text"]
+
+
+@pytest.mark.capability(69, 121)
+async def test_a_forms_alert_reaches_whom_the_form_names(notifying):
+    """With what the form calls it and what was filled in."""
+    notify = await notifying()
+    await notify.person("anna", "feishu")
+    alert = FormAlerted(form="fair", lead_id="l1", recipient_id="anna", title="展会大客户", body="姓名：王芳，产品：压铸机")
+    await notify.tell(notify.events.form_alerted, alert)
+    await notify.turn()
+    [heard] = notify.stubs["feishu"].taken
+    assert "展会大客户" in json.loads(heard.body)["content"]["text"]
+    assert "产品：压铸机" in json.loads(heard.body)["content"]["text"]
 
 
 @pytest.mark.capability(119)
