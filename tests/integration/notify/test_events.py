@@ -133,7 +133,9 @@ async def test_a_forms_alert_reaches_whom_the_form_names(notifying):
     """With what the form calls it and what was filled in."""
     notify = await notifying()
     await notify.person("anna", "feishu")
-    alert = FormAlerted(form="fair", lead_id="l1", recipient_id="anna", title="展会大客户", body="姓名：王芳，产品：压铸机")
+    alert = FormAlerted(
+        form="fair", lead_id="l1", recipient_id="anna", title="展会大客户", body="姓名：王芳，产品：压铸机"
+    )
     await notify.tell(notify.events.form_alerted, alert)
     await notify.turn()
     [heard] = notify.stubs["feishu"].taken
