@@ -33,7 +33,7 @@ _OUTGOING_SEQUENCE: Final = 2
 """In-app is a notification's first delivery."""
 
 _PEOPLE = """
-SELECT person_id FROM (
+SELECT person_id, due_at FROM (
     SELECT person_id, max(urgency) AS urgency, min(due_at) AS due_at FROM outgoing
     WHERE state = 'waiting' AND due_at <= $1 GROUP BY person_id) AS due
 ORDER BY urgency DESC, due_at LIMIT $2
@@ -204,10 +204,11 @@ class Departures:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def due_people(self, now: datetime, limit: int) -> list[str]:
-        """Whom something is due for, the most urgent first."""
+    async def due_people(self, now: datetime, limit: int) -> tuple[list[str], datetime | None]:
+        """Whom something is due for, the most urgent first, and since when the longest of them has waited."""
         async with self._database.read() as reader:
-            return [row["person_id"] for row in await reader.fetch(_PEOPLE, now, limit)]
+            rows = await reader.fetch(_PEOPLE, now, limit)
+        return [row["person_id"] for row in rows], min((row["due_at"] for row in rows), default=None)
 
     async def expired(self, now: datetime, limit: int) -> list[str]:
         """Messages whose sender did not come back."""

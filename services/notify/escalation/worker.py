@@ -14,7 +14,7 @@ from breakwater.chassis.clock import Clock
 from breakwater.chassis.database import Database
 from breakwater.chassis.errors import BreakwaterError
 from breakwater.chassis.logging import get_logger
-from breakwater.chassis.metrics import REGISTRY
+from breakwater.chassis.metrics import REGISTRY, TIMER_LAG, BacklogGauge
 from services.notify.delivery.store import WOKEN, Posting
 from services.notify.escalation.domain import Outcome, Rules, Verdict
 from services.notify.escalation.store import ChainStore, Departures
@@ -70,6 +70,7 @@ class Dispatcher:
         self._sending: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._pruned_at_s = clock.monotonic()
+        self._lag = BacklogGauge(TIMER_LAG, "notify", "dispatcher")
         database.listen(WOKEN, self._woken.set)
 
     async def run(self) -> None:
@@ -94,7 +95,9 @@ class Dispatcher:
         await self._prune()
         left = 0
         queue: Counter[str] = Counter()
-        for person_id in await self._departures.due_people(now, PEOPLE_MAX):
+        people, since = await self._departures.due_people(now, PEOPLE_MAX)
+        self._lag.set((now - since).total_seconds() if since else 0)
+        for person_id in people:
             await self._room.acquire()
             try:
                 parcel = await take_parcel(self._begin, person_id, self._clock.now(), self._rules, self._zone, queue)
