@@ -48,12 +48,12 @@ def _lay_lead(platform: Platform, owner: str, dice: random.Random) -> None:
     )
     platform.sql(
         """
-        INSERT INTO leads.leads (id, customer_id, name, company, industry, source, budget, stage, stage_since, owner_id,
+        INSERT INTO leads.leads (id, customer_id, name, company, industry, source, budget, stage, owner_id,
                                  priority, created_at, captured_at, assigned_at, claimed_at, claim_by, sequence)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'P2', $11, $11, $12, $13, $14, 1)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'P2', $10, $10, $11, $12, $13, 1)
         """,
         *(lead, customer, person, company, dice.choice(INDUSTRIES), dice.choice(SOURCES)),
-        *(dice.choice([None, 60_000, 240_000, 800_000, 2_000_000]), stage, since, owner),
+        *(dice.choice([None, 60_000, 240_000, 800_000, 2_000_000]), stage, owner),
         *(captured, captured + MINUTE, claimed, captured + 20 * MINUTE),
     )
     platform.sql(
@@ -64,6 +64,11 @@ def _lay_lead(platform: Platform, owner: str, dice: random.Random) -> None:
         """,
         *(UUID(uuid7()), lead, owner, captured + 20 * MINUTE, captured + MINUTE),
     )
+    if since:
+        platform.sql(
+            "INSERT INTO leads.lead_steps (id, lead_id, kind, actor_id, to_stage, at) VALUES ($1, $2, $3, $4, $5, $6)",
+            *(UUID(uuid7()), lead, "stage_changed", owner, stage, since),
+        )
     if claimed and dice.random() < 0.9:
         due = now + timedelta(minutes=dice.choice([-600, -90, 30, 90, 2_000, 4_000]))
         platform.sql(

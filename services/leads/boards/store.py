@@ -20,11 +20,12 @@ CHUNK_ROWS = 1_000
 _TIMES = """
     l.id::text, coalesce(first.owner_id, '') AS owner_id, l.captured_at, first.decided_at AS assigned_at,
     CASE WHEN first.owner_id = l.owner_id THEN coalesce(l.claim_by, first.claim_by) ELSE first.claim_by END AS due_at,
-    least(l.claimed_at, contact.at) AS responded_at, contact.at AS contacted_at
+    least(l.claimed_at, claim.at, contact.at) AS responded_at, contact.at AS contacted_at
 """
 _FIRST = """
     LEFT JOIN LATERAL (SELECT owner_id, decided_at, claim_by FROM assignments
                        WHERE lead_id = l.id AND owner_id <> ALL($3::text[]) ORDER BY id LIMIT 1) first ON true
+    LEFT JOIN LATERAL (SELECT min(at) AS at FROM lead_steps WHERE lead_id = l.id AND kind = 'claimed') claim ON true
     LEFT JOIN LATERAL (SELECT min(created_at) AS at FROM follow_ups WHERE lead_id = l.id) contact ON true
 """
 _TAKEN_IN = """
@@ -34,10 +35,11 @@ _TAKEN_IN = """
 """
 # Somebody's leads are found by their decisions: everybody's leads of these days are many more.
 _OF_OWNERS = " AND l.id IN (SELECT lead_id FROM assignments WHERE owner_id = ANY($2) AND decided_at >= $4)"
-_LOST = """
-    l.stage = 'lost' AND l.stage_since >= {begin} AND l.stage_since < $1
-    AND ($2::text[] IS NULL OR l.owner_id = ANY($2))
+_GONE = """
+    JOIN (SELECT lead_id, max(at) AS at FROM lead_steps WHERE to_stage = 'lost' AND at >= {begin} AND at < $1
+          GROUP BY lead_id) gone ON gone.lead_id = l.id
 """
+_LOST = "l.stage = 'lost' AND ($2::text[] IS NULL OR l.owner_id = ANY($2))"
 _UNASSIGNED = """
     l.waiting AND l.stage IN ('new', 'contacted', 'qualified') AND l.captured_at < $1
     AND ($2::text[] IS NULL OR l.owner_id = ANY($2))
@@ -73,8 +75,8 @@ class PostgresBoardReader:
 
     async def lost(self, selection: Selection, rows_max: int) -> AsyncGenerator[Sequence[LostLead], None]:
         sql = f"""
-            SELECT l.industry, l.source, l.stage_since - l.captured_at FROM leads l
-            WHERE {_LOST.format(begin="$3")} LIMIT {rows_max:d}
+            SELECT l.industry, l.source, gone.at - l.captured_at FROM leads l {_GONE.format(begin="$3")}
+            WHERE {_LOST} LIMIT {rows_max:d}
         """  # noqa: S608
         end, owners, _, begin = _args(selection)
         async for chunk in self._tx.stream(sql, end, owners, begin, chunk_rows=CHUNK_ROWS):
@@ -89,12 +91,12 @@ class PostgresBoardReader:
             yield [_lead(row) for row in chunk]
 
     async def unassigned_leads(self, selection: Selection, before: str | None, limit: int) -> list[BoardLead]:
-        return await self._page([_UNASSIGNED], list(_args(selection)[:3]), before, limit)
+        return await self._page("", [_UNASSIGNED], list(_args(selection)[:3]), before, limit)
 
     async def lost_leads(
         self, selection: Selection, criteria: LostFilter, before: str | None, limit: int
     ) -> list[BoardLead]:
-        conditions, args = [_LOST.format(begin="$4")], list(_args(selection))
+        conditions, args = [_LOST], list(_args(selection))
 
         def narrow(condition: str, value: Any) -> None:
             args.append(value)
@@ -107,15 +109,17 @@ class PostgresBoardReader:
         if bounds := dwell_between(criteria.dwell):
             lower, upper = bounds
             if lower is not None:
-                narrow("l.stage_since - l.captured_at >= ${}", lower)
+                narrow("gone.at - l.captured_at >= ${}", lower)
             if upper is not None:
-                narrow("l.stage_since - l.captured_at < ${}", upper)
-        return await self._page(conditions, args, before, limit)
+                narrow("gone.at - l.captured_at < ${}", upper)
+        return await self._page(_GONE.format(begin="$4"), conditions, args, before, limit)
 
-    async def _page(self, conditions: list[str], args: list[Any], before: str | None, limit: int) -> list[BoardLead]:
+    async def _page(
+        self, gone: str, conditions: list[str], args: list[Any], before: str | None, limit: int
+    ) -> list[BoardLead]:
         args.append(before)
         sql = f"""
-            SELECT {_TIMES}, {_SHOWN}, CASE WHEN l.stage = 'lost' THEN l.stage_since END AS lost_at FROM leads l {_FIRST}
+            SELECT {_TIMES}, {_SHOWN}, {"gone.at" if gone else "NULL"} AS lost_at FROM leads l {gone} {_FIRST}
             WHERE {" AND ".join(conditions)} AND (${len(args)}::uuid IS NULL OR l.id < ${len(args)})
             ORDER BY l.id DESC LIMIT {limit:d}
         """  # noqa: S608

@@ -56,7 +56,7 @@ class _Source:
 _OF_MINE = "x.lead_id IN (SELECT id FROM mine)"
 _WHOLE = "x.customer_id = $1 AND $2"
 # Told by entries of their own, or by none: bookkeeping.
-_TOLD_ELSEWHERE = "('stage', 'owner_id', 'claimed_at', 'priority', 'customer_id', 'merged_into', 'stage_since')"
+_TOLD_ELSEWHERE = "('stage', 'owner_id', 'claimed_at', 'priority', 'customer_id', 'merged_into')"
 _UNDONE_ID = "md5('undone' || x.id)::uuid"
 _PAUSE_ID = "md5('{kind}' || x.lead_id || x.paused_at)::uuid"
 

@@ -25,6 +25,8 @@ from services.leads.boards.usecases import (
 )
 from services.leads.datasets.store import PostgresDatasetReader
 from services.leads.datasets.usecases import Head, stream_dataset, unpacked
+from services.leads.followups.usecases import change_stage, claim_lead
+from services.leads.idempotence import Keyed
 from services.leads.intake.domain import LeadDraft
 from services.leads.intake.usecases import LeadFilter
 from services.leads.organisation.domain import DUTY_DESK, Person
@@ -110,13 +112,25 @@ async def seed(leads, dice: random.Random, count: int) -> None:
         )
         await leads.admin.execute(
             """
-            INSERT INTO leads (id, customer_id, name, industry, source, stage, stage_since, owner_id, waiting, created_at,
+            INSERT INTO leads (id, customer_id, name, industry, source, stage, owner_id, waiting, created_at,
                                captured_at, claimed_at, claim_by, sequence)
-            VALUES ($1, $2, '甲', $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, 1)
+            VALUES ($1, $2, '甲', $3, $4, $5, $6, $7, $8, $8, $9, $10, 1)
             """,
-            *(lead, customer, dice.choice(["", "制造业", "医疗"]), dice.choice(["官网", "展会"]), stage, since, owner),
+            *(lead, customer, dice.choice(["", "制造业", "医疗"]), dice.choice(["官网", "展会"]), stage, owner),
             *(owner in {DUTY_DESK, None}, captured, claimed, decisions[-1][2] if decisions else None),
         )
+        for kind, to, at in (
+            ("stage_changed", stage, since),
+            # Lost once before, and taken up again: only the last time counts.
+            ("stage_changed", "lost", since and since - MINUTE),
+            # Claimed by somebody who has it no more.
+            ("claimed", "", captured + 9 * MINUTE if dice.random() < 0.2 else None),
+        ):
+            if at is not None:
+                await leads.admin.execute(
+                    "INSERT INTO lead_steps (id, lead_id, kind, actor_id, to_stage, at) VALUES ($1, $2, $3, 'a', $4, $5)",
+                    *(uuid4(), lead, kind, to, at),
+                )
         for number, (to, at, due) in enumerate(decisions):
             await leads.admin.execute(
                 "INSERT INTO assignments VALUES ($1, $2, $3, 'r', 1, 'P2', '', '[]', $4, $5)",
@@ -125,6 +139,10 @@ async def seed(leads, dice: random.Random, count: int) -> None:
         for _ in range(dice.choice([0, 0, 1, 2])):
             at = min(captured + dice.choice([5, 70, 3_000, 9_000]) * MINUTE, now)
             await follow_up(leads, lead, customer, at, "")
+
+
+def done(_) -> bytes:
+    return b""
 
 
 async def follow_up(leads, lead, customer, at: datetime, action: str, due: datetime | None = None) -> None:
@@ -170,22 +188,25 @@ class Oracle:
         for lead in await leads.rows("SELECT * FROM leads"):
             decisions = await leads.rows("SELECT * FROM assignments WHERE lead_id = $1 ORDER BY id", lead["id"])
             follow_ups = await leads.rows("SELECT created_at FROM follow_ups WHERE lead_id = $1", lead["id"])
-            oracle.lie(lead, first, last, leads.clock.now())
+            steps = await leads.rows("SELECT * FROM lead_steps WHERE lead_id = $1 ORDER BY at", lead["id"])
+            oracle.lie(lead, steps, first, last, leads.clock.now())
             if decisions and first <= lead["captured_at"] < last:
                 contact = min((each["created_at"] for each in follow_ups), default=None)
-                oracle.answer(lead, decisions, contact, leads.clock.now())
+                claims = [each["at"] for each in steps if each["kind"] == "claimed"]
+                oracle.answer(lead, decisions, contact, claims, leads.clock.now())
         return oracle
 
-    def lie(self, lead, first, last, now) -> None:
+    def lie(self, lead, steps, first, last, now) -> None:
         lead_id = str(lead["id"])
         open_still = lead["stage"] in {"new", "contacted", "qualified"}
         if lead["waiting"] and open_still and now - lead["captured_at"] > timedelta(hours=48):
             self.sets["unassigned"].add(lead_id)
-        if lead["stage"] == "lost" and first <= lead["stage_since"] < last:
+        gone = [each["at"] for each in steps if each["to_stage"] == "lost" and first <= each["at"] < last]
+        if lead["stage"] == "lost" and gone:
             self.sets["lost"].add(lead_id)
-            self.sets["lost", dwell_of(lead["stage_since"] - lead["captured_at"])].add(lead_id)
+            self.sets["lost", dwell_of(gone[-1] - lead["captured_at"])].add(lead_id)
 
-    def answer(self, lead, decisions, contact, now) -> None:
+    def answer(self, lead, decisions, contact, claims, now) -> None:
         lead_id, captured = str(lead["id"]), lead["captured_at"]
         self.sets["leads"].add(lead_id)
         given = [each for each in decisions if each["owner_id"] not in {None, DUTY_DESK}]
@@ -193,7 +214,7 @@ class Oracle:
         due = given[0]["claim_by"] if given else None
         if given and lead["owner_id"] == owner and lead["claim_by"]:
             due = lead["claim_by"]
-        answered = min((at for at in (lead["claimed_at"], contact) if at), default=None)
+        answered = min((at for at in (lead["claimed_at"], contact, *claims) if at), default=None)
         if answered:
             self.sets["responded"].add(lead_id)
             team = PEOPLE.get(owner, "sales")
@@ -351,15 +372,25 @@ async def test_a_supervisor_sees_their_team_and_no_other(leads, boards) -> None:
         await boards.board(Actor("anna", Role.ONCALL, Scope.ALL))
 
 
-async def test_a_lead_is_lost_when_its_stage_says_so_first(leads, boards) -> None:
-    """Whoever writes the stage: the moment is kept by the database, once, and later changes of the lead leave it."""
+async def test_a_lead_that_was_lost_is_on_the_board_of_that_day(leads, boards) -> None:
+    """By whoever has it, with how long it had been here; a claim counts as the response though it was passed on since."""
     [captured] = await leads.capture(LeadDraft("甲", "官网", phone="+8613900000001", industry="医疗"))
-    assert await leads.value("SELECT stage_since FROM leads") is None
-    await leads.admin.execute("UPDATE leads SET stage = 'lost'")
-    since = await leads.value("SELECT stage_since FROM leads WHERE id = $1", UUID(captured.lead_id))
-    assert await leads.value("SELECT $1 <= now()", since)
-    await leads.admin.execute("UPDATE leads SET stage = 'lost', industry = '医药'")
-    assert await leads.value("SELECT stage_since FROM leads") == since
+    lead_id, owner_id = captured.lead_id, captured.assignment.decision.owner_id
+    owner = Actor(owner_id, Role.SALES, Scope.OWN)
+    await leads.clock.advance(10 * 60)
+    await claim_lead(
+        leads.begin_work, Keyed(owner_id, "claim", "", b""), owner, lead_id, now=leads.clock.now(), encode=done
+    )
+    await leads.admin.execute("UPDATE leads SET owner_id = 'boss', claimed_at = NULL, claim_by = NULL")
+    await leads.admin.execute("UPDATE workloads SET open_leads = 1 WHERE person_id = 'boss'")
+    await leads.clock.advance(20 * 60)
+    boss = Actor("boss", Role.MANAGER, Scope.ALL)
+    asked = Keyed("boss", "stage", "", b"")
+    await change_stage(leads.begin_work, asked, boss, lead_id, "lost", "价格", now=leads.clock.now(), encode=done)
+    board = await boards.board()
+    assert (board.lost.by_industry(), board.lost.by_dwell()[0]) == ((("医疗", 1),), ("1小时内", 1))
+    [person] = board.people
+    assert (person.id, person.on_time.met, person.wall.mean_s) == (owner_id, 1, 600)
 
 
 @pytest.mark.capability(101)
