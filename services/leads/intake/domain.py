@@ -58,7 +58,7 @@ class Stage(StrEnum):
 
 _FACTS = (
     *("name", "company", "phone", "email", "website", "city_code", "region", "industry", "source", "budget"),
-    *("urgency", "need", "source_status", "owner_id"),
+    *("urgency", "need", "source_status", "owner_id", "anonymous_id", "external_id", "form"),
 )
 
 OPEN_STAGES = frozenset({Stage.NEW, Stage.CONTACTED, Stage.QUALIFIED})
@@ -168,6 +168,8 @@ def facts_of(draft: LeadDraft) -> Facts:
     facts: dict[str, str | Decimal | None] = {name: getattr(draft, name) for name in _FACTS}
     for key, value in draft.utm.items():
         facts[f"utm.{key}"] = value
+    for name, value in draft.details.items():
+        facts[f"details.{name}"] = value
     return facts
 
 

@@ -14,9 +14,9 @@ GROUPS_DEEP_MAX: Final = 3
 NUMBERS: Final = frozenset({"budget", ACTIVITIES_90D, WON_DEALS, LEAD_SCORE})
 FIELDS: Final = NUMBERS | {
     *("name", "company", "phone", "email", "website", "city_code", "region", "industry", "source", "urgency", "need"),
-    *("source_status", "owner_id", "anonymous_id", "external_id"),
+    *("source_status", "owner_id", "anonymous_id", "external_id", "form"),
 }
-"""What a condition may ask for, beside `utm.KEY`."""
+"""What a condition may ask for, beside `utm.KEY` and `details.NAME`."""
 
 GROUPS: Final = frozenset({"any", "all", "none"})
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -58,8 +58,8 @@ def read_condition(
     for key in sorted(entry.keys() - _KEYS - more):
         wrong(f"{place}.{key[:60]}", f"is not known; known are {', '.join(sorted(_KEYS | more | GROUPS))}")
     name, operator, value = entry.get("field"), entry.get("op"), entry.get("value")
-    if not isinstance(name, str) or not (name in FIELDS or is_utm(name)):
-        wrong(f"{place}.field", f"must be utm.KEY or one of {', '.join(sorted(FIELDS))}")
+    if not isinstance(name, str) or not (name in FIELDS or is_free(name)):
+        wrong(f"{place}.field", f"must be utm.KEY, details.NAME or one of {', '.join(sorted(FIELDS))}")
         return None
     if not isinstance(operator, str) or operator not in OPERATORS:
         wrong(f"{place}.op", f"must be one of {', '.join(sorted(OPERATORS))}")
@@ -72,9 +72,9 @@ def read_condition(
     return Condition(name, operator, _test(name, operator, compared), compared, frozenset({name}))
 
 
-def is_utm(name: str) -> bool:
-    """Whether a name is that of a UTM value."""
-    return name.startswith("utm.") and len(name) < TEXT_CHARS_MAX
+def is_free(name: str) -> bool:
+    """Whether a name is that of a text whose names are data: a UTM value, or what a growth stage unlocks."""
+    return name.startswith(("utm.", "details.")) and len(name) < TEXT_CHARS_MAX
 
 
 def _group(
@@ -101,7 +101,7 @@ def _group(
 
 def _value(name: str, operator: str, value: Any) -> object:
     """What the field is compared with; raises ValueError saying what it must be."""
-    if operator in _COMPARISONS and name not in NUMBERS:
+    if operator in _COMPARISONS and name not in NUMBERS and not is_free(name):
         raise ValueError(f"{operator} compares numbers; {name} is a text")
     if operator in _PARTS and name in NUMBERS:
         raise ValueError(f"{operator} looks into texts; {name} is a number")
@@ -113,13 +113,13 @@ def _value(name: str, operator: str, value: Any) -> object:
         if not isinstance(value, list) or not 1 <= len(value) <= VALUES_MAX:
             raise ValueError(f"must be a list of 1 to {VALUES_MAX} values")
         return frozenset(_comparable(name, item) for item in value)
-    return _comparable(name, value)
+    return number(value) if operator in _COMPARISONS else _comparable(name, value)
 
 
 def _test(name: str, operator: str, compared: Any) -> Callable[[Facts], bool]:
     if compare := _COMPARISONS.get(operator):
         # A lead whose number is unknown is on neither side.
-        return lambda facts: isinstance(actual := facts.get(name), Decimal) and compare(actual, compared)
+        return lambda facts: (actual := number_in(facts.get(name))) is not None and compare(actual, compared)
     if has_part := _PARTS.get(operator):
         return lambda facts: has_part(str(facts.get(name) or ""), compared)
     match operator:
@@ -155,6 +155,16 @@ def number(value: Any) -> Decimal:
 
 
 _DIGITS_MAX: Final = 30
+
+
+def number_in(value: Value | None) -> Decimal | None:
+    """A fact as a number; a text such as "60,000,000" holds one too. None where there is none."""
+    if value is None or isinstance(value, Decimal):
+        return value
+    try:
+        return number(value.strip().replace(",", ""))
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str:

@@ -33,7 +33,8 @@ NEW_CUSTOMER: Final[Mapping[str, Decimal]] = {ACTIVITIES_90D: Decimal(0), WON_DE
 
 Value: TypeAlias = str | Decimal
 Facts = Mapping[str, Value | None]
-"""A lead's fields by name; `utm.KEY` for its UTM values; `owner_id` is the owner it was imported with."""
+"""A lead's fields by name; `utm.KEY` for its UTM values, `details.NAME` for what growth stages unlock; `owner_id` is the
+owner it was imported with."""
 
 TURN: Final = 100_000_000
 """One lead, in the unit of rotation credits and turns owed: fine enough for shares of any weights."""

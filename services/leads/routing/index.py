@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final
 
+from services.leads.routing.conditions import NUMBERS
 from services.leads.routing.domain import Condition, Facts, Priority, Rule
 
 _BOUNDS: Final = {"gt": (1, True), "gte": (1, False), "lt": (-1, True), "lte": (-1, False)}
@@ -194,6 +195,6 @@ def _slot(condition: Condition) -> tuple[str, int] | None:
     """Where the index keeps a condition: by field, and by side for limits (1 lower, -1 upper, 0 values); None nowhere."""
     if condition.operator in {"eq", "in"}:
         return condition.field, 0
-    if condition.operator in _BOUNDS:
+    if condition.operator in _BOUNDS and condition.field in NUMBERS:
         return condition.field, _BOUNDS[condition.operator][0]
     return None

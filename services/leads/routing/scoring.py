@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from services.leads.routing.conditions import FIELDS, NUMBERS, is_utm, number
+from services.leads.routing.conditions import FIELDS, NUMBERS, is_free, number, number_in
 from services.leads.routing.domain import LEAD_SCORE, Facts
 
 FORMULA_CHARS_MAX: Final = 2_000
@@ -126,7 +126,7 @@ class _Translator:
             return lambda facts: abs(size(facts))
         if name == "number" and len(args) == 1:
             text = self.text(args[0], deep + 1)
-            return lambda facts: _number_in(text(facts))
+            return lambda facts: number_in(text(facts)) or _ZERO
         raise _wrong(node, f"{name[:60]} is not known here; known are min, max, abs and number")
 
     def truth(self, node: ast.expr, deep: int) -> Callable[[Facts], bool]:
@@ -199,9 +199,10 @@ class _Translator:
 
     def _fact(self, node: ast.expr) -> str:
         name = _dotted(node)
-        if name == LEAD_SCORE or not (name in FIELDS or is_utm(name)):
+        if name == LEAD_SCORE or not (name in FIELDS or is_free(name)):
             raise _wrong(
-                node, f"{name[:60]} is not known; known are weights.NAME, utm.KEY, {', '.join(sorted(FIELDS))}"
+                node,
+                f"{name[:60]} is not known; known are weights.NAME, utm.KEY, details.NAME, {', '.join(sorted(FIELDS))}",
             )
         return name
 
@@ -219,13 +220,6 @@ def _dotted(node: ast.expr) -> str:
     if not isinstance(node, ast.Name):
         raise _wrong(node, "is not a name")
     return ".".join([node.id, *reversed(parts)])
-
-
-def _number_in(text: str) -> Decimal:
-    try:
-        return number(text.strip())
-    except ValueError:
-        return _ZERO
 
 
 def _wrong(node: ast.expr, reason: str) -> FormulaError:

@@ -191,12 +191,12 @@ async def test_a_lead_goes_to_the_owner_of_the_nearest_recent_deals(leads: Any) 
 
 @pytest.mark.capability(57)
 async def test_industry_size_and_interaction_frequency_go_into_one_rule(leads: Any) -> None:
-    """A customer who was in touch three times in 90 days, with a large budget, is somebody's; a stranger is not yet."""
+    """A customer who was in touch three times in 90 days, of a large company, is somebody's; a stranger is not yet."""
     await leads.people(Person("1", "甲", weight=0), Person("2", "乙"))
     now = leads.clock.now()
     when = [
         {"field": "industry", "op": "eq", "value": "制造业"},
-        {"field": "budget", "op": "gte", "value": 500_000},
+        {"field": "details.company_size", "op": "gte", "value": 200},
         {"field": "customer.activities_90d", "op": "gte", "value": 3},
     ]
     await leads.capture(LeadDraft("老客户", "展会", stage="lost", external_id="crm:1", company="华东机械有限公司"))
@@ -206,7 +206,7 @@ async def test_industry_size_and_interaction_frequency_go_into_one_rule(leads: A
     ]
     await keep(leads, *calls)
     await put(leads, {"id": "warm", "when": when, "target": {"kind": "person", "person_id": "1"}}, ROTATION)
-    fields = {"industry": "制造业", "budget": Decimal(600_000), "source": "官网"}
+    fields = {"industry": "制造业", "details": {"company_size": "350"}, "source": "官网"}
     [known] = await leads.capture(LeadDraft("老客户", company="华东机械有限公司", **fields))
     [stranger] = await leads.capture(LeadDraft("生客", company="别家公司", **fields))
     assert (known.owner_id, stranger.owner_id) == ("1", "2")

@@ -16,8 +16,8 @@ from services.leads.routing.rules import read_rules
 pytestmark = pytest.mark.capability(3, 40)
 
 DESK = {"id": "desk", "target": {"kind": "duty_desk", "person_id": DUTY_DESK}}
-WORDS = ("华东", "华南", "制造业", "教育", "官网")
-TEXTS = ("region", "industry", "utm.campaign")
+WORDS = ("华东", "华南", "制造业", "3", "1,000")
+TEXTS = ("region", "industry", "utm.campaign", "details.company_size")
 
 texts = st.sampled_from(TEXTS)
 words = st.sampled_from(WORDS)
@@ -39,6 +39,11 @@ single = st.one_of(
         lambda field, op, value: {"field": field, "op": op, "value": value},
         st.sampled_from(["budget", "customer.won_deals"]),
         st.sampled_from(["eq", "ne", "gt", "gte", "lt", "lte"]),
+        numbers,
+    ),
+    st.builds(
+        lambda op, value: {"field": "details.company_size", "op": op, "value": value},
+        st.sampled_from(["gt", "gte", "lt", "lte"]),
         numbers,
     ),
     st.builds(lambda field, value: {"field": field, "op": "exists", "value": value}, texts, st.booleans()),

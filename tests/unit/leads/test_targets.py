@@ -70,7 +70,7 @@ def test_a_key_account_skips_the_juniors() -> None:
             "priority": "P0",
             "when": [
                 {"field": "source", "op": "eq", "value": "展会扫码"},
-                {"field": "lead_score", "op": "gte", "value": 5000},
+                {"field": "details.annual_revenue", "op": "gte", "value": 50_000_000},
             ],
             "target": {"kind": "key_account", "rank_min": 4},
         },
@@ -78,12 +78,12 @@ def test_a_key_account_skips_the_juniors() -> None:
         {"id": "desk", "target": {"kind": "duty_desk", "person_id": DUTY_DESK}},
     ]
     directory = Directory.of([DESK, *people], TEAMS)
-    rules = read_rules({"score": {"formula": "number(utm.revenue) / 10000"}, "rules": entries}, 1, directory)
-    fair = {"source": "展会扫码", "utm.revenue": "60000000"}
+    rules = read_rules({"rules": entries}, 1, directory)
+    fair = {"source": "展会扫码", "details.annual_revenue": "60,000,000"}
     decision = decide(rules, fair, directory, Ledger({}, {}), NOW)
     assert (decision.owner_id, decision.rule_id, decision.priority) == ("senior", "key-account", "P0")
     assert why(decision)["junior"] == "职级不足（1<4）"
-    small = decide(rules, {**fair, "utm.revenue": "900000"}, directory, Ledger({}, {}), NOW)
+    small = decide(rules, {**fair, "details.annual_revenue": "900000"}, directory, Ledger({}, {}), NOW)
     assert (small.owner_id, small.rule_id) == ("junior", "rotation")
 
 
