@@ -63,6 +63,8 @@ def test_a_leave_is_taken_back_and_findings_are_listed(api) -> None:
     assert (put.status_code, put.json()["duty"], put.json()["leads_per_day_max"]) == (200, duty, 9)
     refused = api.put("/v1/people/e2e-stays", json=body | {"duty": [{"weekday": 1, "start": "18:00", "end": "09:00"}]})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "duty.0")
+    stale = api.put("/v1/people/e2e-stays", json=body | {"expected_sequence": put.json()["sequence"] - 1})
+    assert stale.status_code == 409, stale.text
     assert api.get("/v1/people/findings").status_code == 200
     assert TEAM in {team["id"] for team in api.get("/v1/teams", params={"limit": 200}).json()["items"]}
     asked = api.get("/v1/organisation").json()

@@ -76,6 +76,8 @@ class PersonInput(Input):
     leads_per_day_max: Bound = None
     leads_per_week_max: Bound = None
     weight: Annotated[int, Field(ge=0, le=1_000)] = 1
+    expected_sequence: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """The `sequence` the author has seen; another one in force is 409. 0: not checked."""
 
 
 class LeaveInput(Input):
@@ -154,6 +156,7 @@ class PersonView(TypedDict):
     leads_per_week_max: int | None
     weight: int
     reason_against: str | None
+    sequence: int
 
 
 class PersonPage(TypedDict):
@@ -385,6 +388,7 @@ def _person_view(person: leads_pb2.Person) -> PersonView:
         "leads_per_week_max": person.leads_per_week_max if person.HasField("leads_per_week_max") else None,
         "weight": person.weight,
         "reason_against": person.reason_against or None,
+        "sequence": person.sequence,
     }
 
 

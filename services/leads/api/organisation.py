@@ -73,7 +73,11 @@ class DirectoryApi(DirectoryServiceServicer):
         self, request: organisation_pb2.PutPersonRequest, context: Any
     ) -> organisation_pb2.PutPersonResponse:
         person, created = await put_person(
-            self._begin_changing, wire.actor_from(request.actor), _person_from(request), now=self._clock.now()
+            self._begin_changing,
+            wire.actor_from(request.actor),
+            _person_from(request),
+            request.expected_sequence,
+            now=self._clock.now(),
         )
         return organisation_pb2.PutPersonResponse(person=_person_to(person), created=created)
 
@@ -192,6 +196,7 @@ def _person_to(entry: PersonAtWork) -> leads_pb2.Person:
         leave=[_leave_to(leave) for leave in person.leave],
         channels=sorted(person.bound),
         reason_against=entry.reason_against,
+        sequence=entry.sequence,
     )
 
 

@@ -71,11 +71,14 @@ def _permit_whole(actor: Actor) -> None:
         raise PermissionDeniedError("Teams and what the organisation asks for are changed with scope all.")
 
 
-async def put_person(begin: BeginChanging, actor: Actor, person: Person, *, now: datetime) -> tuple[PersonAtWork, bool]:
+async def put_person(
+    begin: BeginChanging, actor: Actor, person: Person, expected_sequence: int = 0, *, now: datetime
+) -> tuple[PersonAtWork, bool]:
     """Adds a person, or replaces what is known of them but leave and channels; True when they are new.
 
     With scope team a manager changes people they see, and puts them into teams they supervise. Raises
-    InvalidRequestError, NotFoundError, PermissionDeniedError.
+    InvalidRequestError, NotFoundError, PermissionDeniedError, and ConflictError when `expected_sequence` (0: any) is
+    not in force.
     """
     _permit(actor)
     check_person(person)
@@ -89,6 +92,9 @@ async def put_person(begin: BeginChanging, actor: Actor, person: Person, *, now:
             raise PermissionDeniedError("Only who supervises a team puts people into it.")
         if known is not None:
             person = replace(person, leave=known.leave, channels=known.channels)
+        sequence = (await store.workload(person.id)).sequence
+        if expected_sequence not in {0, sequence}:
+            raise ConflictError(f"The person is at sequence {sequence}, not {expected_sequence}: look and try again.")
         await store.put_person(person)
         changed = _with(directory, person)
         load = await store.workload(person.id)

@@ -143,7 +143,10 @@ class PostgresOrganisationStore:
         await outbox.add(self._tx, [_changed(person, sequence)])
 
 
-_WORKLOADS = "SELECT person_id, open_leads, taken_on, taken_in_day, taken_in_week FROM workloads"
+_WORKLOADS = """
+    SELECT w.person_id, w.open_leads, w.taken_on, w.taken_in_day, w.taken_in_week, p.sequence
+    FROM workloads w JOIN people p ON p.id = w.person_id
+"""
 
 
 async def read_workloads(reader: Reader) -> dict[str, Workload]:
@@ -152,7 +155,9 @@ async def read_workloads(reader: Reader) -> dict[str, Workload]:
 
 
 def _workload(row: Record) -> Workload:
-    return Workload(row["open_leads"], Taken(row["taken_on"], row["taken_in_day"], row["taken_in_week"]))
+    return Workload(
+        row["open_leads"], Taken(row["taken_on"], row["taken_in_day"], row["taken_in_week"]), row["sequence"]
+    )
 
 
 def _keyed(request: Keyed) -> KeyedRequest:

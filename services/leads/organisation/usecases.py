@@ -17,10 +17,11 @@ _READERS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What somebody has on their hands."""
+    """What somebody has on their hands, and the sequence of their last change."""
 
     open_leads: int = 0
     taken: Taken = NOTHING_TAKEN
+    sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class PersonAtWork:
     """As it counts today."""
     reason_against: str
     """Why they can be given no lead now; empty when they can."""
+    sequence: int
+    """Of their last change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ def at_work(directory: Directory, person_id: str, workloads: dict[str, Workload]
         open_leads=load.open_leads,
         taken=load.taken.on(directory.day_of(person, now)),
         reason_against=reason_against(person, directory, now, open_leads=load.open_leads, taken=load.taken),
+        sequence=load.sequence,
     )
 
 

@@ -73,11 +73,14 @@ async def test_a_change_of_a_person_is_in_force_at_once_and_told_once(leads, api
     """The next transaction routes by it; the same again changes nothing and tells nobody."""
     created = await api.PutPerson(put("1", rank=6, city_codes=["310000"], leads_per_day_max=3), None)
     assert (created.created, created.person.rank, created.person.leads_per_day_max) == (True, 6, 3)
+    assert created.person.sequence == 1
     assert await owners(leads) == {"1", DUTY_DESK}, "three today, and the fourth is over the limit"
     again = await api.PutPerson(put("1", rank=6, city_codes=["310000"], leads_per_day_max=3), None)
     assert (again.created, again.person.leads_today, again.person.reason_against) == (False, 3, "今日线索已满（3/3）")
-    await api.PutPerson(put("1", may_follow_up=False), None)
+    await api.PutPerson(put("1", may_follow_up=False, expected_sequence=1), None)
     assert await owners(leads, first=10) == {DUTY_DESK}
+    with pytest.raises(ConflictError):
+        await api.PutPerson(put("1", rank=7, expected_sequence=1), None)
     assert await leads.events("1") == [("PersonChanged", 1), ("PersonChanged", 2)]
 
 

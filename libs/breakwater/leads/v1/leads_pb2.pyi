@@ -2053,6 +2053,7 @@ class Person(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     REASON_AGAINST_FIELD_NUMBER: _builtins.int
     OWN_SUPERVISOR_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     email: _builtins.str
@@ -2082,6 +2083,8 @@ class Person(_message.Message):
     """Why the person can be given no lead now; empty when they can."""
     own_supervisor_id: _builtins.str
     """The supervisor set for the person alone; supervisor_id is the effective one."""
+    sequence: _builtins.int
+    """Grows with every change of the person; that of PersonChanged."""
     @_builtins.property
     def regions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -2127,10 +2130,11 @@ class Person(_message.Message):
         channels: _abc.Iterable[_builtins.str] | None = ...,
         reason_against: _builtins.str = ...,
         own_supervisor_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "active", b"active", "channels", b"channels", "city_codes", b"city_codes", "duty", b"duty", "email", b"email", "has_account", b"has_account", "id", b"id", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max", "leads_this_week", b"leads_this_week", "leads_today", b"leads_today", "leave", b"leave", "may_follow_up", b"may_follow_up", "name", b"name", "on_duty", b"on_duty", "open_leads", b"open_leads", "open_leads_max", b"open_leads_max", "own_supervisor_id", b"own_supervisor_id", "rank", b"rank", "reason_against", b"reason_against", "regions", b"regions", "skills", b"skills", "supervisor_id", b"supervisor_id", "team_id", b"team_id", "weight", b"weight", "works_holidays", b"works_holidays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "active", b"active", "channels", b"channels", "city_codes", b"city_codes", "duty", b"duty", "email", b"email", "has_account", b"has_account", "id", b"id", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max", "leads_this_week", b"leads_this_week", "leads_today", b"leads_today", "leave", b"leave", "may_follow_up", b"may_follow_up", "name", b"name", "on_duty", b"on_duty", "open_leads", b"open_leads", "open_leads_max", b"open_leads_max", "own_supervisor_id", b"own_supervisor_id", "rank", b"rank", "reason_against", b"reason_against", "regions", b"regions", "sequence", b"sequence", "skills", b"skills", "supervisor_id", b"supervisor_id", "team_id", b"team_id", "weight", b"weight", "works_holidays", b"works_holidays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__leads_per_day_max: _TypeAlias = _typing.Literal["leads_per_day_max"]  # noqa: Y015
     _WhichOneofArgType__leads_per_day_max: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max"]  # noqa: Y015

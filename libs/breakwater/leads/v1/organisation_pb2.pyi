@@ -94,6 +94,7 @@ class PutPersonRequest(_message.Message):
     LEADS_PER_DAY_MAX_FIELD_NUMBER: _builtins.int
     LEADS_PER_WEEK_MAX_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    EXPECTED_SEQUENCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     name: _builtins.str
     email: _builtins.str
@@ -111,6 +112,8 @@ class PutPersonRequest(_message.Message):
     leads_per_day_max: _builtins.int
     leads_per_week_max: _builtins.int
     weight: _builtins.int
+    expected_sequence: _builtins.int
+    """The sequence the author has seen; another one in force is a conflict. 0: do not check."""
     @_builtins.property
     def actor(self) -> _identity_pb2.Actor: ...
     @_builtins.property
@@ -144,10 +147,11 @@ class PutPersonRequest(_message.Message):
         leads_per_day_max: _builtins.int | None = ...,
         leads_per_week_max: _builtins.int | None = ...,
         weight: _builtins.int = ...,
+        expected_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "_open_leads_max", b"_open_leads_max", "actor", b"actor", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max", "open_leads_max", b"open_leads_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "_open_leads_max", b"_open_leads_max", "active", b"active", "actor", b"actor", "city_codes", b"city_codes", "duty", b"duty", "email", b"email", "has_account", b"has_account", "id", b"id", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max", "may_follow_up", b"may_follow_up", "name", b"name", "on_duty", b"on_duty", "open_leads_max", b"open_leads_max", "rank", b"rank", "regions", b"regions", "skills", b"skills", "supervisor_id", b"supervisor_id", "team_id", b"team_id", "weight", b"weight", "works_holidays", b"works_holidays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max", "_leads_per_week_max", b"_leads_per_week_max", "_open_leads_max", b"_open_leads_max", "active", b"active", "actor", b"actor", "city_codes", b"city_codes", "duty", b"duty", "email", b"email", "expected_sequence", b"expected_sequence", "has_account", b"has_account", "id", b"id", "leads_per_day_max", b"leads_per_day_max", "leads_per_week_max", b"leads_per_week_max", "may_follow_up", b"may_follow_up", "name", b"name", "on_duty", b"on_duty", "open_leads_max", b"open_leads_max", "rank", b"rank", "regions", b"regions", "skills", b"skills", "supervisor_id", b"supervisor_id", "team_id", b"team_id", "weight", b"weight", "works_holidays", b"works_holidays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__leads_per_day_max: _TypeAlias = _typing.Literal["leads_per_day_max"]  # noqa: Y015
     _WhichOneofArgType__leads_per_day_max: _TypeAlias = _typing.Literal["_leads_per_day_max", b"_leads_per_day_max"]  # noqa: Y015
