@@ -52,7 +52,7 @@ RETRY = timedelta(seconds=20)
 """How soon whoever was refused asks again."""
 OUTAGE_MAX = timedelta(minutes=12)
 """Of an outage of leads or its database: a customer's form that waits longer cannot be assigned in 15 minutes."""
-TICK = timedelta(minutes=5)
+TICK = timedelta(minutes=15)
 """How often the world looks for people who have become able; timers are looked at when they are due."""
 ASSIGNED_WITHIN = timedelta(minutes=15)
 ALARM_AFTER = timedelta(hours=24)
