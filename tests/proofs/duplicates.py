@@ -252,7 +252,8 @@ async def _fill(server: PostgresServer, name: str, seed: int, contacts: int) -> 
             records += [record for _, record in batch[:100]]
         await connection.execute(
             """
-            CREATE INDEX likenesses_text ON likenesses USING gin (text gin_trgm_ops) WHERE text <> '';
+            CREATE INDEX likenesses_text ON likenesses USING gin (text gin_trgm_ops) WITH (fastupdate = off)
+            WHERE text <> '';
             CREATE INDEX likenesses_name ON likenesses (name_key)
             """
         )

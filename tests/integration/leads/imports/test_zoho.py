@@ -3,6 +3,7 @@
 import pytest
 
 from services.leads.intake.imports.domain import ImportLimits
+from tests.integration.leads.test_duplicates import checked
 
 
 @pytest.fixture
@@ -45,6 +46,9 @@ async def test_every_lead_of_the_export_is_taken(platform, zoho, users):
     assert (lead["name"], lead["company"], lead["phone"]) == ("Denson", "Maurice The Pants Man", "+16604850224")
     assert (lead["stage"], lead["source_status"], lead["owner_id"]) == ("converted", "Contacted", "1007")
     assert lead["created_at"].isoformat() == "2021-04-14T16:03:00+00:00"
+    # 3,900 different people: whoever finds two of them alike has found what is not there.
+    await checked(platform.leads)
+    assert await count("SELECT count(*) FROM duplicates") == 0
 
 
 @pytest.mark.capability(53, 124)
