@@ -125,7 +125,7 @@ async def test_a_board_is_told_once_a_day(notifying):
     await notify.tell(notify.events.board_ready, board, board)
     await notify.turn()
     [heard] = notify.stubs["feishu"].taken
-    assert "线索时效看板\n均值 12 分" in json.loads(heard.body)["content"]["text"]
+    assert "线索时效看板\n平均响应 12 分钟" in json.loads(heard.body)["content"]["text"]
 
 
 @pytest.mark.capability(69, 121)
