@@ -59,7 +59,8 @@ def decide(
     `again` says that the lead is taken from somebody.
     """
     # Nothing but what the rules ask for is looked at, so that what is kept of it is enough to decide again.
-    facts = {name: value for name in sorted(rules.asks) if (value := facts.get(name)) is not None and value != ""}
+    asks = rules.asks
+    facts = {name: value for name, value in facts.items() if name in asks and value is not None and value != ""}
     score = rules.scoring.score(facts) if rules.scoring else None
     matching = rules.index.matching(facts if score is None else {**facts, LEAD_SCORE: score})
     # A lead matters as much as any rule says, whoever is free to take it in the end.

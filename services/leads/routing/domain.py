@@ -134,6 +134,13 @@ class Rule:
     weigh: tuple[Weighed, ...] = ()
     at_least: Decimal = Decimal(0)
 
+    @property
+    def asks(self) -> frozenset[str]:
+        """Every field its conditions look at."""
+        return frozenset().union(
+            *(condition.asks for condition in self.when), *(each.condition.asks for each in self.weigh)
+        )
+
     def matches(self, facts: Facts) -> bool:
         return all(condition.holds(facts) for condition in self.when) and self.is_loud_enough(facts)
 

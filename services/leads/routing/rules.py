@@ -12,7 +12,14 @@ from typing import Any, Final
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.organisation.domain import RANK_MAX, Directory
-from services.leads.routing.conditions import CONDITIONS_MAX, TEXT_CHARS_MAX, number, read_condition, read_conditions
+from services.leads.routing.conditions import (
+    CONDITIONS_MAX,
+    TEXT_CHARS_MAX,
+    is_free,
+    number,
+    read_condition,
+    read_conditions,
+)
 from services.leads.routing.domain import (
     CUSTOMER_FACTS,
     LEAD_SCORE,
@@ -29,6 +36,8 @@ from services.leads.routing.index import RuleIndex
 from services.leads.routing.scoring import WEIGHTS_MAX, FormulaError, Scoring, read_scoring
 
 RULES_MAX: Final = 10_000
+FREE_FIELDS_MAX: Final = 200
+"""Names of UTM values and details that the rules ask for together: each costs every decision a little."""
 POINTS_MAX: Final = Decimal(1_000_000)
 RADIUS_KM_MAX: Final = 5_000
 SKIPPED_TURNS_MAX: Final = 10
@@ -52,6 +61,7 @@ _TARGET_KEYS: Mapping[TargetKind, frozenset[str]] = {
     TargetKind.IMPORTED_OWNER: frozenset({"kind"}),
     TargetKind.DUTY_DESK: frozenset({"kind", "person_id"}),
 }
+_CHOICES = tuple(choice.value for choice in Choice if choice is not Choice.NEAREST)
 _NEEDED: Mapping[TargetKind, str] = {
     TargetKind.PERSON: "person_id",
     TargetKind.DUTY_DESK: "person_id",
@@ -86,9 +96,7 @@ class RuleSet:
     @cached_property
     def asks(self) -> frozenset[str]:
         """Every fact these rules look at; a decision depends on no other."""
-        asked = {name for rule in self.rules for condition in rule.when for name in condition.asks}
-        asked |= {name for rule in self.rules for each in rule.weigh for name in each.condition.asks}
-        asked |= {name for rule in self.rules for name in rule.target.match}
+        asked = {name for rule in self.rules for name in (*rule.asks, *rule.target.match)}
         kinds = {rule.target.kind for rule in self.rules}
         if TargetKind.IMPORTED_OWNER in kinds:
             asked.add("owner_id")
@@ -145,9 +153,11 @@ class _Reader:
             if rule.id in seen:
                 self._wrong(f"rules[{index}].id", f"{rule.id!r} is there twice")
             seen.add(rule.id)
-            asked = {*rule.when, *(each.condition for each in rule.weigh)}
-            if not has_score and any(LEAD_SCORE in condition.asks for condition in asked):
+            if not has_score and LEAD_SCORE in rule.asks:
                 self._wrong(f"rules[{index}]", "asks for lead_score, and the document has no score")
+        free = {name for rule in rules if rule is not None for name in rule.asks if is_free(name)}
+        if len(free) > FREE_FIELDS_MAX:
+            self._wrong("rules", f"ask for {len(free)} different utm and details fields; at most {FREE_FIELDS_MAX}")
         last = rules[-1]
         if last is not None and (last.when or last.weigh or last.target.kind is not TargetKind.DUTY_DESK):
             self._wrong(
@@ -237,18 +247,22 @@ class _Reader:
         if not isinstance(match, list) or not all(isinstance(each, str) and each in MATCHES for each in match):
             self._wrong(f"{place}.match", f"must be a list of {', '.join(sorted(MATCHES))}")
             match = []
-        choose = Choice.NEAREST if kind is TargetKind.NEAREST else entry.get("choose", Choice.ROTATION)
-        if not isinstance(choose, str) or choose not in set(Choice) or ("choose" in entry and choose == Choice.NEAREST):
-            self._wrong(f"{place}.choose", f"must be one of {', '.join(set(Choice) - {Choice.NEAREST})}")
-            choose = Choice.ROTATION
+        choose = Choice.NEAREST if kind is TargetKind.NEAREST else self._choice(entry, place)
         return Target(
             kind=kind,
             id=self._named(entry, "person_id" if "person_id" in _TARGET_KEYS[kind] else "team_id", place),
             skill=self._named(entry, "skill", place),
             match=tuple(match),
-            choose=Choice(choose),
+            choose=choose,
             **whole,
         )
+
+    def _choice(self, entry: Mapping[str, Any], place: str) -> Choice:
+        given = entry.get("choose", Choice.ROTATION)
+        if not isinstance(given, str) or given not in _CHOICES:
+            self._wrong(f"{place}.choose", f"must be one of {', '.join(_CHOICES)}")
+            return Choice.ROTATION
+        return Choice(given)
 
     def _named(self, entry: Mapping[str, Any], key: str, place: str) -> str:
         """The id of a person or team, or a skill, that must be there; empty where none is given."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from breakwater.chassis.errors import InvalidRequestError
 from services.leads.organisation.domain import Directory, Person, Team
-from services.leads.routing.rules import read_rules
+from services.leads.routing.rules import FREE_FIELDS_MAX, read_rules
 
 pytestmark = pytest.mark.capability(40, 57)
 
@@ -137,3 +137,74 @@ def test_no_document_whatever_is_a_crash(path: list[Any], value: Any) -> None:
     except InvalidRequestError as error:
         found = error.errors
     assert found
+
+
+def test_the_fields_whose_names_are_data_are_bounded() -> None:
+    """Each different one costs every decision a little: what is too many is said."""
+    many = [
+        {
+            "id": f"r{number}",
+            "when": [{"field": f"utm.k{number}", "op": "eq", "value": "x"}],
+            "target": {"kind": "imported_owner"},
+        }
+        for number in range(FREE_FIELDS_MAX + 1)
+    ]
+    read_rules({"rules": [*many[1:], GOOD["rules"][1]]}, 1)
+    with pytest.raises(InvalidRequestError) as caught:
+        read_rules({"rules": [*many, GOOD["rules"][1]]}, 1)
+    assert [error.field for error in caught.value.errors] == ["rules"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [
+        ({"when": [{"any": []}]}, "rules[0].when[0].any"),
+        ({"when": [{"any": [{"field": "x", "op": "eq", "value": "y"}]}]}, "rules[0].when[0].any[0].field"),
+        (
+            {"when": [{"all": [{"any": [{"none": [{"all": [GOOD["rules"][0]["when"][0]]}]}]}]}]},
+            "rules[0].when[0].all[0].any[0].none[0]",
+        ),
+        ({"when": [{"any": [GOOD["rules"][0]["when"][0]], "op": "eq"}]}, "rules[0].when[0].op"),
+        ({"when": [{"field": "budget", "op": "contains", "value": "5"}]}, "rules[0].when[0].value"),
+        ({"when": [{"field": "budget", "op": "exists", "value": 1}]}, "rules[0].when[0].value"),
+        ({"when": [{"field": "lead_score", "op": "gt", "value": 1}]}, "rules[0]"),
+        ({"weigh": [{"field": "region", "op": "eq", "value": "华东"}]}, "rules[0].weigh[0].points"),
+        ({"weigh": [{"field": "region", "op": "eq", "value": "华东", "points": "9e9"}]}, "rules[0].weigh[0].points"),
+        ({"at_least": 5}, "rules[0].at_least"),
+        ({"target": {"kind": "skill", "skill": "没人会"}}, "rules[0].target.skill"),
+        ({"target": {"kind": "skill"}}, "rules[0].target.skill"),
+        ({"target": {"kind": "key_account"}}, "rules[0].target.rank_min"),
+        ({"target": {"kind": "key_account", "rank_min": 1.5}}, "rules[0].target.rank_min"),
+        ({"target": {"kind": "nearest", "radius_km": 9_999}}, "rules[0].target.radius_km"),
+        ({"target": {"kind": "nearest", "radius_km": 10, "choose": "rotation"}}, "rules[0].target.choose"),
+        ({"target": {"kind": "team", "team_id": "sales", "choose": "nearest"}}, "rules[0].target.choose"),
+        (
+            {"target": {"kind": "team", "team_id": "sales", "skipped_turns_max": 99}},
+            "rules[0].target.skipped_turns_max",
+        ),
+    ],
+)
+def test_each_mistake_of_the_wider_language_is_told_with_its_place(rule: dict[str, Any], place: str) -> None:
+    """Groups, weights, scores and targets as exactly as the rest."""
+    document = {"rules": [{"id": "r", "target": {"kind": "imported_owner"}, **rule}, GOOD["rules"][1]]}
+    with pytest.raises(InvalidRequestError) as caught:
+        read_rules(document, 1, DIRECTORY)
+    assert [error.field for error in caught.value.errors] == [place]
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"order": "weight"}, "order"),
+        ({"score": []}, "score"),
+        ({"score": {}}, "score.formula"),
+        ({"score": {"formula": "budget +"}}, "score.formula"),
+        ({"score": {"formula": "1", "weights": {"a": "many"}}}, "score.weights.a"),
+        ({"score": {"formula": "1", "weight": {}}}, "score.weight"),
+    ],
+)
+def test_each_mistake_of_order_and_score_is_told_with_its_place(changes: dict[str, Any], place: str) -> None:
+    """So that the author finds it in a document of thousands of lines."""
+    with pytest.raises(InvalidRequestError) as caught:
+        read_rules({**GOOD, **changes}, 1, DIRECTORY)
+    assert [error.field for error in caught.value.errors] == [place]
