@@ -5,6 +5,7 @@ working day (调休) a schedule without hours for that weekday is taken to mean 
 then is a day of the week that the calendar alone decides.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -83,3 +84,51 @@ def on_shift(
 def minute_of(at: time) -> int:
     """Minutes since midnight."""
     return at.hour * 60 + at.minute
+
+
+_DAYS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "日": 7, "天": 7} | {
+    str(day): day for day in range(1, 8)
+}
+_ENTRY = re.compile(
+    r"(?:(?P<every>每天)|(?:周|星期)?(?P<first>[一二三四五六日天1-7])(?:[-~至到](?:周|星期)?(?P<last>[一二三四五六日天1-7]))?)"
+    # Without a space 19:00-22:00 might be Monday from 9.
+    r"(?:\s+|(?<=[一-龥])\s*)"
+    r"(?P<hours>\d{1,2}:\d{2}-\d{1,2}:\d{2}(?:,\d{1,2}:\d{2}-\d{1,2}:\d{2})*)"
+)
+_SAME = str.maketrans({"：": ":", "，": ",", "、": ",", "；": ";", "－": "-", "—": "-", "–": "-", "\n": ";"})
+_AROUND = re.compile(r"\s*([-~,:至到])\s*")
+
+
+def shifts_of(text: str) -> tuple[Shift, ...]:
+    """A schedule as people write it: `周一-周五 09:00-12:00,13:00-18:00; 周六 22:00-06:00`, which goes on into Sunday.
+
+    Raises ValueError for anything else.
+    """
+    shifts: set[Shift] = set()
+    for entry in _AROUND.sub(r"\1", text.translate(_SAME)).split(";"):
+        if not entry.strip():
+            continue
+        match = _ENTRY.fullmatch(entry.strip())
+        if match is None:
+            raise ValueError("is no schedule such as 周一-周五 09:00-18:00")
+        first = 1 if match["every"] else _DAYS[match["first"]]
+        last = 7 if match["every"] else _DAYS[match["last"] or match["first"]]
+        # From Saturday to Monday is three days.
+        days = [(first - 1 + step) % 7 + 1 for step in range((last - first) % 7 + 1)]
+        for hours in match["hours"].split(","):
+            start, end = (_minute_of_text(clock) for clock in hours.split("-"))
+            for day in days:
+                if start < end:
+                    shifts.add(Shift(day, start, end))
+                    continue
+                shifts.add(Shift(day, start, MINUTES_PER_DAY))
+                if end:
+                    shifts.add(Shift(day % 7 + 1, 0, end))
+    return tuple(sorted(shifts))
+
+
+def _minute_of_text(clock: str) -> int:
+    hours, minutes = map(int, clock.split(":"))
+    if minutes >= 60 or hours * 60 + minutes > MINUTES_PER_DAY:  # noqa: PLR2004 - minutes of an hour
+        raise ValueError(f"{clock} is no time of a day")
+    return hours * 60 + minutes

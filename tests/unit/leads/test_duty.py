@@ -18,7 +18,7 @@ from breakwater.chassis.errors import InvalidRequestError
 from services.leads.organisation import domain, duty
 from services.leads.organisation.checks import check_person
 from services.leads.organisation.domain import Directory, Leave, Person, Taken, Team, reason_against
-from services.leads.organisation.duty import OrdinaryDays, Shift
+from services.leads.organisation.duty import OrdinaryDays, Shift, shifts_of
 from services.leads.routing.deciding import decide
 from services.leads.routing.domain import Ledger, Priority, Rule, Target, TargetKind
 from services.leads.routing.rules import RuleSet
@@ -357,6 +357,31 @@ def test_reasons_are_told_in_the_order_of_the_steps() -> None:
         "今日线索已满（0/0）",
     ]
     assert reason_against(person, directory, EDGES[0]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("周一-周二 09:00-12:00,13:00-18:00", ((1, 540, 720), (1, 780, 1080), (2, 540, 720), (2, 780, 1080))),
+        ("星期六至星期一 9:00-10:00；3 08:00-24:00", ((1, 540, 600), (3, 480, 1440), (6, 540, 600), (7, 540, 600))),
+        ("周日 22:00－06:00", ((1, 0, 360), (7, 1320, 1440))),
+        ("5 00:00-00:00", ((5, 0, 1440),)),
+        ("每天9:00 - 10:00", tuple((day, 540, 600) for day in range(1, 8))),
+        ("", ()),
+    ],
+)
+def test_a_schedule_is_read_as_people_write_it(text: str, found: tuple[tuple[int, int, int], ...]) -> None:
+    """Ranges of days over the weekend, several hours a day, nights that go on into the next day."""
+    assert shifts_of(text) == tuple(Shift(*each) for each in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["工作日 09:00-18:00", "周一", "19:00-22:00", "周八 09:00-18:00", "周一 25:00-26:00", "周一 09:60-18:00"]
+)
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    """Nobody is put on duty by a guess."""
+    with pytest.raises(ValueError, match=r"schedule|time of a day"):
+        shifts_of(text)
 
 
 @pytest.mark.parametrize(

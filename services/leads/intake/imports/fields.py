@@ -102,6 +102,7 @@ _PEOPLE = {
     "open_leads_max": Field("在手线索上限", _T.INTEGER),
     "leads_per_day_max": Field("每日线索上限", _T.INTEGER),
     "leads_per_week_max": Field("每周线索上限", _T.INTEGER),
+    "duty": Field("值班时间", chars_max=500),
     "works_holidays": Field("节假日值班", _T.BOOLEAN),
 }
 

@@ -25,6 +25,7 @@ from services.leads.intake.imports.values import REMEMBERED_MAX
 from services.leads.organisation.checks import check_person
 from services.leads.organisation.departments import Department, Head, departments_of, settled
 from services.leads.organisation.domain import Directory, Person
+from services.leads.organisation.duty import Shift, shifts_of
 from services.leads.pipeline import usecases as pipeline
 from services.leads.pipeline.domain import Activity, Invoice, Opportunity, PipelineRecord, Recorded
 from services.leads.pipeline.usecases import PipelineStore
@@ -143,6 +144,8 @@ class PeopleTarget:
         flags = fields.pop("heads", ())
         if departments:
             fields["team_id"] = departments[0][-1].id
+        if "duty" in fields:
+            fields["duty"] = _shifts(fields["duty"])
         check_person(Person(**fields))
         heads = tuple(
             Head(path[-1].id, fields["id"], fold(flag) in _YES) for path, flag in zip(departments, flags, strict=False)
@@ -169,6 +172,14 @@ class PeopleTarget:
         created = len({each.fields["id"] for each in given} - known.keys())
         outcomes = tuple(("merged" if each.fields["id"] in known else "created", each.fields["id"]) for each in given)
         return Recorded(created, len(chunk.items) - created, outcomes=outcomes)
+
+
+def _shifts(cell: str) -> tuple[Shift, ...]:
+    try:
+        return shifts_of(cell)
+    except ValueError as error:
+        errors = [FieldError("duty", str(error))]
+        raise InvalidRequestError("A schedule cannot be taken.", errors=errors) from None
 
 
 def _departments(cell: str, mapping: FileMapping) -> tuple[tuple[Department, ...], ...]:

@@ -162,11 +162,12 @@ async def test_a_file_without_the_header_is_refused_at_once(platform) -> None:
             await platform.start(refused, "wecom", filename="x.xlsx" if refused[:2] == b"PK" else "x.csv")
 
 
-async def test_a_department_too_deep_is_refused_with_its_row(platform) -> None:
-    """The tree of teams is bounded; the others of the file are taken."""
+async def test_a_department_too_deep_and_no_schedule_are_refused_with_their_rows(platform) -> None:
+    """The tree of teams is bounded; the others of the file are taken, with their hours."""
     deep = "/".join(f"级{level}" for level in range(30))
-    content = f"工号,姓名,部门\n1,甲,{deep}\n2,乙,销售部\n".encode()
+    content = f"工号,姓名,部门,值班时间\n1,甲,{deep},\n2,乙,销售部,周一-周五 09:00-18:00\n3,丙,,随时\n".encode()
     done = await platform.run(content, "people", filename="people.csv")
-    assert (done.created, done.rejected) == (1, 1)
-    [rejection] = await platform.rejections(done.id)
-    assert (rejection.row, rejection.field) == (2, "department")
+    assert (done.created, done.rejected) == (1, 2)
+    rejections = await platform.rejections(done.id)
+    assert [(each.row, each.field) for each in rejections] == [(2, "department"), (4, "duty")]
+    assert [shift.weekday for shift in (await people_of(platform))["2"].duty] == [1, 2, 3, 4, 5]
