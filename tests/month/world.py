@@ -180,6 +180,8 @@ class Month:
             at, _, act = heapq.heappop(self._events)
             await self._until(at)
             await act()
+        # The last follow-ups may come later still.
+        quiet = max(quiet, self._clock.now())
         await self._until(quiet)
         await self._judge(quiet)
         return self.outcome
