@@ -291,3 +291,21 @@ def test_a_caller_sees_their_own_leads_only(platform, leads):
     assert {lead["owner_id"] for lead in seen} == {owner}
     other = next(lead for lead in leads if lead["owner_id"] not in {owner, None, ""})
     assert mine.get(f"/v1/leads/{other['id']}").status_code == 404
+
+
+@pytest.mark.capability(119)
+def test_people_say_how_they_are_told_and_words_are_tried_before_they_are_in_force(api):
+    """Over HTTP: wishes are kept, a channel that is not set up is refused by name, a template is shown with sample values."""
+    person = api.get("/v1/people", params={"limit": 1}).json()["items"][0]["id"]
+    wishes = {"language": "en", "order": ["email"], "muted": ["feishu"], "quiet_from": "22:00", "quiet_to": "08:00"}
+    kept = api.put(f"/v1/people/{person}/notification-preferences", json=wishes).json()
+    assert kept["preferences"] == wishes
+    assert api.get(f"/v1/people/{person}/channels").json() == kept
+    refused = api.put(f"/v1/people/{person}/channels/wecom", json={"address": "anna"})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [{"field": "robot", "reason": "wecom:default is not set up here"}]
+    api.put(f"/v1/people/{person}/notification-preferences", json={})
+    preview = api.post("/v1/notification-templates/lead_overdue/zh/preview", json={"title": "超时 $who"})
+    assert preview.json()["title"] == "超时 海天机械 王芳"
+    assert {each["language"] for each in api.get("/v1/notification-templates").json()["items"]} == {"zh", "en"}
+    assert api.get("/v1/work-orders", params={"state": "open"}).status_code == 200
