@@ -37,6 +37,8 @@ async def test_a_key_is_documented_where_it_is_kept(gateway):
         "/v1/leads/{lead_id}/stage",
         "/v1/customers/{customer_id}/signals",
         "/v1/imports",
+        "/v1/leads/{lead_id}/fields",
+        "/v1/forms/{name}/leads",
         "/v1/people/{person_id}/leave",
         "/v1/customers/{customer_id}/merges",
         "/v1/customers/{customer_id}/merges/{merge_id}/undo",
