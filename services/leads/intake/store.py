@@ -196,7 +196,8 @@ class PostgresCaptureStore:
                 utm = utm || (x->13),
                 source_status = coalesce(nullif(x->>14, ''), source_status),
                 stage = coalesce(x->>15, stage),
-                sequence = sequence + (x->>16)::bigint
+                sequence = sequence + (x->>16)::bigint,
+                details = details || (x->17)
             FROM jsonb_array_elements($1::jsonb) AS x WHERE leads.id = (x->>0)::uuid
             """,
             jsonb(_merged_row(lead) for lead in merged),
@@ -243,7 +244,7 @@ def _new_row(lead: NewLead, now: datetime) -> tuple[Any, ...]:
 
 def _merged_row(lead: MergedLead) -> tuple[Any, ...]:
     ended = lead.draft.stage if lead.ends else None
-    return (lead.known.id, *_draft_row(lead.draft), lead.draft.source_status, ended, int(lead.ends))
+    return (lead.known.id, *_draft_row(lead.draft), lead.draft.source_status, ended, int(lead.ends), lead.draft.details)
 
 
 def _draft_row(draft: LeadDraft) -> tuple[Any, ...]:

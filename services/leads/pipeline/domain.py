@@ -5,7 +5,7 @@ are ids of the records it belongs to, in the order they are to be believed: the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias, TypeVar
@@ -66,7 +66,7 @@ class Recorded:
     merged: int = 0
     unlinked: int = 0
     """Of both, those whose customer is not known yet."""
-    outcomes: tuple[tuple[str, str], ...] = ()
+    outcomes: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """What became of each record, in their order, and the id of what it is now."""
 
 

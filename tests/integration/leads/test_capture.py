@@ -221,3 +221,14 @@ async def test_people_change_once_however_often_they_are_imported(leads) -> None
     await leads.people(Person("1", "甲", team_id="大客户部", regions=("华东", "华南")))
     assert await leads.events("1") == [("PersonChanged", 1), ("PersonChanged", 2)]
     assert await leads.value("SELECT count(*) FROM teams WHERE id = '大客户部'") == 1
+
+
+@pytest.mark.capability(53, 54)
+async def test_a_lead_that_comes_again_keeps_the_details_it_had(leads) -> None:
+    """What the newer row says wins, what it leaves out stays."""
+    known = somebody(1, external_id="crm:1", details={"product": "注塑机", "budget_owner": "生产部"})
+    await leads.capture(known)
+    [again] = await leads.capture(replace(known, details={"product": "压铸机"}), import_id="i")
+    assert again.merged
+    details = await leads.value("SELECT details::text FROM leads")
+    assert orjson.loads(details) == {"product": "压铸机", "budget_owner": "生产部"}

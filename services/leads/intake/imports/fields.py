@@ -75,12 +75,22 @@ _LEADS = {
     "owner": Field("负责人", _T.PERSON),
     "created_at": Field("创建时间", _T.DATETIME),
     "anonymous_id": _lead_text("anonymous_id", "匿名标识"),
+    "product": Field("产品"),
+    "company_size": Field("企业规模"),
+    "purchase_cycle": Field("采购周期"),
+    "title": Field("职位"),
+    "department": Field("部门"),
+    "budget_owner": Field("预算归属"),
+    "content_preference": Field("内容偏好"),
     "utm_source": Field("广告来源"),
     "utm_medium": Field("广告媒介"),
     "utm_campaign": Field("广告活动"),
     "utm_term": Field("广告关键词"),
     "utm_content": Field("广告内容"),
 }
+
+DETAILS = ("product", "company_size", "purchase_cycle", "title", "department", "budget_owner", "content_preference")
+"""Fields of leads that are kept as details (54, 75)."""
 
 _PEOPLE = {
     "id": Field("工号", mandatory=True, chars_max=64),

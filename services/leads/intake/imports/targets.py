@@ -17,7 +17,7 @@ from breakwater.chassis.errors import FieldError, InvalidRequestError
 from services.leads.intake.capture import CaptureBatch, CaptureStore, capture_leads
 from services.leads.intake.customers import Identity, recognise
 from services.leads.intake.domain import LeadDraft, Stage, draft_of
-from services.leads.intake.imports.fields import Dataset
+from services.leads.intake.imports.fields import DETAILS, Dataset
 from services.leads.intake.imports.mapping import Mapping as FileMapping
 from services.leads.intake.imports.mapping import fold
 from services.leads.intake.imports.rows import Record
@@ -103,6 +103,8 @@ class LeadTarget:
         utm = {name.removeprefix("utm_"): values.pop(name) for name in _UTM if name in values}
         if utm:
             values["utm"] = utm
+        if details := {name: values.pop(name) for name in DETAILS if name in values}:
+            values["details"] = details
         return draft_of(values | {"external_id": record.external_id, "phone_region": reading.mapping.phone_region})
 
     async def write(self, stores: Stores, chunk: Chunk) -> Recorded:

@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 
 import openpyxl
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
@@ -295,3 +296,12 @@ async def test_an_import_nobody_started_is_not_found(platform):
     """A made-up id names nothing."""
     with pytest.raises(NotFoundError):
         await platform.imports.get(ADMIN, "01a202c6-fd7c-76cc-83e6-176324c11afc")
+
+
+@pytest.mark.capability(54, 75)
+async def test_a_file_brings_details(platform):
+    """Budget owner, content preference and product stand with the lead under the headings people write."""
+    content = "姓名,手机,来源,预算归属,内容偏好,产品\n王芳,13800000001,官网,生产部,案例,注塑机\n"
+    assert (await platform.run(content.encode())).rejected == 0
+    details = await platform.leads.value("SELECT details::text FROM leads")
+    assert orjson.loads(details) == {"budget_owner": "生产部", "content_preference": "案例", "product": "注塑机"}
