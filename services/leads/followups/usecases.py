@@ -236,10 +236,15 @@ async def lead_to_work_on(store: WorkStore, actor: Actor, lead_id: str) -> tuple
     """The lead, locked, for somebody who may work on it: one customer, one owner (116).
 
     A rep works on their own customers alone, whatever more they may see; those who lead and other systems on all they see.
+    While a customer's owner may own none any more, it is whoever has the lead.
     """
     lead = await _locked(store, actor, lead_id)
     background = await store.background(lead)
-    if actor.role is Role.SALES and background.owner_id != actor.sub:
+    if (
+        actor.role is Role.SALES
+        and background.owner_id != actor.sub
+        and not await _stands_in(store, actor, lead, background)
+    ):
         owner = f"{background.owner_name}（{background.owner_id}）" if background.owner_id else "nobody yet"
         raise ConflictError(
             f"One customer, one owner: this one belongs to {owner}.",
@@ -247,6 +252,13 @@ async def lead_to_work_on(store: WorkStore, actor: Actor, lead_id: str) -> tuple
             errors=[FieldError("owner_id", f"is {background.owner_id or 'nobody yet'}")],
         )
     return lead, background
+
+
+async def _stands_in(store: WorkStore, actor: Actor, lead: Lead, background: Background) -> bool:
+    if lead.owner_id != actor.sub:
+        return False
+    owner = (await store.snapshot()).directory.people.get(background.owner_id or "")
+    return owner is None or not owner.may_own
 
 
 def touch(lead: Lead, actor: Actor, now: datetime) -> tuple[Lead, bool]:

@@ -175,6 +175,18 @@ async def test_another_rep_s_record_is_refused_with_who_owns_the_customer(leads,
 
 
 @pytest.mark.capability(116)
+async def test_whoever_has_the_lead_works_on_it_while_the_customer_s_owner_may_own_none(leads, owned) -> None:
+    """The desk that took over from a leaver is not refused for the leaver's sake; where both may, the customer's owner does."""
+    await leads.admin.execute("UPDATE leads SET owner_id = '2'")
+    with pytest.raises(ConflictError):
+        await record(leads, COLLEAGUE, owned.lead_id)
+    await leads.admin.execute("UPDATE people SET active = false WHERE id = '1'")
+    await leads.admin.execute("UPDATE snapshot_version SET version = nextval('snapshot_versions')")
+    await record(leads, COLLEAGUE, owned.lead_id)
+    assert [kept.author_id for kept in await listed(leads, BOSS, owned.lead_id)] == ["2"]
+
+
+@pytest.mark.capability(116)
 async def test_while_a_customer_changes_hands_only_its_owner_of_the_moment_records(leads, owned) -> None:
     """Two reps at two replicas quote all the time while the customer goes to and fro: each record is by who had it then."""
     other = await leads.another()
