@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from breakwater.chassis import lifecycle
 from breakwater.chassis.database import Database, Reader
 from breakwater.chassis.housekeeping import Housekeeping
+from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.logging import get_logger
 from breakwater.chassis.outbox import Relay
 from breakwater.chassis.service import Service
@@ -42,6 +43,7 @@ from services.leads.boards.morning.store import PostgresMorningStore
 from services.leads.boards.morning.usecases import tell_boards
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.usecases import BoardOptions
+from services.leads.consumer import NotifyEvents
 from services.leads.datasets.store import PostgresDatasetReader
 from services.leads.documents.store import Newest, PostgresDocumentStore
 from services.leads.followups.playbook import PLAYBOOK, read_playbook
@@ -111,6 +113,15 @@ async def serve() -> None:
         _serve_sla(service, database, snapshots, holidays)
         relay = Relay(database, bus, service.clock, held=lambda: imports.busy)
         service.background("outbox-relay", relay.run)
+        bindings = Consumer(
+            bus,
+            database,
+            stream="NOTIFY",
+            durable="leads",
+            batch_handlers=NotifyEvents().batch_handlers(),
+            clock=service.clock,
+        )
+        service.background("notify-events", bindings.run)
         service.background("housekeeping", Housekeeping(database, bus, service.clock).run)
         await service.run()
 
