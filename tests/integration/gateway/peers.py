@@ -39,7 +39,7 @@ class FakeLeads(LeadsServiceServicer, ImportServiceServicer):
     """Leads kept in memory."""
 
     ListAssignments = ClaimLead = AddFollowUp = ChangeStage = GetCustomer = _not_asked
-    GetImport = ListRejections = _not_asked
+    GetImport = ListRejections = ListImportRows = _not_asked
 
     def __init__(self) -> None:
         self.rows = 1000
