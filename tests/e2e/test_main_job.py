@@ -181,8 +181,7 @@ def test_an_export_is_a_workbook_with_right_types_and_chinese_text(platform, api
     assert (report["state"], report["engine"]) == ("completed", "files")
     rows = sheets_of(target)[0]
     assert len(rows) - 1 == report["rows"] >= 3901
-    [row] = [row for row in rows if "王芳" in row]
-    assert "宁波海天机械有限公司" in row
+    [row] = [row for row in rows if "王芳" in row and "宁波海天机械有限公司" in row]
     assert any(isinstance(cell, str) and cell.endswith("13800138000") for cell in row)
     assert any(isinstance(cell, (int, float)) and abs(cell - 620000.5) < 1e-6 for cell in row)
     assert any(hasattr(cell, "year") for cell in row)
