@@ -134,12 +134,17 @@ async def test_few_rows_get_the_core_before_many(encoder, count, niceness):
 async def test_an_encrypted_workbook_has_the_cells_of_the_plain_one(encoder, count, tmp_path):
     """Whichever tier made it; while it is made its password is on no command line and in no environment."""
     plain = b"".join([piece async for piece in encoder.encode(XLSX, messages(count), Progress())])
-    progress, pieces, seen = Progress(), [], b""
-    async with aclosing(encoder.encode(ENCRYPTED, messages(count), progress, PASSWORD)) as encoding:
-        async for piece in encoding:
-            pieces.append(piece)
+    progress, seen = Progress(), b""
+
+    async def watched():
+        # While it waits for rows: its content leaves when it is about to end.
+        nonlocal seen
+        async for message in messages(count):
+            yield message
             for pid in children():
                 seen += Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+
+    pieces = [piece async for piece in encoder.encode(ENCRYPTED, watched(), progress, PASSWORD)]
     assert b"services.files.exports.encoder" in seen
     assert PASSWORD.encode() not in seen
     assert decrypted(b"".join(pieces), PASSWORD) == plain
