@@ -36,6 +36,8 @@ from services.leads.followups.playbook import PLAYBOOK, read_playbook
 from services.leads.followups.reads import PostgresFollowUpReader
 from services.leads.followups.store import PostgresWorkStore
 from services.leads.intake.batching import BatchLimits
+from services.leads.intake.growth.domain import GROWTH, read_growth
+from services.leads.intake.growth.store import PostgresGrowthReader
 from services.leads.intake.imports import reading
 from services.leads.intake.imports.documents import mapping_of
 from services.leads.intake.imports.domain import ImportLimits
@@ -67,6 +69,7 @@ async def leads() -> None:
         begin_work=partial(PostgresWorkStore.begin, database, snapshots, playbooks),
         begin_follow_ups=partial(PostgresFollowUpReader.begin, database, snapshots, playbooks),
         begin_dataset=partial(PostgresDatasetReader.begin, database, snapshots),
+        begin_growth=partial(PostgresGrowthReader.begin_growth, database, snapshots, Newest(GROWTH, read_growth)),
         clock=clock,
     )
     limits = ImportLimits()

@@ -1,5 +1,6 @@
 """The services behind the gateway: each one's stubs over its one guarded channel, and what exports ask of them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ Reply = TypeVar("Reply")
 
 _CLAIM_DEADLINE_S = 0.9
 """Retries included: the local engine needs the rest of the two seconds that a requester waits (37)."""
+_CLAIMS_MAX = 8
+"""Jobs handed over or looked at at a time. Fifty requests of one moment at once made files seem slow, and the local engine,
+in our own process, took over what only had to wait."""
 _CONTENT_IDLE_S = 10.0
 _ROWS_IDLE_S = 5.0
 PEOPLE_MAX = 10_000
@@ -149,6 +153,7 @@ class FilesClient:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._stub: "FilesServiceAsyncStub" = FilesServiceStub(channel.grpc)  # noqa: UP037 - only the stub file knows it
+        self._turns = asyncio.Semaphore(_CLAIMS_MAX)
 
     async def claim(self, export: Export) -> Job:
         """Has files take the job. Raises `BreakwaterError`."""
@@ -159,9 +164,10 @@ class FilesClient:
             sealed_password=export.sealed_password or b"",
         )
         bridge = _Bridge(export, files_pb2.StartExportResponse())
-        reply = await self._channel.unary(
-            self._stub.StartExport, request, retryable=True, deadline=_soon(), fallback=bridge.fallback
-        )
+        async with self._turns:
+            reply = await self._channel.unary(
+                self._stub.StartExport, request, retryable=True, deadline=_soon(), fallback=bridge.fallback
+            )
         bridge.raise_failure()
         return _job(reply.job)
 
@@ -169,9 +175,10 @@ class FilesClient:
         """How far the job is. Raises `BreakwaterError`, `NotFoundError` when files does not know it."""
         request = files_pb2.GetExportRequest(export_id=export.job_id)
         bridge = _Bridge(export, files_pb2.GetExportResponse())
-        reply = await self._channel.unary(
-            self._stub.GetExport, request, retryable=True, deadline=_soon(), fallback=bridge.fallback
-        )
+        async with self._turns:
+            reply = await self._channel.unary(
+                self._stub.GetExport, request, retryable=True, deadline=_soon(), fallback=bridge.fallback
+            )
         bridge.raise_failure()
         return _job(reply.job)
 

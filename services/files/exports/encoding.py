@@ -23,6 +23,9 @@ from services.files.exports.frames import HEADER, PROGRESS, Kind, frame
 READ_AHEAD_BYTES_MAX: Final = 2 * 1024 * 1024
 """Content read ahead of the object store; beyond it the encoder waits, and so does the source of the rows."""
 
+NICENESS: Final = 5
+"""Of an encoder beside this process: requests are answered before files are made, which begins with loading the encoder."""
+
 REPORT_TEMPLATE: Final = "report"
 RENEWAL_TEMPLATE: Final = "renewal"
 BOARD_TEMPLATE: Final = "board"
@@ -149,6 +152,7 @@ def _start() -> tuple["subprocess.Popen[bytes]", socket.socket]:
             # A Ctrl-C is for the process that drains, not for its encoders.
             start_new_session=True,
         )
+    os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS))
     return process, ours
 
 

@@ -20,8 +20,8 @@ from breakwater.chassis.clock import VirtualClock
 from breakwater.chassis.errors import PayloadTooLargeError, UnavailableError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.files.exports.domain import Job, JobState, Progress, Spec
-from services.files.exports.encoder import MANY_ROWS_MIN, MANY_ROWS_NICENESS, NICENESS
-from services.files.exports.encoding import EncoderLostError, ProcessEncoder
+from services.files.exports.encoder import MANY_ROWS_MIN
+from services.files.exports.encoding import NICENESS, EncoderLostError, ProcessEncoder
 from services.files.exports.frames import Kind, frame
 from tests.integration.files.conftest import chunks_of
 from tests.support.encrypted import decrypted
@@ -109,9 +109,9 @@ async def test_many_rows_and_few_packed_or_not_make_the_same_sheet(encoder, coun
     assert packed.count(b"<row ") == count + 1
 
 
-@pytest.mark.parametrize(("count", "niceness"), [(1_200, NICENESS), (MANY_ROWS_MIN, MANY_ROWS_NICENESS)])
-async def test_few_rows_get_the_core_before_many(encoder, count, niceness):
-    """The kernel gives an encoder of many rows what the others leave, from when it knows how many they are."""
+@pytest.mark.parametrize(("count", "policy"), [(1_200, os.SCHED_OTHER), (MANY_ROWS_MIN, os.SCHED_IDLE)])
+async def test_few_rows_get_the_core_before_many(encoder, count, policy):
+    """The kernel gives an encoder of many rows what all others leave, from when it knows how many they are."""
     over = asyncio.Event()
 
     async def rows():
@@ -122,9 +122,8 @@ async def test_few_rows_get_the_core_before_many(encoder, count, niceness):
     async with aclosing(encoder.encode(XLSX, rows(), progress := Progress())) as encoding:
         await anext(encoding)
         [pid] = children()
-        # Added to what this process has; 19 is the most.
-        wanted = min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness)
-        await until("its niceness", lambda: os.getpriority(os.PRIO_PROCESS, pid) == wanted)
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+        await until("its place among all processes", lambda: os.sched_getscheduler(pid) == policy)
         over.set()
         assert [piece async for piece in encoding]
     assert progress.rows_done == count

@@ -101,13 +101,15 @@ class Passwords(Enum):
 
 
 class FakeFiles(FilesServiceServicer):
-    """Jobs in memory; `hang` holds every answer, `finish` completes a job with its content."""
+    """Jobs in memory; `hang` holds every answer, `held` until it is set, `finish` completes a job with its content."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, files_pb2.ExportJob] = {}
         self.contents: dict[str, bytes] = {}
         self.claims: list[Any] = []
         self.hang = False
+        self.held: asyncio.Event | None = None
+        self.asked_now = self.asked_at_once = 0
         self.passwords = Passwords.KNOWN
 
     def finish(self, export_id: str, content: bytes, document: files_pb2.Document | None = None) -> files_pb2.ExportJob:
@@ -151,8 +153,15 @@ class FakeFiles(FilesServiceServicer):
             yield files_pb2.ReadContentResponse(content=content[start : start + 65_536])
 
     async def _answer(self) -> None:
-        if self.hang:
-            await asyncio.Event().wait()
+        self.asked_now += 1
+        self.asked_at_once = max(self.asked_at_once, self.asked_now)
+        try:
+            if self.hang:
+                await asyncio.Event().wait()
+            if self.held:
+                await self.held.wait()
+        finally:
+            self.asked_now -= 1
 
 
 @dataclass

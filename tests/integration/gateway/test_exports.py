@@ -62,6 +62,20 @@ async def test_a_finished_file_that_files_cannot_hand_out_is_stood_in_for(
     assert (await gateway.client.get(f"/v1/exports/{full['id']}/content")).content == b"a full file"
 
 
+async def test_requests_of_one_moment_are_handed_over_a_few_at_a_time(peers, start_gateway, eventually):
+    """All at once they made files seem slow, and the local engine made in the gateway what had only to wait."""
+    await peers.start("leads")
+    await peers.start("files")
+    gateway = await start_gateway()
+    peers.files.held = asyncio.Event()
+    exports = set(await asyncio.gather(*(gateway.export() for _ in range(16))))
+    await eventually(lambda: peers.files.asked_now == 8)
+    peers.files.held.set()
+    await eventually(lambda: {each.export_id for each in peers.files.claims} == exports)
+    assert peers.files.asked_at_once == 8
+    assert await gateway.events("ExportDegraded") == []
+
+
 async def out_stopped(peers):
     """Nobody listens."""
 
