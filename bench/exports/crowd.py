@@ -34,7 +34,7 @@ LOOK_S = 0.02
 SMALL_RATIO_MAX, READS_RATIO_MAX = 3.0, 2.0
 """Issue 6, What must be shown, 5."""
 
-_rng = random.Random(1)  # noqa: S311 (spreads looks)
+_rng = random.Random(1)
 _FEW = "UPDATE leads.leads SET source = '少' WHERE id IN (SELECT id FROM leads.leads ORDER BY id LIMIT 1000)"
 
 
