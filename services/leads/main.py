@@ -271,6 +271,7 @@ def _serve_customers(service: Service[LeadsSettings], database: Database, snapsh
         clock,
         poll_s=settings.duplicates_poll_s,
         batch_size_max=settings.duplicates_batch_size_max,
+        work_share=settings.duplicates_work_share,
     )
     service.background("duplicates", worker.run)
 

@@ -40,8 +40,10 @@ class LeadsSettings(ServiceSettings):
     """Points from which on a person is asked."""
     duplicates_poll_s: float = Field(default=1.0, gt=0)
     """How often new and changed customers are looked for, to be compared."""
-    duplicates_batch_size_max: int = Field(default=50, ge=1, le=500)
+    duplicates_batch_size_max: int = Field(default=20, ge=1, le=500)
     """Customers compared in one transaction."""
+    duplicates_work_share: float = Field(default=0.2, gt=0, le=1)
+    """Share of the time in which customers are compared while some wait; the rest is left to those who wait for an answer."""
 
     timer_poll_s: float = Field(default=0.25, gt=0)
     """How often due timers and silent leads are looked for: on average half of it late."""

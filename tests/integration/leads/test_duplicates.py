@@ -32,6 +32,7 @@ def worker(leads):
         leads.clock,
         poll_s=1,
         batch_size_max=50,
+        work_share=0.2,
     )
 
 

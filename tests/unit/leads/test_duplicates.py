@@ -1,11 +1,20 @@
 """What speaks for two records being one customer, and what against it (53, 70, 124)."""
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from breakwater.chassis.clock import VirtualClock
 from services.leads.intake.companies import company_key, company_name, person_name
 from services.leads.intake.duplicates.domain import Likeness, Thresholds, Verdict, judge
+from services.leads.intake.duplicates.usecases import Found, Resembling, SamePair
+from services.leads.intake.duplicates.worker import DuplicatesWorker
+from services.leads.intake.merges.usecases import MergeStore
 
 pytestmark = pytest.mark.capability(53, 70, 124)
 
@@ -96,3 +105,54 @@ def test_every_point_has_its_reason() -> None:
     judgement = judge(Likeness.of(*FANG), Likeness.of("王芳", "恒力精密机械", "+8613812345687", "x@qq.com"))
     assert judgement.score == sum(reason.points for reason in judgement.reasons)
     assert [reason.field for reason in judgement.reasons] == ["name", "company", "phone", "email"]
+
+
+class Queue:
+    """A store with so many customers to compare, each batch of which takes the database a second."""
+
+    def __init__(self, clock: VirtualClock, batches: int) -> None:
+        self.clock, self.batches = clock, batches
+        self.taken_at: list[float] = []
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator["Queue"]:
+        yield self
+
+    async def take(self, limit: int) -> list[Resembling] | None:
+        self.taken_at.append(self.clock.monotonic())
+        if len(self.taken_at) > self.batches:
+            return None
+        await self.clock.sleep(1)
+        return [Resembling("1", "王芳", "", "", "", None)]
+
+    async def remember(self, customers: Mapping[str, Likeness]) -> None:
+        """Nothing to find."""
+
+    async def alike(self, asked: Mapping[str, Likeness], limit: int) -> dict[str, list[Resembling]]:
+        return {}
+
+    async def keep(self, checked: Sequence[str], found: Sequence[Found], now: datetime) -> None:
+        """Nothing was found."""
+
+    async def same(self, limit: int) -> list[SamePair]:
+        return []
+
+    async def ask(self, pair: SamePair) -> None:
+        """Nobody is asked."""
+
+
+async def test_comparing_takes_its_share_of_the_time_and_no_more() -> None:
+    """A long queue is worked off in a fifth of the time; those who enter and read leads have the rest."""
+    clock = VirtualClock()
+    queue = Queue(clock, batches=3)
+    worker = DuplicatesWorker(
+        queue.begin, merging_nothing, Thresholds(), clock, poll_s=60, batch_size_max=50, work_share=0.2
+    )
+    running = asyncio.create_task(worker.run())
+    await clock.advance(80)
+    running.cancel()
+    assert queue.taken_at == [0, 5, 10, 15, 75]
+
+
+def merging_nothing() -> AbstractAsyncContextManager[MergeStore]:
+    raise AssertionError("nothing is the same")

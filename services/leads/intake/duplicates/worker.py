@@ -10,7 +10,11 @@ from services.leads.intake.merges.usecases import BeginMerging
 
 
 class DuplicatesWorker:
-    """Looks every `poll_s` seconds, and at once while there is more."""
+    """Looks every `poll_s` seconds, and while there is more goes on for a share of the time.
+
+    It rests after each batch in proportion to how long that took: where many look alike a look-up takes milliseconds of
+    the database, and those who enter and read leads come first.
+    """
 
     def __init__(
         self,
@@ -21,6 +25,7 @@ class DuplicatesWorker:
         *,
         poll_s: float,
         batch_size_max: int,
+        work_share: float,
     ) -> None:
         self._begin = begin
         self._begin_merging = begin_merging
@@ -28,11 +33,15 @@ class DuplicatesWorker:
         self._clock = clock
         self._poll_s = poll_s
         self._batch_size_max = batch_size_max
+        self._rest = 1 / work_share - 1
 
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            if not await self.step():
+            began_s = self._clock.monotonic()
+            if await self.step():
+                await self._clock.sleep(self._rest * (self._clock.monotonic() - began_s))
+            else:
                 await self._clock.sleep(self._poll_s)
 
     async def step(self) -> int:
