@@ -148,5 +148,7 @@ def _overdue(each: Overdue, now: datetime) -> OutboxEvent:
         stage=timer.stage,
         supervisor_id=each.supervisor_id,
         due_at=timestamp(timer.due_at),
+        lead_name=lead.name,
+        company=lead.company,
     )
     return OutboxEvent.of(event, subject_id=lead.id, sequence=lead.sequence + 1, occurred_at=now)

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from breakwater.chassis.clock import VirtualClock
+from breakwater.leads.v1 import events_pb2
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import DUTY_DESK, Person
 from services.leads.organisation.store import SNAPSHOT_TOPIC
@@ -59,6 +60,23 @@ async def test_an_unclaimed_lead_is_reminded_and_then_goes_to_the_supervisor(lea
     assert (last["rule_id"], "甲" in last["reason"]) == (TRANSFER_RULE, True)
     await leads.clock.advance(30 * 24 * 3600)
     assert await fire(leads) == 0
+
+
+@pytest.mark.capability(5)
+async def test_what_is_told_of_a_timer_names_the_lead(leads) -> None:
+    """Reminders and passed limits of both stages say of whom and of which company: a message needs no look-up."""
+    await team(leads)
+    await leads.capture(LeadDraft("王小明", "官网", phone="+8613900000001", company="华东精密"))
+    for minutes in (10, 5, 75, 30):
+        await leads.clock.advance(minutes * 60)
+        await fire(leads)
+    rows = await leads.rows(
+        "SELECT type, payload FROM outbox WHERE type LIKE '%LeadOverdue' OR type LIKE '%LeadDueSoon' ORDER BY position"
+    )
+    told = [getattr(events_pb2, row["type"].rpartition(".")[2]).FromString(row["payload"]) for row in rows]
+    assert [(each.stage, each.lead_name, each.company) for each in told] == [
+        (stage, "王小明", "华东精密") for stage in (1, 1, 2, 2)
+    ]
 
 
 @pytest.mark.capability(5)

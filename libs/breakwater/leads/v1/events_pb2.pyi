@@ -158,7 +158,7 @@ Global___LeadClaimed: _TypeAlias = LeadClaimed  # noqa: Y015
 
 @_typing.final
 class LeadOverdue(_message.Message):
-    """A first-touch limit passed without a claim (5)."""
+    """A first-touch limit passed (5)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -168,12 +168,17 @@ class LeadOverdue(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     SUPERVISOR_ID_FIELD_NUMBER: _builtins.int
     DUE_AT_FIELD_NUMBER: _builtins.int
+    LEAD_NAME_FIELD_NUMBER: _builtins.int
+    COMPANY_FIELD_NUMBER: _builtins.int
     lead_id: _builtins.str
     customer_id: _builtins.str
     owner_id: _builtins.str
     stage: _builtins.int
     """1: unclaimed; 2: unprocessed, the supervisor has it now."""
     supervisor_id: _builtins.str
+    lead_name: _builtins.str
+    """For the message to owner and supervisor: no look-up is needed."""
+    company: _builtins.str
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -185,10 +190,12 @@ class LeadOverdue(_message.Message):
         stage: _builtins.int = ...,
         supervisor_id: _builtins.str = ...,
         due_at: _timestamp_pb2.Timestamp | None = ...,
+        lead_name: _builtins.str = ...,
+        company: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "due_at", b"due_at", "lead_id", b"lead_id", "owner_id", b"owner_id", "stage", b"stage", "supervisor_id", b"supervisor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["company", b"company", "customer_id", b"customer_id", "due_at", b"due_at", "lead_id", b"lead_id", "lead_name", b"lead_name", "owner_id", b"owner_id", "stage", b"stage", "supervisor_id", b"supervisor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
