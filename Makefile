@@ -50,7 +50,7 @@ run: setup ## start the whole platform; Ctrl-C drains; SEED=1 also loads generat
 lint: setup-dev ## style, types, import rules, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy libs services
+	$(BIN)/mypy libs services bench
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/buf lint proto
 

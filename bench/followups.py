@@ -33,8 +33,9 @@ from services.leads.idempotence import Keyed
 from services.leads.routing.store import Snapshots
 from services.leads.settings import LeadsSettings
 from services.leads.sla.calendars import load_holidays
+from services.leads.story.domain import Place
 from services.leads.story.store import PostgresStoryReader
-from services.leads.story.usecases import get_story
+from services.leads.story.usecases import BeginStory, get_story
 from services.leads.tagging.domain import TEXT_CHARS_MAX, read_dictionary
 
 EVERYTHING = Actor("bench", Role.SERVICE, Scope.ALL)
@@ -99,10 +100,10 @@ def at(took: list[float], share: float) -> float:
     return took[min(len(took) - 1, int(len(took) * share))]
 
 
-async def measure_story(database: Database, begin: partial, entries: int, rounds: int) -> None:
+async def measure_story(database: Database, begin: BeginStory, entries: int, rounds: int) -> None:
     clock = SystemClock()
     customer = _CUSTOMER.format(customer=0)
-    places = [None]
+    places: list[Place | None] = [None]
     told = 0
     while True:
         page, place = await get_story(begin, EVERYTHING, customer, "", places[-1], 200, now=clock.now())
@@ -171,7 +172,7 @@ def measure_tagging(rounds: int) -> None:
     text = "".join(rng.choice(words) if rng.random() < 0.05 else rng.choice(letters) for _ in range(TEXT_CHARS_MAX))
     text = text[:TEXT_CHARS_MAX]
     pattern = re.compile("|".join(sorted(words, key=len, reverse=True)))
-    ours, theirs = [], []
+    found, beside, ours, theirs = [], [], [], []
     for _ in range(max(5, rounds // 30)):
         began = time.perf_counter()
         found = [(each.start, each.end) for each in dictionary.tag(text).highlights]

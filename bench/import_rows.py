@@ -164,6 +164,8 @@ async def measure(server: PostgresServer, rows: int, *, profile: bool) -> None:
     await migrate(server.dsn("bench", user="leads_owner", password="bench"), "leads", MIGRATIONS["leads"])
     url = f"postgresql://leads@{server.host}:{server.port}/bench"
     database = await Database.open(url, service="leads", password="bench")
+    if server.pid is None:
+        sys.exit("PostgreSQL has ended")
     bench = Bench(database, ImportLimits(), server.pid)
     if ZOHO.is_dir():
         await bench.run((ZOHO / "Users.csv").read_bytes(), "zoho-users")

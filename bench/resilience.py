@@ -122,7 +122,6 @@ def breakers_alone() -> dict[str, Contender]:
         async with await purgatory.get_breaker("nothing"):
             return await work()
 
-    @by_aiobreaker
     async def with_aiobreaker() -> int:
         return await work()
 
@@ -137,7 +136,7 @@ def breakers_alone() -> dict[str, Contender]:
         "circuitbreaker": in_a_loop(circuitbreaker.circuit(failure_threshold=5, recovery_timeout=2)(work)),
         "hyx breaker": in_a_loop(with_hyx),
         "purgatory": in_a_loop(with_purgatory),
-        "aiobreaker": in_a_loop(with_aiobreaker),
+        "aiobreaker": in_a_loop(by_aiobreaker(with_aiobreaker)),
         "pybreaker": in_a_loop(with_pybreaker),
         "hyx breaker + retry": in_a_loop(with_hyx_and_retry),
         "asyncio.timeout": in_a_loop(with_timeout),

@@ -82,7 +82,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def by_segment(rng: random.Random) -> dict[str, Any]:
     """What directors write: some of region, industry, source, city, and a budget from somewhere on."""
-    when = [{"field": "region", "op": "eq", "value": rng.choice(REGIONS)}]
+    when: list[dict[str, Any]] = [{"field": "region", "op": "eq", "value": rng.choice(REGIONS)}]
     if rng.random() < 0.8:
         when.append({"field": "industry", "op": "in", "value": rng.sample(INDUSTRIES, rng.randint(1, 4))})
     if rng.random() < 0.5:

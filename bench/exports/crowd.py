@@ -11,7 +11,7 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -71,7 +71,7 @@ def _proportional_mb(pid: int) -> float:
     return 0.0
 
 
-async def export(client: httpx2.AsyncClient, body: dict[str, object], look_s: float) -> tuple[float, str, float]:
+async def export(client: httpx2.AsyncClient, body: Mapping[str, object], look_s: float) -> tuple[float, str, float]:
     """Seconds from asking until the file is there, who made it, and when."""
     began_s = time.monotonic()
     asked = await client.post("/v1/exports", json=body)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +101,7 @@ async def _stream(platform: Platform, keep: Callable[[bytes], None] | None = Non
     port = platform.status()["services"]["leads"]["grpc"]
     async with grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
         began_s = time.perf_counter()
-        answers: AsyncIterator[pb.StreamDatasetResponse] = LeadsServiceStub(channel).StreamDataset(
+        answers = LeadsServiceStub(channel).StreamDataset(
             request, timeout=TIMEOUT_S, metadata=(("authorization", f"Bearer {signer.token_for('leads')}"),)
         )
         async for answer in answers:

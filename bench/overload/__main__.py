@@ -34,7 +34,6 @@ from breakwater.resilience import Deadline, current_deadline
 from breakwater.resilience.shedding import Limiter, Priority
 
 DEADLINE_S = 2.0
-CODEC = {"request_serializer": StringValue.SerializeToString, "response_deserializer": StringValue.FromString}
 
 
 class Asker:
@@ -42,7 +41,11 @@ class Asker:
 
     def __init__(self, port: int, signer: ServiceSigner, rpc: str) -> None:
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        self._method = self._channel.unary_unary(f"/{SERVICE}/{rpc}", **CODEC)
+        self._method = self._channel.unary_unary(
+            f"/{SERVICE}/{rpc}",
+            request_serializer=StringValue.SerializeToString,
+            response_deserializer=StringValue.FromString,
+        )
         self._signer = signer
 
     async def __call__(self, priority: Priority) -> None:

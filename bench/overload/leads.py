@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -65,7 +66,7 @@ async def _measure(platform: Platform, span_s: float, rounds: int) -> None:
         with _process(environment, SETTINGS["limited"]) as ours, _process(environment, SETTINGS["unlimited"]) as theirs:
             ports = {"limited": ours, "unlimited": theirs}
             for metrics_port, _ in ports.values():
-                await asyncio.to_thread(eventually, "leads to be ready", lambda at=metrics_port: _ready(at))
+                await asyncio.to_thread(eventually, "leads to be ready", partial(_ready, metrics_port))
             signer = ServiceSigner(State.at(platform.state).service_key("gateway"), "gateway", production=False)
             clients = {name: Client(port, signer) for name, (_, port) in ports.items()}
             lead_id = await clients["unlimited"].create(Priority.INTERACTIVE)

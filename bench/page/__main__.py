@@ -15,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.page.feed import EDGES
 from bench.page.fleet import DEPENDENCIES
@@ -93,23 +94,36 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-@contextmanager
-def told(module: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+@dataclass(frozen=True, slots=True)
+class Told:
     """A process of this benchmark that does what it reads; it ends with its input."""
+
+    input: IO[str]
+    output: IO[str]
+
+    def line(self) -> str:
+        """What it says next."""
+        return self.output.readline()
+
+    def ask(self, what: str) -> str:
+        """Tells it something; its answer."""
+        self.input.write(f"{what}\n")
+        self.input.flush()
+        return self.line()
+
+
+@contextmanager
+def told(module: str, *arguments: str) -> Iterator[Told]:
+    """A process that runs for the block's time."""
     command = [sys.executable, "-m", module, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("both are pipes")
     try:
-        yield process
+        yield Told(process.stdin, process.stdout)
     finally:
         process.stdin.close()
         process.wait(timeout=30)
-
-
-def ask(process: "subprocess.Popen[str]", what: str) -> str:
-    """Tells a process of this benchmark something; its answer."""
-    process.stdin.write(f"{what}\n")
-    process.stdin.flush()
-    return process.stdout.readline()
 
 
 def opened(page: Any, address: str, name: str, *, kept: bool) -> None:
@@ -138,14 +152,15 @@ def scrolled(page: Any, name: str) -> None:
     figure(f"scroll_frame_longest_{name}", max(frames), "ms")
 
 
-def transitions(page: Any, process: "subprocess.Popen[str]", names: list[tuple[str, str]]) -> list[float]:
+def transitions(page: Any, process: Told, names: list[tuple[str, str]]) -> list[float]:
     """How long each took to a frame that shows it; `names`: what to tell the process, and the row's name."""
-    took, rng = [], random.Random(5)
+    took: list[float] = []
+    rng = random.Random(5)
     for what, name in names:
         for state in ("open", "closed"):
             page.evaluate(SEEN, [name, state == "open"])
             time.sleep(rng.uniform(0, PAUSE_S_MAX))
-            at_ms = float(ask(process, f"{what} {state}"))
+            at_ms = float(process.ask(f"{what} {state}"))
             took.append(page.evaluate("globalThis.seen") - at_ms)
     return took
 
@@ -158,7 +173,7 @@ def main_thread(page: Any) -> Iterator[dict[str, float]]:
 
     def task_ms() -> float:
         found = devtools.send("Performance.getMetrics")["metrics"]
-        return 1000 * next(each["value"] for each in found if each["name"] == "TaskDuration")
+        return 1000 * next(float(each["value"]) for each in found if each["name"] == "TaskDuration")
 
     spent, before_ms = {"ms": 0.0}, task_ms()
     yield spent
@@ -186,7 +201,7 @@ def on_a_platform() -> None:
 def with_a_fleet() -> None:
     """First paint, scrolling and transitions with 500 dependencies x 50 instances."""
     with told("bench.page.fleet") as fleet, browser() as chromium:
-        url = fleet.stdout.readline().strip()
+        url = fleet.line().strip()
         context = chromium.new_context(viewport={"width": 1366, "height": 900})
         page = context.new_page()
         page.add_init_script(FIRST_ROW)
@@ -203,7 +218,7 @@ def with_a_fleet() -> None:
             for n in range(0, DEPENDENCIES, DEPENDENCIES // (TRANSITIONS // 2))
         ]
         took = transitions(page, fleet, pairs)
-        feed = json.loads(ask(fleet, "feed"))
+        feed = json.loads(fleet.ask("feed"))
         page.goto(BARE)
         scrolled(page, "bare")
     figure("feed_left_out_500x50", 100 * feed["left_out"], "%")

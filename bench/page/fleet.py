@@ -14,9 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import Any
 
+from breakwater.chassis.auth import CallerVerifier, Claims
 from breakwater.chassis.clock import SystemClock
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.resilience.shedding import Limiter
@@ -26,7 +25,7 @@ from services.gateway.http.edge import EdgeLimits
 from services.gateway.http.ratelimit import RateLimiter, RateLimits
 from services.gateway.http.server import HttpServer, ServerLimits
 from services.gateway.ops.budgets.domain import Spending
-from services.gateway.ops.console import Change
+from services.gateway.ops.console import Change, Console
 from services.gateway.ops.edges.backlogs import BacklogBook
 from services.gateway.ops.edges.domain import Bulkhead, Circuit, Edge
 from services.gateway.ops.http import board, page
@@ -41,19 +40,23 @@ VARIANTS = 4
 """Figures are invented beforehand and come in turn: inventing them is no work of the process that is measured."""
 
 
-class Everybody:
+class Everybody(CallerVerifier):
     """A verifier that takes any token: the page is measured, not who may see it."""
+
+    def __init__(self) -> None:
+        """Without keys: none is asked for."""
 
     async def verify(self, token: str) -> Actor:
         del token
         return Actor("bench", Role.SRE, Scope.ALL)
 
-    async def verify_claims(self, token: str) -> Any:
+    async def verify_claims(self, token: str) -> Claims:
         del token
-        return SimpleNamespace(exp=time.time() + 3600)
+        now_s = time.time()
+        return Claims("", "", "", "bench", (), now_s, now_s + 3600, None, {})
 
 
-class Fleet:
+class Fleet(Console):
     """Stands in for the console: every figure of every instance moves each second.
 
     The feed is bounded. A portion that is due while a later one is due already is left out and counted, as a process's next
@@ -68,7 +71,7 @@ class Fleet:
             for number in range(DEPENDENCIES)
         ]
         self._variants = [[self._moved(edge) for edge in self._edges] for _ in range(VARIANTS)]
-        self._watchers: list[asyncio.Queue[Change | None]] = []
+        self._queues: list[asyncio.Queue[Change | None]] = []
         self._left_out = 0
         self._behind_s: list[float] = []
 
@@ -80,7 +83,7 @@ class Fleet:
         burn = self._rng.uniform(0, 2)
         return Spending(0.999, {300: burn, 3_600: burn, 21_600: burn, 86_400: burn}, 0.02, int(time.time()) - 3_600, "")
 
-    def incidents(self, *, open_only: bool) -> tuple[()]:
+    def incidents(self, *, open_only: bool = False) -> tuple[()]:
         del open_only
         return ()
 
@@ -91,7 +94,7 @@ class Fleet:
     @contextmanager
     def watch(self) -> Iterator[Callable[[float], AsyncGenerator[Change | None]]]:
         queue: asyncio.Queue[Change | None] = asyncio.Queue(PORTIONS)
-        self._watchers.append(queue)
+        self._queues.append(queue)
 
         async def changes(patience_s: float) -> AsyncGenerator[Change | None]:
             del patience_s
@@ -115,13 +118,13 @@ class Fleet:
             self._behind_s.append(time.monotonic() - due_s)
             part = slice(portion * size, (portion + 1) * size)
             self._edges[part] = self._variants[second % VARIANTS][part]
-            await self._tell(tuple(self._edges[part]))
+            await self._put(tuple(self._edges[part]))
 
     async def turn(self, number: int, state: Circuit) -> None:
         """One instance's circuit."""
         for edges in (self._edges, *self._variants):
             edges[number] = replace(edges[number], state=state)
-        await self._tell((self._edges[number],))
+        await self._put((self._edges[number],))
 
     def figures(self) -> dict[str, float]:
         """How the feed fared since the last time it was asked: the share it left out, and how late the rest was told."""
@@ -131,8 +134,8 @@ class Fleet:
         share = left_out / max(1, left_out + told)
         return {"left_out": share, "behind_p99_ms": 1000 * behind_s[int(0.99 * told)] if told else 0.0}
 
-    async def _tell(self, edges: tuple[Edge, ...]) -> None:
-        for queue in self._watchers:
+    async def _put(self, edges: tuple[Edge, ...]) -> None:
+        for queue in self._queues:
             await queue.put(Change(edges=edges))
 
     def _moved(self, edge: Edge) -> Edge:

@@ -264,7 +264,7 @@ def _caught_up(platform: Platform) -> bool:
         "SELECT (SELECT count(*) FROM leads.assignments WHERE owner_id IS NOT NULL)"
         " - (SELECT count(*) FROM notify.notifications WHERE kind = 'lead_assigned') AS behind"
     )
-    return row["behind"] <= 0
+    return int(row["behind"]) <= 0
 
 
 def _cpu_s(pid: int) -> float:
@@ -280,8 +280,11 @@ def _cpu_s(pid: int) -> float:
 
 async def _open(platform: Platform, targets: dict[str, int], token: str, seconds: float) -> None:
     known = {name: await _one(port, token) for name, port in targets.items()}
-    reads = {name: await open_loop(port, lambda _, n=name: request("GET", f"/v1/leads/{known[n]}", token), 600, seconds)
-             for name, port in targets.items()}  # fmt: skip
+
+    def read(name: str) -> Callable[[int], bytes]:
+        return lambda _: request("GET", f"/v1/leads/{known[name]}", token)
+
+    reads = {name: await open_loop(port, read(name), 600, seconds) for name, port in targets.items()}
     figure("read_600_per_s_p99", reads["ours"].percentile_ms(0.99), "ms", PEER, reads["bare"].percentile_ms(0.99))
     posts = {
         name: await open_loop(port, creates(token, f"open{name}", 50_000_000), 300, seconds)

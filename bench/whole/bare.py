@@ -102,12 +102,14 @@ def gateway() -> FastAPI:
             for start in range(0, len(file), PART_BYTES):
                 yield pb.StartImportRequest(content=file[start : start + PART_BYTES])
 
-        return MessageToDict(await stub(ImportServiceStub).StartImport(parts()))["import"]
+        answer: dict[str, dict[str, Any]] = MessageToDict(await stub(ImportServiceStub).StartImport(parts()))
+        return answer["import"]
 
     @app.get("/v1/imports/{import_id}")
     async def get_import(import_id: str) -> dict[str, Any]:
-        answer = await stub(ImportServiceStub).GetImport(pb.GetImportRequest(actor=ACTOR, id=import_id))
-        return MessageToDict(answer)["import"]
+        asked = pb.GetImportRequest(actor=ACTOR, id=import_id)
+        answer: dict[str, dict[str, Any]] = MessageToDict(await stub(ImportServiceStub).GetImport(asked))
+        return answer["import"]
 
     @app.post("/v1/leads", status_code=201)
     async def create(request: Request) -> dict[str, Any]:
