@@ -24,6 +24,8 @@ PROCESSES: Final = 4
 LEADS_PER_KILL: Final = 2_000
 LEADS_PER_OUTAGE: Final = 50_000
 """After so many PostgreSQL is killed with -9 and started again."""
+JOB_LEADS_MAX: Final = 100
+"""Leads of one transaction, at most: requests gathered under load and the pieces of an import come to that."""
 REPLAYED: Final = 5_000
 PART_LEADS: Final = 20_000
 """Leads of one round, until the time is over."""
@@ -45,7 +47,10 @@ async def _prove(effort: Effort, progress: Progress) -> Findings:
     ends_s = time.monotonic() + 60 * effort.minutes if effort.minutes else float("inf")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        server = PostgresServer(place / "server", password_file=place / "password", log_file=place / "log")
+        # Processes are killed here, not the machine: what is written outlives them without waiting for the disk.
+        server = PostgresServer(
+            place / "server", password_file=place / "password", log_file=place / "log", settings={"fsync": "off"}
+        )
         server.start()
         try:
             await provision_roles(server.dsn(), [ServiceRoles("leads", "proof", "proof")])
@@ -79,6 +84,7 @@ async def _rounds(
             processes=PROCESSES,
             lanes=WORKERS // PROCESSES,
             kills=max(len(POINTS), leads // LEADS_PER_KILL),
+            job_leads_max=JOB_LEADS_MAX,
             seed=seed,
         )
         name = f"round_{seed}"
