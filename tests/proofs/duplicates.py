@@ -77,15 +77,18 @@ async def _prove(effort: Effort, progress: Progress) -> Findings:
                 for number, (name, planting) in enumerate(PLANTED.items())
             }
             findings.violations += [f"{name} is not found" for name, found in figures["planted"].items() if not found]
-            figures["overlays"] = []
+            figures["overlays"], together = [], Quality()
             for seed in range(effort.seed, effort.seed + overlays):
                 if time.monotonic() > until_s:
                     break
                 quality = await _overlay(server, f"overlay_{seed}", seed, PEOPLE)
                 figures["overlays"].append(_figures(quality))
-                findings.violations += [f"overlay {seed}: {each}" for each in _below(quality)]
+                together += quality
                 print(f"  overlay {seed}: {quality}", flush=True)
                 progress(findings)
+            # Of one overlay of 3,700 records four namesakes more or less are a tenth of a per cent.
+            figures["together"] = _figures(together)
+            findings.violations += [f"overlays: {each}" for each in _below(together)]
             figures["lookups"] = await _lookups(server, effort.seed, contacts)
             if figures["lookups"]["p99_ms"] > P99_MS_MAX:
                 findings.violations.append(f"p99 of a look-up is {figures['lookups']['p99_ms']} ms")

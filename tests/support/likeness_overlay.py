@@ -6,7 +6,7 @@ namesakes, sister companies and neighbouring numbers occur by themselves too.
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations, product
 from typing import Final
 
@@ -175,6 +175,10 @@ class Quality:
     @property
     def recall(self) -> float:
         return 1 - len(self.missed) / max(1, self.again)
+
+    def __add__(self, other: "Quality") -> "Quality":
+        """Of two overlays together."""
+        return Quality(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def __str__(self) -> str:
         return (
