@@ -237,9 +237,10 @@ class _Capture:
         if draft.external_id:
             self._by_external_id[draft.external_id] = lead
         if draft.stage in OPEN_STAGES:
-            lead.assignment = self._assign(lead.id, draft, customer, sequence=2)
+            lead.assignment = self._assign(lead.id, draft, customer, sequence=2, others=customer.open_leads)
             lead.owner_id = lead.assignment.decision.owner_id
             customer.open_lead_id = customer.open_lead_id or lead.id
+            customer.open_leads += 1
         elif draft.owner_id in self._batch.snapshot.directory.people:
             lead.owner_id = draft.owner_id
             if customer.owner_id is None:
@@ -253,14 +254,17 @@ class _Capture:
         if was_open and (ends or self._reassign) and known.owner_id is not None and self._batch.ledger is not None:
             self._batch.ledger.release(known.owner_id)
         if was_open and not ends and self._reassign:
-            assignment = self._assign(known.id, draft, customer, sequence=known.sequence + 1)
+            sequence, others = known.sequence + 1, customer.open_leads - 1
+            assignment = self._assign(known.id, draft, customer, sequence=sequence, others=others)
+        if ends:
+            customer.open_leads -= 1
         merged = MergedLead(known, draft, ends, assignment)
         self._batch.merged.append(merged)
         self._merged[draft.external_id] = merged
         return merged
 
-    def _assign(self, lead_id: str, draft: LeadDraft, customer: Customer, *, sequence: int) -> Assignment:
-        decision = self._decide(lead_id, draft, customer)
+    def _assign(self, lead_id: str, draft: LeadDraft, customer: Customer, *, sequence: int, others: int) -> Assignment:
+        decision = self._decide(draft, customer, others)
         due = None
         if decision.owner_id is not None:
             team_id = self._batch.snapshot.directory.team_of(decision.owner_id)
@@ -283,7 +287,8 @@ class _Capture:
             traceparent=draft.traceparent,
         )
 
-    def _decide(self, lead_id: str, draft: LeadDraft, customer: Customer) -> Decision:
+    def _decide(self, draft: LeadDraft, customer: Customer, others: int) -> Decision:
+        """`others`: how many further open leads the customer has."""
         ledger = self._batch.ledger
         if ledger is None:
             raise RuntimeError("the ledger is locked before anything is decided")
@@ -291,7 +296,7 @@ class _Capture:
         if self._reassign:
             # Routed anew; but not away from the owner of the customer's other open leads (116).
             draft = replace(draft, owner_id="")
-            if customer.open_lead_id in {None, lead_id}:
+            if not others:
                 customer_owner_id = None
         facts = {**facts_of(draft), **self._histories.get(customer.id, NEW_CUSTOMER)}
         decision = self._batch.snapshot.decide(facts, ledger, self._batch.now, customer_owner_id=customer_owner_id)

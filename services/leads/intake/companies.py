@@ -23,6 +23,8 @@ _LEGAL_FORM = re.compile(
     r"(股份有限公司|有限责任公司|责任有限公司|股份公司|有限公司|集团公司|总公司|(?<!分)公司|集团|有限合伙|"
     r"(?:\b(?:co|ltd|limited|inc|incorporated|corp|corporation|llc|gmbh|company)\b))$"
 )
+_WITHIN_CHINESE = re.compile(r"(?<=[一-龥]) (?=[一-龥])")
+"""A space that says nothing: 有限 公司 is a legal form too."""
 _TITLE = re.compile(
     r"(?:先生|女士|小姐|老师|总经理|副总|经理|总监|主任|主管|部长|厂长|工程师|总工|博士|律师|(?<=^.)(?:总|工))$"
 )
@@ -93,6 +95,7 @@ def company_name(company: str) -> CompanyName:
             key = key[: found.start()] + " " + key[found.end() :]
             break
     key = " ".join(re.sub(r"[()（）\[\]【】]", " ", key).split()).rstrip(". ")
+    key = _WITHIN_CHINESE.sub("", key)
     while True:
         shorter = _LEGAL_FORM.sub("", key).rstrip(" .,，")
         if shorter == key or not shorter:

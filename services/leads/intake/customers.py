@@ -34,6 +34,7 @@ class Customer:
     owner_id: str | None = None
     open_lead_id: str | None = None
     """Its earliest open lead."""
+    open_leads: int = 0
     is_new: bool = False
     changed: bool = False
     changed_by: str = ""

@@ -84,14 +84,17 @@ class PostgresCaptureStore:
         # A statement of its own: it must see what those committed who held the locks before us.
         first_open = await self._tx.fetch(
             """
-            SELECT DISTINCT ON (customer_id) customer_id::text, id::text FROM leads
-            WHERE customer_id = ANY($1::uuid[]) AND stage IN ('new', 'contacted', 'qualified')
+            SELECT DISTINCT ON (customer_id) customer_id::text, id::text, count(*) OVER (PARTITION BY customer_id) AS leads
+            FROM leads WHERE customer_id = ANY($1::uuid[]) AND stage IN ('new', 'contacted', 'qualified')
             ORDER BY customer_id, id
             """,
             ids,
         )
-        open_lead_ids = {row["customer_id"]: row["id"] for row in first_open}
-        return [Customer(**row, open_lead_id=open_lead_ids.get(row["id"])) for row in rows]
+        known = {row["customer_id"]: (row["id"], row["leads"]) for row in first_open}
+        customers = [Customer(**row) for row in rows]
+        for customer in customers:
+            customer.open_lead_id, customer.open_leads = known.get(customer.id, (None, 0))
+        return customers
 
     async def lock_leads(self, external_ids: Sequence[str]) -> dict[str, KnownLead]:
         rows = await self._tx.fetch(

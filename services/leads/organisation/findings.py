@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from services.leads.organisation.domain import DUTY_DESK, Directory, Person
 
+RULES_NAMED_MAX = 3
+"""Of those that give leads to one team."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
@@ -25,7 +28,16 @@ class Missing:
     directory: str
 
 
-def find(directory: Directory, missing: Iterable[Missing] = ()) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A rule in force that gives leads to a team."""
+
+    rule: str
+    """Its title."""
+    team_id: str
+
+
+def find(directory: Directory, missing: Iterable[Missing] = (), routed: Iterable[Routed] = ()) -> list[Finding]:
     """Everything there is to put right, by kind; nothing of people who left but what they are still named for."""
     found: list[Finding] = []
     for person in directory.people.values():
@@ -37,12 +49,31 @@ def find(directory: Directory, missing: Iterable[Missing] = ()) -> list[Finding]
         if team.supervisor_id and (supervisor is None or not supervisor.may_own):
             detail = f"团队{team.name}的主管（{team.supervisor_id}）已离职、无权限或不存在，超时线索由上级团队主管承接"
             found.append(Finding("team_supervisor_gone", "", team.id, detail))
+    for team_id, rules in _empty(directory, routed).items():
+        team = directory.teams.get(team_id)
+        detail = (
+            f"分配规则「{'」「'.join(rules)}」指向的团队{team.name if team else team_id}没有参与轮转的在职人员，"
+            "线索只能由后面的规则或值班席承接：请把人员放入该团队，或让规则指向有人的团队"
+        )
+        found.append(Finding("rule_team_empty", "", team_id, detail))
     for each in missing:
         person = directory.people[each.person_id]
         if person.active:
             detail = f"{person.name}不在最近一次完整导出（{each.directory}）中，请确认是否离职"
             found.append(Finding("missing_from_directory", person.id, person.team_id, detail))
     return sorted(found)
+
+
+def _empty(directory: Directory, routed: Iterable[Routed]) -> dict[str, list[str]]:
+    """The teams that rules name and nobody takes leads in, with the first of those rules."""
+    found: dict[str, list[str]] = {}
+    for each in routed:
+        members = directory.members.get(each.team_id, ())
+        if not any(person.weight and person.may_own for person in members):
+            rules = found.setdefault(each.team_id, [])
+            if len(rules) < RULES_NAMED_MAX:
+                rules.append(each.rule)
+    return found
 
 
 def _steps(person: Person, directory: Directory) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from breakwater.leads.v1.events_pb2 import PersonChanged
 from services.leads.idempotence import Keyed
 from services.leads.organisation.domain import Demands, Directory, Leave, Person, Taken, Team
 from services.leads.organisation.duty import PublicDays, Shift
-from services.leads.organisation.findings import Missing
+from services.leads.organisation.findings import Missing, Routed
 from services.leads.organisation.usecases import Workload
 from services.leads.rows import jsonb
 
@@ -65,6 +65,17 @@ class PostgresDirectoryReader:
             """
         )
         return [Missing(row["person_id"], row["directory"]) for row in rows]
+
+    async def routed(self) -> list[Routed]:
+        rows = await self._reader.fetch(
+            """
+            SELECT coalesce(rule->>'title', rule->>'id') AS title, rule->'target'->>'team_id' AS team_id
+            FROM routing_rules, jsonb_array_elements(document->'rules') WITH ORDINALITY AS r(rule, place)
+            WHERE version = (SELECT max(version) FROM routing_rules) AND rule->'target'->>'team_id' <> ''
+            ORDER BY place
+            """
+        )
+        return [Routed(row["title"], row["team_id"]) for row in rows]
 
 
 class PostgresOrganisationStore:

@@ -9,7 +9,7 @@ from typing import Protocol
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
 from services.leads.organisation.domain import NOTHING_TAKEN, Demands, Directory, Person, Taken, Team, reason_against
-from services.leads.organisation.findings import Finding, Missing, find
+from services.leads.organisation.findings import Finding, Missing, Routed, find
 
 PAGE_DEFAULT, PAGE_MAX = 50, 200
 _READERS = frozenset({Role.SERVICE, Role.SALES, Role.MANAGER, Role.ADMIN})
@@ -59,6 +59,10 @@ class DirectoryReader(Protocol):
 
     async def missing(self) -> list[Missing]:
         """Who was not in the latest full export of their directory."""
+        ...
+
+    async def routed(self) -> list[Routed]:
+        """The teams that the rules in force give leads to, by rule in its order."""
         ...
 
 
@@ -119,10 +123,11 @@ async def list_findings(begin: BeginReading, actor: Actor, after: str, limit: in
     async with begin() as reader:
         directory = await reader.directory()
         missing = await reader.missing()
+        routed = await reader.routed()
     visible = directory.visible_owners(actor)
     found = {
         f"{each.kind}:{each.person_id}:{each.team_id}": each
-        for each in find(directory, missing)
+        for each in find(directory, missing, routed)
         if visible is None or each.person_id in visible
     }
     page, next_place = _page(sorted(found), after, limit)

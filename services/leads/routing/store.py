@@ -148,7 +148,8 @@ async def keep_decisions(tx: Transaction, assignments: Sequence[Assignment], led
     One statement; returns the events to be added.
     """
     ground = ledger.ground
-    if ground is not None and not ground.is_kept:
+    # Only what a decision refers to: a transfer or a merge asks no rule, and nothing has to be pruned later.
+    if ground is not None and not ground.is_kept and any(each.decision.stood_on is not None for each in assignments):
         await _keep_ground(tx, ground)
     await tx.execute(
         """

@@ -189,6 +189,18 @@ async def test_reassigning_routes_open_leads_anew(leads) -> None:
     assert (await leads.events(first.lead_id))[-1] == ("LeadAssigned", 3)
 
 
+@pytest.mark.capability(116)
+@pytest.mark.parametrize("order", [(1, 2), (2, 1), (1,)])
+async def test_reassigning_leaves_a_customer_one_owner(leads, order) -> None:
+    """Of somebody with several open leads none goes away alone, whichever the file names, and in whichever order."""
+    await leads.people(Person("1", "甲", weight=0), Person("2", "乙"))
+    drafts = {each: replace(somebody(1, external_id=f"x:{each}"), owner_id="1") for each in (1, 2)}
+    await leads.capture(*drafts.values())
+    await leads.capture(*(drafts[each] for each in order), reassign=True)
+    owners = await leads.rows("SELECT owner_id FROM leads UNION SELECT owner_id FROM customers")
+    assert [row["owner_id"] for row in owners] == ["1"]
+
+
 async def test_a_change_that_was_rolled_back_is_not_remembered(leads) -> None:
     """A process that looked inside the failed transaction reads again when another change comes."""
     await leads.people(Person("1", "甲"))

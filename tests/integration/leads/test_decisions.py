@@ -125,6 +125,22 @@ async def test_what_no_rule_decided_is_said_to_be_so(leads: Any) -> None:
         await replay_assignment(leads.begin_rules, Actor("1", Role.SALES, Scope.ALL), captured.lead_id, handed)
 
 
+@pytest.mark.capability(8)
+async def test_an_organisation_is_kept_only_where_a_decision_refers_to_it(leads: Any) -> None:
+    """A transfer to the supervisor asks no rule: the organisation of its moment is not kept, and nothing has to be pruned."""
+    await leads.people(Person("1", "甲"))
+    await leads.capture(draft(1))
+    for hours in (1, 2):
+        await leads.clock.advance(hours * 3600)
+        await leads.people(Person("2", f"乙{hours}", weight=0))
+        await fire_due_timers(leads.begin_timers, now=leads.clock.now(), limit=100)
+    assert await leads.value("SELECT count(*) FROM assignments WHERE ground IS NULL") == 1
+    assert await leads.value("SELECT count(*) FROM routing_grounds") == 1
+    await leads.capture(draft(2))
+    assert await leads.value("SELECT count(*) FROM routing_grounds") == 2
+    assert all(each.is_equal for each in await replays(leads))
+
+
 @pytest.mark.capability(40, 125)
 async def test_no_lead_is_dropped_while_rules_change(leads: Any) -> None:
     """Rules change again and again under concurrent captures of two replicas: every lead has one owner by one version."""

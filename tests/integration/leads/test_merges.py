@@ -9,6 +9,7 @@ import pytest
 
 from breakwater.chassis.errors import BreakwaterError, ConflictError, InvalidRequestError, NotFoundError
 from breakwater.chassis.identity import Actor, Role, Scope
+from breakwater.chassis.ids import uuid7
 from services.leads.followups.usecases import change_stage, claim_lead
 from services.leads.idempotence import Keyed
 from services.leads.intake.changes.store import PostgresChangeReader
@@ -174,6 +175,62 @@ async def work_on(leads, rng, captured) -> None:
             now=now,
             encode=lambda _: b"",
         )
+
+
+async def test_whoever_left_gets_no_lead_by_a_merge(leads) -> None:
+    """The kept customer's owner may own none any more: the other one's keeps the leads, and gets the customer."""
+    first, second = await two(leads)
+    await leads.admin.execute("UPDATE leads SET stage = 'lost' WHERE id = $1", first.lead_id)
+    gone = {"1": "甲", "2": "乙"}[first.owner_id]
+    await leads.people(Person(first.owner_id, gone, active=False))
+    before = await state(leads)
+    merge_id = await merged(leads, first.customer_id, second.customer_id)
+    owners = "SELECT owner_id FROM leads WHERE id = $1 UNION ALL SELECT owner_id FROM customers WHERE id = $2"
+    rows = await leads.rows(owners, second.lead_id, first.customer_id)
+    assert [row["owner_id"] for row in rows] == [second.owner_id] * 2
+    await undone(leads, first.customer_id, merge_id)
+    assert await state(leads) == before
+
+
+async def follow_up(leads, lead) -> None:
+    """As `create_follow_up` leaves it in the table that a merge moves."""
+    await leads.clock.advance(1)
+    await leads.admin.execute(
+        """
+        INSERT INTO follow_ups (id, lead_id, customer_id, author_id, goal, customer_words, next_action, next_action_due,
+                                objection, first_touch_at, created_at)
+        SELECT $2, id, customer_id, owner_id, '', '', '', $3, '无', $3, $3 FROM leads WHERE id = $1
+        """,
+        *(lead.lead_id, uuid7(), leads.clock.now()),
+    )
+
+
+async def test_what_was_written_of_a_lead_since_goes_back_with_it(leads) -> None:
+    """A follow-up of a lead that the merge did not give to anybody else stays the lead's, and so its customer's."""
+    await leads.people(Person("1", "甲"))
+    [first], [second] = await leads.capture(FANG), await leads.capture(AGAIN)
+    merge_id = await merged(leads, first.customer_id, second.customer_id)
+    await follow_up(leads, second)
+    await undone(leads, first.customer_id, merge_id)
+    assert await leads.value("SELECT customer_id::text FROM follow_ups") == second.customer_id
+
+
+@pytest.mark.parametrize("how", ["claimed", "followed up"])
+async def test_a_lead_that_its_new_owner_works_on_is_not_taken_away(leads, how) -> None:
+    """Claimed or followed up since: undoing names it and changes nothing."""
+    first, second = await two(leads)
+    merge_id = await merged(leads, first.customer_id, second.customer_id)
+    if how == "claimed":
+        owner = Actor(first.owner_id, Role.SALES, Scope.OWN)
+        now = leads.clock.now()
+        await claim_lead(leads.begin_work, keyed("ClaimLead"), owner, second.lead_id, now=now, encode=lambda _: b"")
+    else:
+        await follow_up(leads, second)
+    before = await state(leads)
+    with pytest.raises(ConflictError) as refused:
+        await undone(leads, first.customer_id, merge_id)
+    assert [error.field for error in refused.value.errors] == [f"leads.{second.lead_id}"]
+    assert await state(leads) == before
 
 
 async def test_undoing_is_refused_with_the_name_of_what_changed_since(leads) -> None:

@@ -13,6 +13,7 @@ from breakwater.chassis.errors import (
     NotFoundError,
     OverloadedError,
     PayloadTooLargeError,
+    PermissionDeniedError,
 )
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
@@ -111,6 +112,9 @@ class Imports:
         mapping = self._mapping_of(order.mapping, order.mapping_document)
         if mapping.dataset is not Dataset.LEADS:
             permit(actor, _MAY_IMPORT_ALL)
+        if mapping.dataset is Dataset.PEOPLE and actor.scope is not Scope.ALL:
+            # A file puts anybody into any team; one's own people are changed one by one.
+            raise PermissionDeniedError("People are imported with scope all.")
         if self._free == 0:
             raise OverloadedError("Too many files are being received.", retry_after_s=BUSY_RETRY_AFTER_S)
         self._free -= 1

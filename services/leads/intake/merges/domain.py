@@ -1,6 +1,6 @@
 """What a merge changes, and whether it can still be undone. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,16 +76,21 @@ class Present:
     """Which of the moved rows are still the kept customer's."""
     leads: Mapping[str, OwnedLead]
     """Those that changed hands."""
+    worked_on: Collection[str]
+    """Ids of those that were claimed or followed up by whom they were given to."""
     later_merges: tuple[str, ...]
     """Of the kept customer, not undone."""
     later_leads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Leads that came to the kept customer since, with the keys they came by."""
 
 
-def changes_of(kept: Side, merged: Side, take: Collection[str]) -> dict[str, tuple[str | None, str | None]]:
+def changes_of(
+    kept: Side, merged: Side, take: Collection[str], may_own: Callable[[str | None], bool]
+) -> dict[str, tuple[str | None, str | None]]:
     """What the kept customer's fields become: its blanks are filled, and `take` names those the merged one knows better.
 
-    Raises InvalidRequestError for a name of no field, and for a blank that would be taken.
+    The owner stays, unless it may own no leads (any more) and the merged one's may. Raises InvalidRequestError for a name
+    of no field, and for a blank that would be taken.
     """
     errors = [
         FieldError(f"take.{name[:60]}", f"is not one of {', '.join(FIELDS)}") for name in take if name not in FIELDS
@@ -100,8 +105,8 @@ def changes_of(kept: Side, merged: Side, take: Collection[str]) -> dict[str, tup
         before, other = kept.fields[name], merged.fields[name]
         if other and other != before and (not before or name in take):
             changes[name] = (before, other)
-    if kept.owner_id is None and merged.owner_id is not None:
-        changes["owner_id"] = (None, merged.owner_id)
+    if not may_own(kept.owner_id) and may_own(merged.owner_id):
+        changes["owner_id"] = (kept.owner_id, merged.owner_id)
     return changes
 
 
@@ -128,7 +133,8 @@ def against_undoing(merge: Merge, present: Present) -> list[FieldError]:
         ]
     for before in moved.leads:
         now_lead = present.leads.get(before.id)
-        if now_lead is None or now_lead.owner_id != kept.owner_id or not now_lead.is_open:
+        stays = now_lead is not None and now_lead.owner_id == kept.owner_id and now_lead.is_open
+        if not stays or before.id in present.worked_on:
             found.append(FieldError(f"leads.{before.id}", "was worked on or given to somebody else later"))
     found += [
         FieldError(f"leads.{lead_id}", f"came later by {keys[0]}, which would go back")

@@ -125,6 +125,14 @@ class PostgresMergeStore(PostgresLeadReader):
         )
         sides = await self._lock_sides([merge.kept_id, merge.merged_id])
         passed_on = await self._lock_leads("l.id = ANY($1::uuid[])", [lead.id for lead in merge.moved.leads])
+        worked_on = await self._tx.fetch(
+            """
+            SELECT id::text FROM leads l WHERE id = ANY($1::uuid[]) AND (claimed_at IS NOT NULL OR EXISTS (
+                SELECT FROM follow_ups f WHERE f.lead_id = l.id AND f.created_at >= $2 AND f.id > $3
+            ))
+            """,
+            *([lead.id for lead in passed_on], merge.at, merge.id),
+        )
         later_merges = await self._tx.fetch(
             "SELECT id::text FROM merges WHERE kept_id = $1 AND id > $2 AND undone_at IS NULL ORDER BY id",
             *(merge.kept_id, merge.id),
@@ -142,6 +150,7 @@ class PostgresMergeStore(PostgresLeadReader):
             keys=dict((row["key"], row["customer_id"]) for row in keys),  # noqa: C402 - records are no pairs
             rows={table: set(await self._ids(table, merge.kept_id)) for table in MOVED_TABLES},
             leads={lead.id: lead for lead in passed_on},
+            worked_on={row["id"] for row in worked_on},
             later_merges=tuple(row["id"] for row in later_merges),
             later_leads={row["id"]: _keys_of(row) for row in later_leads},
         )
@@ -155,6 +164,7 @@ class PostgresMergeStore(PostgresLeadReader):
             *(present.merged.id, merge.undone_at),
         )
         await self._hand_over(moved, merge.merged_id)
+        await self._follow_leads(moved.rows["leads"], merge.merged_id)
         # Leads of the kept customer that changed hands stay its own.
         events = await routing.keep_decisions(self._tx, effect.assignments, effect.ledger)
         await self._tx.execute(
@@ -245,6 +255,20 @@ class PostgresMergeStore(PostgresLeadReader):
                 )
         await self._tx.execute(
             "UPDATE customer_keys SET customer_id = $2 WHERE key = ANY($1::text[])", moved.keys, customer_id
+        )
+
+    async def _follow_leads(self, lead_ids: Sequence[str], customer_id: str) -> None:
+        """What was written of leads since they were moved goes where they go."""
+        await self._tx.execute(
+            "UPDATE follow_ups SET customer_id = $2 WHERE lead_id = ANY($1::uuid[]) AND customer_id <> $2",
+            *(lead_ids, customer_id),
+        )
+        await self._tx.execute(
+            """
+            UPDATE activities SET customer_id = $2 FROM transcripts t
+            WHERE t.activity_id = activities.id AND t.lead_id = ANY($1::uuid[]) AND activities.customer_id <> $2
+            """,
+            *(lead_ids, customer_id),
         )
 
     async def _decide_pair(self, merge: Merge, state: str) -> None:

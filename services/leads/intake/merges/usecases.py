@@ -124,13 +124,17 @@ async def merge_customers(
 
 
 async def _merge(store: MergeStore, pair: Pair, by: str, order: MergeOrder, now: datetime) -> Merge:
-    changes = changes_of(pair.kept, pair.merged, order.take)
-    owner_id = changes["owner_id"][1] if "owner_id" in changes else pair.kept.owner_id
-    passed_on = tuple(
-        lead for lead in pair.leads if lead.is_open and owner_id is not None and lead.owner_id != owner_id
-    )
     snapshot, ledger = await store.lock_ledger()
     effect = Effect(snapshot, ledger)
+
+    def may_own(person_id: str | None) -> bool:
+        person = snapshot.directory.people.get(person_id or "")
+        return person is not None and person.may_own
+
+    changes = changes_of(pair.kept, pair.merged, order.take, may_own)
+    owner_id = changes["owner_id"][1] if "owner_id" in changes else pair.kept.owner_id
+    # Whoever left gets nothing: routing gives what they still have to others.
+    passed_on = tuple(lead for lead in pair.leads if lead.is_open and may_own(owner_id) and lead.owner_id != owner_id)
     for lead in passed_on:
         effect.assignments.append(_passed_on(lead, owner_id, pair.kept.id, effect, now))
     merge = Merge(

@@ -87,6 +87,22 @@ async def test_a_wecom_export_makes_people_teams_and_steps(platform) -> None:
     }
 
 
+@pytest.mark.capability(125)
+async def test_rules_that_name_a_team_nobody_is_in_are_found_after_an_import(platform) -> None:
+    """The shipped rules name sales, a directory has departments: the finding names rules and team until somebody is there."""
+
+    async def empty() -> list[tuple[str, bool]]:
+        findings, _ = await list_findings(platform.leads.begin_people, ADMIN, "", 200)
+        return [(each.team_id, "销售一部轮流" in each.detail) for each in findings if each.kind == "rule_team_empty"]
+
+    await platform.run(workbook(wecom_row("王芳", "wangfang", "恒力/销售部")), "wecom", filename="a.xlsx")
+    assert await empty() == [("sales", True)]
+    await platform.leads.people(Person("1", "甲", weight=0))
+    assert await empty() == [("sales", True)]
+    await platform.leads.people(Person("1", "甲"))
+    assert await empty() == []
+
+
 async def test_who_is_missing_from_a_full_export_is_found_and_not_deleted(platform) -> None:
     """Also while a later file has failed; somebody who comes back is no finding any more, nor is somebody made by hand."""
     await platform.leads.people(Person("byhand", "手工"))

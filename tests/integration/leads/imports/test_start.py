@@ -147,6 +147,7 @@ async def test_who_may_import_what(platform):
         (Actor("a", Role.SRE, Scope.ALL), ""),
         (SELLER, "zoho-users"),
         (SELLER, "zoho-calls"),
+        (Actor("a", Role.MANAGER, Scope.TEAM), "people"),
     ):
         with pytest.raises(PermissionDeniedError):
             await platform.start(FILE, mapping, actor=actor)
