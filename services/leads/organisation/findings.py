@@ -50,9 +50,9 @@ def find(directory: Directory, missing: Iterable[Missing] = (), routed: Iterable
             detail = f"团队{team.name}的主管（{team.supervisor_id}）已离职、无权限或不存在，超时线索由上级团队主管承接"
             found.append(Finding("team_supervisor_gone", "", team.id, detail))
     for team_id, rules in _empty(directory, routed).items():
-        team = directory.teams.get(team_id)
+        named = directory.teams.get(team_id)
         detail = (
-            f"分配规则「{'」「'.join(rules)}」指向的团队{team.name if team else team_id}没有参与轮转的在职人员，"
+            f"分配规则「{'」「'.join(rules)}」指向的团队{named.name if named else team_id}没有参与轮转的在职人员，"
             "线索只能由后面的规则或值班席承接：请把人员放入该团队，或让规则指向有人的团队"
         )
         found.append(Finding("rule_team_empty", "", team_id, detail))
