@@ -42,6 +42,8 @@ from services.leads.boards.domain import Measures
 from services.leads.boards.morning.store import PostgresMorningStore
 from services.leads.boards.morning.usecases import tell_boards
 from services.leads.boards.personal.store import PostgresPersonalReader
+from services.leads.boards.report.domain import Targets
+from services.leads.boards.report.store import PostgresReportReader
 from services.leads.boards.usecases import BoardOptions
 from services.leads.consumer import NotifyEvents
 from services.leads.datasets.store import PostgresDatasetReader
@@ -78,8 +80,6 @@ from services.leads.sla.calendar import Holidays
 from services.leads.sla.calendars import load_holidays
 from services.leads.sla.pauses.store import PostgresClockStore
 from services.leads.sla.policies.store import PostgresPolicyStore
-from services.leads.sla.report.domain import Targets
-from services.leads.sla.report.store import PostgresReportStore
 from services.leads.sla.silence.domain import SilenceLimits
 from services.leads.sla.silence.store import PostgresSilenceStore
 from services.leads.sla.silence.usecases import tell_silences
@@ -211,8 +211,8 @@ def _serve_boards(service: Service[LeadsSettings], database: Database, snapshots
 
 def _board_options(settings: LeadsSettings) -> BoardOptions:
     measures = Measures(
-        assigned_within=timedelta(seconds=settings.board_assigned_within_s),
-        contact_within=timedelta(seconds=settings.board_contact_within_s),
+        assigned_within=timedelta(seconds=settings.assigned_within_s),
+        contact_within=timedelta(seconds=settings.contact_within_s),
         unassigned_after=timedelta(seconds=settings.board_unassigned_after_s),
         late_people=settings.board_late_people,
     )
@@ -309,17 +309,14 @@ def _serve_sla(service: Service[LeadsSettings], database: Database, snapshots: S
     """First-touch limits, calendars, clocks and the report."""
     settings = service.settings
     targets = Targets(
-        assigned_within=timedelta(seconds=settings.assigned_within_s),
         assigned_share=settings.assigned_share_min,
-        contact_within=timedelta(seconds=settings.contact_within_s),
         contact_share=settings.contact_share_min,
         alarm_within=timedelta(seconds=settings.silence_after_s),
     )
     stores = SlaStores(
         policies=partial(PostgresPolicyStore.begin, database),
         clocks=partial(PostgresClockStore.begin, database, snapshots),
-        report=partial(PostgresReportStore.begin, database, snapshots),
+        report=partial(PostgresReportReader.begin, database, snapshots),
     )
-    service.add_rpc(
-        add_SlaServiceServicer_to_server, SlaApi(stores, holidays, targets, service.clock), callers={"gateway"}
-    )
+    sla = SlaApi(stores, holidays, targets, service.clock, _board_options(settings))
+    service.add_rpc(add_SlaServiceServicer_to_server, sla, callers={"gateway"})

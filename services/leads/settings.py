@@ -55,13 +55,13 @@ class LeadsSettings(ServiceSettings):
     """Alarms of one silent lead that come daily; then they come weekly."""
 
     assigned_within_s: int = Field(default=15 * 60, ge=1)
-    """How soon the check of first assignment wants a lead with somebody (43), in wall time."""
+    """How soon a lead is to be with a person (43), in wall time: on boards and in the check of the report."""
     assigned_share_min: float = Field(default=0.9, ge=0, le=1)
-    """What share of leads it wants so."""
+    """What share of leads the check wants so."""
     contact_within_s: int = Field(default=48 * 3_600, ge=1)
-    """How soon the check of first contact wants a follow-up (63), in wall time."""
+    """How soon a lead is to be followed up (63), in wall time: on boards and in the check of the report."""
     contact_share_min: float = Field(default=0.95, ge=0, le=1)
-    """What share of leads it wants so."""
+    """What share of leads the check wants so."""
 
     reroute_poll_s: float = Field(default=5.0, gt=0)
     """How often waiting leads are looked for, beside at once when organisation or rules change."""
@@ -78,10 +78,6 @@ class LeadsSettings(ServiceSettings):
     """Leads one board adds up; more are refused."""
     board_time_zone: str = "Asia/Shanghai"
     """Whose days a board of several teams means."""
-    board_assigned_within_s: int = Field(default=15 * 60, ge=1)
-    """Leads are to be assigned to a person within this time (43)."""
-    board_contact_within_s: int = Field(default=48 * 3_600, ge=1)
-    """Leads are to be contacted within this time (63)."""
     board_unassigned_after_s: int = Field(default=48 * 3_600, ge=1)
     """An open lead that has nobody for longer is counted (1)."""
     board_late_people: int = Field(default=3, ge=1, le=20)

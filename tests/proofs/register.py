@@ -248,8 +248,8 @@ PROOFS: Final = (
     Proof(
         name="month",
         says=(
-            "In a simulated month with outages, leaves and neglect every lead is assigned within 15 minutes of its form, and"
-            " every one that nobody followed up for 24 hours has alarmed."
+            "In a simulated month with outages, leaves and neglect every lead has an owner, where nobody may take it the duty"
+            " desk, within 15 minutes of its form, and every one that nobody followed up for 24 hours has alarmed."
         ),
         covers=(
             *(

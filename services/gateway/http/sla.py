@@ -96,7 +96,7 @@ class ClockView(TypedDict):
 
 
 class CountsView(TypedDict):
-    """Leads of a period, by what became of them."""
+    """Leads of a period, by what became of them, as boards count them; the duty desk is nobody."""
 
     team_id: str | None
     leads: int

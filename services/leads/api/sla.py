@@ -1,7 +1,5 @@
 """`SlaService`."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +12,15 @@ from breakwater.chassis.clock import Clock
 from breakwater.leads.v1 import sla_pb2 as pb
 from breakwater.leads.v1.sla_pb2_grpc import SlaServiceServicer
 from services.leads.api.messages import struct
+from services.leads.boards.report.domain import Counts, Targets
+from services.leads.boards.report.usecases import BeginReport, Report, get_report
+from services.leads.boards.usecases import BoardOptions
 from services.leads.documents.domain import KeptDocument
 from services.leads.documents.usecases import get_document
 from services.leads.sla.calendar import Holidays
 from services.leads.sla.pauses.domain import LeadClock
 from services.leads.sla.pauses.usecases import BeginClocks, get_clock, pause_clock, resume_clock
 from services.leads.sla.policies.usecases import BeginPolicies, put_policies
-from services.leads.sla.report.domain import Counts, Targets
-from services.leads.sla.report.usecases import Report, ReportStore, get_report
 from services.leads.timestamps import timestamp
 
 
@@ -31,17 +30,20 @@ class SlaStores:
 
     policies: BeginPolicies
     clocks: BeginClocks
-    report: Callable[[], AbstractAsyncContextManager[ReportStore]]
+    report: BeginReport
 
 
 class SlaApi(SlaServiceServicer):
     """Limits, calendars, clocks and the report."""
 
-    def __init__(self, stores: SlaStores, holidays: Holidays, targets: Targets, clock: Clock) -> None:
+    def __init__(
+        self, stores: SlaStores, holidays: Holidays, targets: Targets, clock: Clock, boards: BoardOptions
+    ) -> None:
         self._stores = stores
         self._holidays = holidays
         self._targets = targets
         self._clock = clock
+        self._boards = boards
 
     async def GetSlaPolicies(self, request: pb.GetSlaPoliciesRequest, context: Any) -> pb.GetSlaPoliciesResponse:
         kept = await get_document(self._stores.policies, wire.actor_from(request.actor))
@@ -80,6 +82,7 @@ class SlaApi(SlaServiceServicer):
             request.until.ToDatetime(UTC) if request.HasField("until") else None,
             targets=self._targets,
             now=self._clock.now(),
+            options=self._boards,
         )
         return _report(report)
 

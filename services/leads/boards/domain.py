@@ -278,7 +278,7 @@ class Tallies:
         directory = self._directory
         found: defaultdict[str, list[Tally]] = defaultdict(list)
         for person_id, tally in self._people.items():
-            found[directory.team_of(person_id) if person_id else ""].append(tally)
+            found[team_of(person_id, directory)].append(tally)
         names = {team_id: team.name for team_id, team in directory.teams.items()}
         return tuple(
             _merged(found[team_id]).figures(team_id, names.get(team_id, team_id))
@@ -296,6 +296,11 @@ class Tallies:
             if person_id
         ]
         return tuple(sorted(figures, key=_lateness))
+
+
+def team_of(owner_id: str, directory: Directory) -> str:
+    """Whose team's figures a lead is in: that of whom it was first given to; empty where that is nobody."""
+    return directory.team_of(owner_id) if owner_id else ""
 
 
 def _merged(tallies: Iterable[Tally]) -> Tally:

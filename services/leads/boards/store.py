@@ -64,9 +64,19 @@ class PostgresBoardReader:
         return await self._snapshots.current(self._tx)
 
     async def times(self, selection: Selection, rows_max: int) -> AsyncGenerator[Sequence[LeadTimes], None]:
-        sql = f"SELECT {_TIMES} FROM leads l {_FIRST} WHERE {_taken_in(selection)} LIMIT {rows_max:d}"  # noqa: S608
-        async for chunk in self._tx.stream(sql, *_args(selection), chunk_rows=CHUNK_ROWS):
+        async for chunk in self._taken_in(selection, rows_max):
             yield [LeadTimes(*row) for row in chunk]
+
+    async def _taken_in(
+        self, selection: Selection, rows_max: int, more: str = "", joined: str = ""
+    ) -> AsyncGenerator[Sequence[Record], None]:
+        """The times of leads taken in meanwhile, and `more` columns of what is `joined`."""
+        sql = f"""
+            SELECT {_TIMES}{f", {more}" if more else ""} FROM leads l {_FIRST} {joined}
+            WHERE {_taken_in(selection)} LIMIT {rows_max:d}
+        """  # noqa: S608
+        async for chunk in self._tx.stream(sql, *_args(selection), chunk_rows=CHUNK_ROWS):
+            yield chunk
 
     async def unassigned(self, selection: Selection) -> int:
         sql = f"SELECT count(*) FROM leads l WHERE {_UNASSIGNED}"  # noqa: S608

@@ -145,7 +145,7 @@ async def timeliness(
         async for chunk in chunks:
             seen += len(chunk)
             if seen > options.leads_max:
-                raise PayloadTooLargeError(f"A board adds up at most {options.leads_max} leads; ask for fewer days.")
+                raise too_many(options)
             for times in chunk:
                 tallies.add(times)
     lost = LostProfile()
@@ -202,6 +202,11 @@ async def list_timeliness_leads(
     visible = snapshot.directory.visible_owners(actor)
     page = [_told(each, snapshot, visible) for each in found[:limit]]
     return page, page[-1].times.id if len(found) > limit else None
+
+
+def too_many(options: BoardOptions) -> PayloadTooLargeError:
+    """What is raised past `leads_max`."""
+    return PayloadTooLargeError(f"A board adds up at most {options.leads_max} leads; ask for fewer days.")
 
 
 def _page(figure: str, lost: LostFilter, before: str | None, limit: int) -> tuple[Figure, int]:

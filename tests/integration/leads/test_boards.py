@@ -13,9 +13,12 @@ import pytest
 from breakwater.chassis.errors import InvalidRequestError, NotFoundError, PayloadTooLargeError, PermissionDeniedError
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
-from services.leads.boards.domain import dwell_of
+from services.leads.boards.domain import Measures, dwell_of
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.personal.usecases import get_personal_board
+from services.leads.boards.report.domain import Targets
+from services.leads.boards.report.store import PostgresReportReader
+from services.leads.boards.report.usecases import get_report
 from services.leads.boards.usecases import (
     BoardOptions,
     BoardQuery,
@@ -306,6 +309,40 @@ async def test_every_figure_is_what_a_slow_oracle_counts_and_lists_its_leads(lea
         assert len(listed) == number
     for industry, number in board.lost.by_industry():
         assert len(await boards.behind("lost", lost=LostFilter(industry=industry))) == number
+
+
+@pytest.mark.capability(117)
+async def test_the_report_counts_what_the_board_counts(leads, boards) -> None:
+    """Of the same days and the same caller: every figure both have is the same, together and by team, also with other limits."""
+    await seed(leads, random.Random(7), 150)
+    options = BoardOptions(Measures(assigned_within=5 * MINUTE, contact_within=timedelta(hours=70)))
+    for actor, measured in ((ALL, OPTIONS), (ALL, options), (BOSS, OPTIONS)):
+        board = await boards.board(actor, options=measured)
+        report = await get_report(
+            partial(PostgresReportReader.begin, leads.database, leads.snapshots),
+            actor,
+            board.days.begin,
+            board.days.end,
+            targets=Targets(),
+            now=leads.clock.now(),
+            options=measured,
+        )
+        groups = [(board.total, report.total), *((each, report.teams[each.id]) for each in board.teams)]
+        assert report.teams.keys() == {each.id for each in board.teams}
+        for figures, counts in groups:
+            assert (counts.leads, counts.answered) == (figures.leads, figures.responded), figures.id
+            pairs = (
+                (figures.assigned, counts.assigned_in_time, counts.assigned_late),
+                (figures.contacted, counts.contact_in_time, counts.contact_late),
+                (figures.on_time, counts.claimed_in_time, counts.claimed_late),
+            )
+            assert [(share.met, share.of) for share, _, _ in pairs] == [
+                (met, met + not_met) for _, met, not_met in pairs
+            ]
+            if figures.wall:
+                assert counts.response_mean_s == pytest.approx(figures.wall.mean_s)
+        assert report.total.assigned_in_time, "nothing was compared"
+        assert report.total.duty_desk_first > 0 or actor is BOSS
 
 
 @pytest.mark.capability(37)

@@ -13,6 +13,9 @@ from breakwater.chassis.wire import actor_from
 from breakwater.identity.v1 import identity_pb2 as identity
 from breakwater.leads.v1 import sla_pb2 as pb
 from services.leads.api.sla import SlaApi, SlaStores
+from services.leads.boards.report.domain import Targets
+from services.leads.boards.report.store import PostgresReportReader
+from services.leads.boards.usecases import BoardOptions
 from services.leads.followups.domain import FollowUp
 from services.leads.followups.usecases import add_follow_up, claim_lead
 from services.leads.idempotence import Keyed
@@ -22,8 +25,6 @@ from services.leads.sla.calendar import Holidays
 from services.leads.sla.calendars import load_holidays
 from services.leads.sla.pauses.store import PostgresClockStore
 from services.leads.sla.policies.store import PostgresPolicyStore
-from services.leads.sla.report.domain import Targets
-from services.leads.sla.report.store import PostgresReportStore
 from services.leads.sla.silence.domain import SilenceLimits
 from services.leads.sla.silence.store import PostgresSilenceStore
 from services.leads.sla.silence.usecases import tell_silences
@@ -42,9 +43,9 @@ def sla_of(leads: Any, holidays: Holidays | None = None) -> SlaApi:
     stores = SlaStores(
         policies=partial(PostgresPolicyStore.begin, leads.database),
         clocks=leads.begin(PostgresClockStore),
-        report=leads.begin(PostgresReportStore),
+        report=leads.begin(PostgresReportReader),
     )
-    return SlaApi(stores, holidays or load_holidays(HOLIDAYS), Targets(), leads.clock)
+    return SlaApi(stores, holidays or load_holidays(HOLIDAYS), Targets(), leads.clock, BoardOptions())
 
 
 @pytest.fixture
@@ -239,9 +240,9 @@ async def test_the_report_measures_assignment_contact_and_alarms(leads, sla) -> 
     assert (counts.claimed_in_time, counts.claimed_late) == (1, 1)
     assert (counts.answered, counts.answered_in_5_min, counts.answered_in_2_h) == (2, 1, 2)
     assert counts.response_mean_s == (4 + 60) / 2 * 60
-    assert (counts.silent, counts.alarmed) == (1, 1)
+    assert (counts.silent, counts.alarmed) == (2, 2)
     assert [(check.id, check.met_by, check.of, check.met) for check in report.checks] == [
-        *((43, 3, 4, False), (63, 1, 3, False), (117, 1, 1, True)),
+        *((43, 3, 4, False), (63, 1, 3, False), (117, 2, 2, True)),
     ]
     assert {team.team_id: team.leads for team in report.teams} == {"": 1, "sales": 3}
 

@@ -469,7 +469,9 @@ Global___GetSlaReportResponse: _TypeAlias = GetSlaReportResponse  # noqa: Y015
 
 @_typing.final
 class SlaCounts(_message.Message):
-    """Leads of a period. Times are wall time but for the claim's limit, which is business time."""
+    """Leads of a period, counted as boards count them: by whom they were first given to, the duty desk being nobody. Times are wall time but
+    for the limit of the policies, which is business time.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -489,15 +491,16 @@ class SlaCounts(_message.Message):
     SILENT_FIELD_NUMBER: _builtins.int
     ALARMED_FIELD_NUMBER: _builtins.int
     team_id: _builtins.str
-    """Empty for all together, and for leads of nobody and of people nobody knows."""
+    """Empty for all together, and for leads that no person was given."""
     leads: _builtins.int
     assigned_in_time: _builtins.int
     assigned_late: _builtins.int
     duty_desk_first: _builtins.int
-    """Of the assigned ones: those the duty desk had first."""
+    """Those the duty desk had first, because nobody else was eligible."""
     contact_in_time: _builtins.int
     contact_late: _builtins.int
     claimed_in_time: _builtins.int
+    """Claimed or followed up within the limit of the policies (7)."""
     claimed_late: _builtins.int
     answered: _builtins.int
     """Claimed or followed up."""
@@ -506,7 +509,7 @@ class SlaCounts(_message.Message):
     response_mean_s: _builtins.float
     """0 when none was answered."""
     silent: _builtins.int
-    """Open, never followed up, and given to somebody more than 24 hours ago."""
+    """Open, never followed up, and given to somebody, or to nobody, more than 24 hours ago."""
     alarmed: _builtins.int
     """Of these: those whose alarm went out."""
     def __init__(
