@@ -6,7 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from breakwater.chassis import lifecycle
-from breakwater.chassis.database import Database, Reader
+from breakwater.chassis.database import Database
 from breakwater.chassis.housekeeping import Housekeeping
 from breakwater.chassis.inbox import Consumer
 from breakwater.chassis.logging import get_logger
@@ -69,7 +69,6 @@ from services.leads.intake.merges.store import PostgresMergeStore
 from services.leads.intake.reads import PostgresLeadReader
 from services.leads.intake.store import PostgresCaptureStore
 from services.leads.organisation.availability import AvailabilityWatch
-from services.leads.organisation.domain import Directory
 from services.leads.organisation.store import SNAPSHOT_TOPIC, PostgresDirectoryReader, PostgresOrganisationStore
 from services.leads.routing.rulebook import PostgresRulesStore
 from services.leads.routing.store import Snapshots
@@ -106,7 +105,7 @@ async def serve() -> None:
         snapshots = Snapshots(holidays)
         _serve_leads(service, database, snapshots)
         _serve_boards(service, database, snapshots)
-        _serve_organisation(service, database, holidays)
+        _serve_organisation(service, database, snapshots, holidays)
         imports = _serve_imports(service, database, snapshots)
         _serve_customers(service, database, snapshots)
         _watch_over_leads(service, database, snapshots)
@@ -219,9 +218,11 @@ def _board_options(settings: LeadsSettings) -> BoardOptions:
     return BoardOptions(measures, leads_max=settings.board_leads_max, zone=ZoneInfo(settings.board_time_zone))
 
 
-def _serve_organisation(service: Service[LeadsSettings], database: Database, holidays: Holidays) -> None:
+def _serve_organisation(
+    service: Service[LeadsSettings], database: Database, snapshots: Snapshots, holidays: Holidays
+) -> None:
     """People, teams, and what the organisation asks of them."""
-    begin_reading = partial(PostgresDirectoryReader.begin, database, holidays)
+    begin_reading = partial(PostgresDirectoryReader.begin, database, snapshots.directory)
     begin_changing = partial(PostgresOrganisationStore.begin, database, holidays)
     organisation = OrganisationApi(begin_reading, service.clock)
     directory = DirectoryApi(begin_reading, begin_changing, service.clock)
@@ -291,11 +292,7 @@ def _watch_over_leads(service: Service[LeadsSettings], database: Database, snaps
         poll_s=settings.reroute_poll_s,
         batch_size_max=settings.reroute_batch_size_max,
     )
-
-    async def directory(reader: Reader) -> Directory:
-        return (await snapshots.current(reader)).directory
-
-    availability = AvailabilityWatch(database, directory, clock, poll_s=settings.availability_poll_s)
+    availability = AvailabilityWatch(database, snapshots.directory, clock, poll_s=settings.availability_poll_s)
     database.listen(SNAPSHOT_TOPIC, rerouting.wake)
     service.background("availability", availability.run)
     service.background("first-touch-timers", worker("first-touch", timers).run)

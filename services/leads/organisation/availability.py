@@ -4,12 +4,10 @@ Leads that only the duty desk could take are routed anew when organisation or ru
 so somebody has to look; the row `availability` is shared, so that one replica's look is enough.
 """
 
-from collections.abc import Awaitable, Callable
-
 from breakwater.chassis.clock import Clock
-from breakwater.chassis.database import Database, Reader
-from services.leads.organisation.domain import Directory, reason_against
-from services.leads.organisation.store import move_version, read_workloads
+from breakwater.chassis.database import Database
+from services.leads.organisation.domain import reason_against
+from services.leads.organisation.store import ReadDirectory, move_version, read_workloads
 from services.leads.organisation.usecases import Workload
 
 _SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM leads WHERE waiting AND stage IN ('new', 'contacted', 'qualified'))"
@@ -19,9 +17,7 @@ _SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM leads WHERE waiting AND stage IN (
 class AvailabilityWatch:
     """Looks every `poll_s` seconds; any number of replicas may."""
 
-    def __init__(
-        self, database: Database, directory: Callable[[Reader], Awaitable[Directory]], clock: Clock, *, poll_s: float
-    ) -> None:
+    def __init__(self, database: Database, directory: ReadDirectory, clock: Clock, *, poll_s: float) -> None:
         self._database = database
         self._directory = directory
         self._clock = clock

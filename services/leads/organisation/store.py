@@ -1,6 +1,6 @@
 """People and teams in PostgreSQL: reading the directory, and writing people with their events."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,9 @@ from services.leads.rows import jsonb
 SNAPSHOT_TOPIC = "snapshot"
 """Announced when organisation or rules have changed (`Database.listen`)."""
 
+ReadDirectory = Callable[[Reader], Awaitable[Directory]]
+"""The organisation of the newest version the reader sees."""
+
 _COLUMNS = (
     *("id", "name", "email", "team_id", "supervisor_id", "rank", "regions", "city_codes", "skills", "active"),
     *("has_account", "may_follow_up", "on_duty", "duty", "works_holidays", "open_leads_max", "leads_per_day_max"),
@@ -33,20 +36,21 @@ _CHANGING = _COLUMNS[1:]
 
 
 class PostgresDirectoryReader:
-    """The `DirectoryReader` of one connection."""
+    """The `DirectoryReader` of one connection. `directory` tells the newest organisation, which a process keeps in memory."""
 
-    def __init__(self, reader: Reader, days: PublicDays) -> None:
+    def __init__(self, reader: Reader, directory: ReadDirectory) -> None:
         self._reader = reader
-        self._days = days
+        self._directory = directory
 
     @classmethod
     @asynccontextmanager
-    async def begin(cls, database: Database, days: PublicDays) -> AsyncIterator["PostgresDirectoryReader"]:
+    async def begin(cls, database: Database, directory: ReadDirectory) -> AsyncIterator["PostgresDirectoryReader"]:
         async with database.read() as reader:
-            yield cls(reader, days)
+            yield cls(reader, directory)
 
     async def directory(self) -> Directory:
-        return await read_directory(self._reader, self._days)
+        # To read thousands of people for a page of fifty keeps everybody else waiting meanwhile.
+        return await self._directory(self._reader)
 
     async def workloads(self) -> dict[str, Workload]:
         return await read_workloads(self._reader)

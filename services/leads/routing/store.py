@@ -13,7 +13,7 @@ from asyncpg import Record
 from breakwater.chassis.database import Reader, Transaction
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.leads.v1.events_pb2 import LeadAssigned
-from services.leads.organisation.domain import Taken
+from services.leads.organisation.domain import Directory, Taken
 from services.leads.organisation.store import read_directory
 from services.leads.routing.assignment import Assignment
 from services.leads.routing.deals import WON_STAGES, read_deals
@@ -40,6 +40,10 @@ class Snapshots:
     async def current(self, reader: Reader) -> Snapshot:
         """The snapshot of the newest version the reader sees."""
         return await self._at(reader, await reader.fetchval("SELECT version FROM snapshot_version"))
+
+    async def directory(self, reader: Reader) -> Directory:
+        """The organisation of the newest version the reader sees."""
+        return (await self.current(reader)).directory
 
     async def with_ledger(self, tx: Transaction) -> tuple[Snapshot, Ledger]:
         """The newest snapshot and everybody's load and credit; whoever decides next waits until `tx` ends."""

@@ -118,7 +118,7 @@ class Replica:
 
     @property
     def begin_people(self) -> Begin:
-        return partial(PostgresDirectoryReader.begin, self.database, OrdinaryDays())
+        return partial(PostgresDirectoryReader.begin, self.database, self.snapshots.directory)
 
     @property
     def begin_organisation(self) -> Begin:

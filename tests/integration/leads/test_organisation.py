@@ -62,10 +62,7 @@ async def owners(leads, count: int = 4, first: int = 0) -> set[str]:
 
 
 async def watch(leads) -> AvailabilityWatch:
-    async def directory(reader):
-        return (await leads.snapshots.current(reader)).directory
-
-    return AvailabilityWatch(leads.database, directory, leads.clock, poll_s=1e6)
+    return AvailabilityWatch(leads.database, leads.snapshots.directory, leads.clock, poll_s=1e6)
 
 
 @pytest.mark.capability(4, 118, 119)
@@ -82,6 +79,23 @@ async def test_a_change_of_a_person_is_in_force_at_once_and_told_once(leads, api
     with pytest.raises(ConflictError):
         await api.PutPerson(put("1", rank=7, expected_sequence=1), None)
     assert await leads.events("1") == [("PersonChanged", 1), ("PersonChanged", 2)]
+
+
+async def test_a_page_of_people_reads_the_organisation_only_when_it_has_changed(leads, api) -> None:
+    """Thousands of people are not read again for each page; what moves the version is shown with the next one."""
+
+    async def names() -> set[str]:
+        page = await OrganisationApi(leads.begin_people, leads.clock).ListPeople(
+            leads_pb2.ListPeopleRequest(actor=ADMIN), None
+        )
+        return {each.name for each in page.people}
+
+    await api.PutPerson(put("1", name="甲"), None)
+    assert "甲" in await names()
+    await leads.admin.execute("UPDATE people SET name = '乙' WHERE id = '1'")
+    assert "甲" in await names()
+    await api.PutPerson(put("2"), None)
+    assert "乙" in await names()
 
 
 @pytest.mark.capability(119)
