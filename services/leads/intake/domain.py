@@ -6,7 +6,7 @@ Pure. Rules: the fields of api.md, `POST /v1/leads`; channel source (54); the st
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -227,9 +227,9 @@ _FORMS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {"email": _email
 
 def merge(known: LeadDraft, newer: LeadDraft) -> LeadDraft:
     """The newer draft, with what it leaves blank taken from the known one: nothing is lost (53)."""
-    return replace(
-        newer, **{name: value for name, value in asdict(known).items() if value and not getattr(newer, name)}
-    )
+    blank = {name: value for name in _DRAFT_FIELDS if (value := getattr(known, name)) and not getattr(newer, name)}
+    together = {"utm": {**known.utm, **newer.utm}, "details": {**known.details, **newer.details}}
+    return replace(newer, **(blank | together))
 
 
 def _detail_errors(details: Mapping[str, str]) -> list[FieldError]:

@@ -55,7 +55,7 @@ class PostgresRerouteStore:
             """
             SELECT l.id::text, l.sequence, l.priority, c.owner_id AS customer_owner_id
             FROM leads l JOIN customers c ON c.id = l.customer_id
-            WHERE l.id = ANY($1::uuid[]) AND l.routed_version < $2 ORDER BY l.id LIMIT $3
+            WHERE l.id = ANY($1::uuid[]) AND l.routed_version < $2 ORDER BY l.priority, l.id LIMIT $3
             FOR UPDATE SKIP LOCKED
             """,
             [row["id"] for row in found],

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 
 import pytest
@@ -237,6 +238,25 @@ async def test_leads_of_somebody_who_leaves_go_on_to_others(leads) -> None:
         "SELECT count(*) FROM leads JOIN customers c ON c.id = customer_id WHERE c.owner_id <> leads.owner_id"
     )
     assert mismatched == 0
+
+
+@pytest.mark.capability(93)
+async def test_the_most_promising_goes_first_before_older_ones_of_a_leaver(leads) -> None:
+    """Where one lead is taken at a time, a waiting P0 comes before what somebody who left had."""
+    await leads.people(Person("1", "甲"))
+    [older] = await leads.capture(*drafts(1))
+    await leads.people(Person("1", "甲", active=False))
+    best = LeadDraft("王芳", "展会", phone="13812345678", region="华东", industry="制造业", budget=Decimal(600_000))
+    [waiting] = await leads.capture(best)
+    assert (waiting.owner_id, waiting.assignment.decision.priority) == (DUTY_DESK, "P0")
+    await leads.people(Person("2", "乙"))
+    owners = []
+    for _ in range(2):
+        await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=1)
+        owners.append(
+            [await leads.value("SELECT owner_id FROM leads WHERE id = $1", each.lead_id) for each in (waiting, older)]
+        )
+    assert owners == [["2", "1"], ["2", "2"]]
 
 
 async def test_a_lead_that_loses_its_owner_to_nobody_has_no_timer(leads) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from breakwater.chassis.errors import InvalidRequestError
-from services.leads.intake.domain import LENGTHS_MAX, LeadDraft, facts_of, merge, money, normalise
+from services.leads.intake.domain import LENGTHS_MAX, Attachment, LeadDraft, facts_of, merge, money, normalise
 
 DRAFT = LeadDraft(name="王芳", source="官网")
 
@@ -81,6 +81,17 @@ def test_merging_loses_nothing() -> None:
     merged = merge(known, replace(DRAFT, name="王芳芳", industry="制造业"))
     assert (merged.name, merged.company, merged.industry) == ("王芳芳", "恒力", "制造业")
     assert (merged.budget, merged.utm) == (Decimal(5), {"source": "baidu"})
+
+
+@pytest.mark.capability(53)
+def test_merging_keeps_what_only_one_of_two_rows_tells() -> None:
+    """Details and campaign values are put together by name, and files stay what they are."""
+    file = Attachment("名片", "files/1")
+    known = replace(DRAFT, details={"product": "注塑机", "title": "经理"}, utm={"source": "baidu"}, attachments=(file,))
+    merged = merge(known, replace(DRAFT, details={"title": "总监"}, utm={"term": "机床"}))
+    assert merged.details == {"product": "注塑机", "title": "总监"}
+    assert merged.utm == {"source": "baidu", "term": "机床"}
+    assert merged.attachments == (file,)
 
 
 def test_rules_may_ask_for_campaign_values() -> None:
