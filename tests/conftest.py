@@ -24,6 +24,7 @@ from breakwater.local.databases import (
 from breakwater.local.nats import OPERATOR, NatsServer
 from breakwater.local.postgres import PostgresServer
 from breakwater.local.secret_files import secret_text
+from tests.support.memory import folder_in_memory
 
 # The same examples in every run, so that a red test is of the change at hand; `--hypothesis-profile=exploring` tries others.
 settings.register_profile("exploring", print_blob=True)
@@ -89,16 +90,17 @@ def eventually() -> Eventually:
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A real PostgreSQL for the session. Tests that stop or kill it start one of their own."""
     place = tmp_path_factory.mktemp("postgres")
-    server = PostgresServer(
-        place / "server",
-        password_file=place / "secrets" / "postgres.password",
-        # Kills are survived without it; only power loss is not, and no test cuts the power.
-        settings={"fsync": "off"},
-        log_file=place / "postgres.log",
-    )
-    server.start()
-    yield server
-    server.close()
+    with folder_in_memory(otherwise=place) as files:
+        server = PostgresServer(
+            files / "server",
+            password_file=place / "secrets" / "postgres.password",
+            # Kills are survived without it; only power loss is not, and no test cuts the power.
+            settings={"fsync": "off", "max_wal_size": "128MB"},
+            log_file=place / "postgres.log",
+        )
+        server.start()
+        yield server
+        server.close()
 
 
 @pytest.fixture
@@ -115,7 +117,8 @@ async def fresh_database(postgres_server: PostgresServer) -> AsyncIterator[Fresh
         template = await _template(postgres_server, service, folder)
         name = f"test_{next(_numbers)}"
         made.append(name)
-        await _as_admin(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Files copied in memory take a fifth of the time of pages written to the log.
+        await _as_admin(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         await provision_database(postgres_server.dsn(), name)
         await provision_schema(postgres_server.dsn(name), name, service)
         return _service_database(postgres_server, service, name)
