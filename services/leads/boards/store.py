@@ -16,10 +16,14 @@ CHUNK_ROWS = 1_000
 """So much is decoded in one piece: a few milliseconds."""
 
 # Parameters of every statement: $1 the end, $2 whose leads, $3 the duty desks, $4 the begin; a statement takes the first of them.
-# A lead with the first decision that gave it to somebody. Its limit may have moved while it stayed with them.
+# A lead with the first decision that gave it to somebody. Its limit may have moved while it stayed with them; a clock that stands has
+# none.
 _TIMES = """
     l.id::text, coalesce(first.owner_id, '') AS owner_id, l.captured_at, first.decided_at AS assigned_at,
-    CASE WHEN first.owner_id = l.owner_id THEN coalesce(l.claim_by, first.claim_by) ELSE first.claim_by END AS due_at,
+    CASE WHEN first.owner_id = l.owner_id AND l.claim_by IS NOT NULL THEN l.claim_by
+         WHEN first.owner_id = l.owner_id
+              AND EXISTS (SELECT FROM first_touch_timers WHERE lead_id = l.id AND paused_at IS NOT NULL) THEN NULL
+         ELSE first.claim_by END AS due_at,
     least(l.claimed_at, claim.at, contact.at) AS responded_at, contact.at AS contacted_at
 """
 _FIRST = """

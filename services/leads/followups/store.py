@@ -104,11 +104,19 @@ class PostgresWorkStore:
         """Returns the sequence of the first event this work makes."""
         events = int(work.claimed) + int(work.moved_from is not None)
         last = await self._tx.fetchval(
-            "UPDATE leads SET claimed_at = $2, stage = $3, sequence = sequence + $4 WHERE id = $1 RETURNING sequence",
+            """
+            UPDATE leads SET claimed_at = $2, stage = $3, sequence = sequence + $4,
+                   -- Answered while the clock stood: in time.
+                   claim_by = CASE WHEN $5 AND claim_by IS NULL AND EXISTS (
+                       SELECT FROM first_touch_timers WHERE lead_id = $1 AND stage = 1 AND paused_at IS NOT NULL
+                   ) THEN $2 ELSE claim_by END
+            WHERE id = $1 RETURNING sequence
+            """,
             work.lead.id,
             work.lead.claimed_at,
             work.lead.draft.stage,
             events,
+            work.claimed,
         )
         return int(last) - events + 1
 

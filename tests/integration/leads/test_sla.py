@@ -13,10 +13,14 @@ from breakwater.chassis.wire import actor_from
 from breakwater.identity.v1 import identity_pb2 as identity
 from breakwater.leads.v1 import sla_pb2 as pb
 from services.leads.api.sla import SlaApi, SlaStores
+from services.leads.boards.domain import Share
+from services.leads.boards.personal.store import PostgresPersonalReader
+from services.leads.boards.personal.usecases import get_personal_board
 from services.leads.boards.report.domain import Targets
 from services.leads.boards.report.store import PostgresReportReader
 from services.leads.boards.usecases import BoardOptions
 from services.leads.followups.domain import FollowUp
+from services.leads.followups.reading import get_lead_now
 from services.leads.followups.usecases import add_follow_up, claim_lead
 from services.leads.idempotence import Keyed
 from services.leads.intake.domain import LeadDraft
@@ -149,6 +153,33 @@ async def test_a_paused_clock_stands_and_runs_on_with_what_was_left(leads, sla) 
     await leads.clock.advance(9 * 60)
     await fire_due_timers(leads.begin_timers, now=leads.clock.now(), limit=10)
     assert (await timer(leads))["due_at"] == leads.clock.now() + 105 * MINUTE
+
+
+@pytest.mark.capability(5, 7, 104)
+@pytest.mark.parametrize("answer", ["claim", "follow-up"])
+async def test_a_lead_whose_clock_stands_is_late_nowhere(leads, sla, answer) -> None:
+    """Neither as it stands, nor on its owner's board, nor in the KPI; who answers it meanwhile answered in time."""
+    lead_id = await capture(leads)
+    await leads.clock.advance(10 * 60)
+    await sla.PauseLeadClock(pb.PauseLeadClockRequest(actor=OWNER, lead_id=lead_id, reason="客户出差"), None)
+    await leads.clock.advance(3600)
+    owner, begin_board = actor_from(OWNER), leads.begin(PostgresPersonalReader)
+
+    async def seen() -> tuple[Any, ...]:
+        now = leads.clock.now()
+        _, status = await get_lead_now(leads.begin_follow_ups, owner, lead_id, now=now)
+        board = await get_personal_board(begin_board, owner, "", now=now, options=BoardOptions())
+        return status.overdue, board.overdue, board.actions, board.timeliness.on_time
+
+    assert await seen() == (False, 0, [], Share(0, 0))
+    common = {"now": leads.clock.now(), "encode": lambda _: b""}
+    if answer == "claim":
+        await claim_lead(leads.begin_work, NO_KEY, owner, lead_id, **common)
+    else:
+        record = FollowUp("确认", "出差", "再联系", leads.clock.now() + timedelta(days=9), "无", pain_tags=("无",))
+        await add_follow_up(leads.begin_work, NO_KEY, owner, lead_id, record, **common)
+    await leads.clock.advance(3600)
+    assert (await seen())[-1] == Share(1, 1)
 
 
 @pytest.mark.capability(5, 117)

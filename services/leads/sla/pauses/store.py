@@ -79,6 +79,9 @@ class PostgresClockStore:
             "UPDATE first_touch_timers SET paused_at = $2, used_ms = $3 WHERE lead_id = $1",
             *(lead_id, clock.paused_at, _milliseconds(clock.used)),
         )
+        # What stands is not due: no status, no board and no KPI may call it late.
+        if clock.stage == 1:
+            await self._tx.execute("UPDATE leads SET claim_by = NULL WHERE id = $1", lead_id)
         await self._tx.execute(
             "INSERT INTO sla_pauses (lead_id, paused_at, paused_by, reason) VALUES ($1, $2, $3, $4)",
             *(lead_id, pause.paused_at, pause.paused_by, pause.reason),
