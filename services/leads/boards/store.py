@@ -16,8 +16,8 @@ CHUNK_ROWS = 1_000
 """So much is decoded in one piece: a few milliseconds."""
 
 # Parameters of every statement: $1 the end, $2 whose leads, $3 the duty desks, $4 the begin; a statement takes the first of them.
-# A lead with the first decision that gave it to somebody. Its limit may have moved while it stayed with them; a clock that stands has
-# none.
+# A lead with the first decision that gave it to somebody. Its limit may have moved while it stayed with them; a clock that
+# stands has none.
 _TIMES = """
     l.id::text, coalesce(first.owner_id, '') AS owner_id, l.captured_at, first.decided_at AS assigned_at,
     CASE WHEN first.owner_id = l.owner_id AND l.claim_by IS NOT NULL THEN l.claim_by

@@ -49,9 +49,9 @@ class DocumentReader:
         return value.strip()
 
     def number(self, entry: Mapping[str, Any], key: str, place: str, least: int, most: int) -> int:
-        # JSON numbers come as floats by the way they travel; true is no number.
+        # JSON numbers come as floats by the way they travel, some of them without end; true is no number.
         value = entry.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
             value = None
         if value is None or not least <= value <= most:
             self.wrong(_inside(place, key), f"must be a whole number from {least} to {most}")

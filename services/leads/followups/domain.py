@@ -7,7 +7,7 @@ pain tags, stage and the next time are mandatory (12, 99); a refusal names the f
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from breakwater.chassis.errors import ConflictError, FieldError, InvalidRequestError
@@ -165,6 +165,14 @@ def check_move(present: Stage, wanted: str, reason: str) -> Stage:
     if stage is Stage.NEW and present is not Stage.NEW:
         raise ConflictError("A lead that was worked on is not new again.")
     return stage
+
+
+def utc(text: str) -> datetime:
+    """The moment of a cursor; raises ValueError for none, or one without a zone, OverflowError for one UTC has no date for."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment has a zone")
+    return moment.astimezone(UTC)
 
 
 class LiveState(StrEnum):

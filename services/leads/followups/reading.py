@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
 from breakwater.chassis.identity import Actor
-from services.leads.followups.domain import LastFollowUp, LiveStatus, live_status
+from services.leads.followups.domain import LastFollowUp, LiveStatus, live_status, utc
 from services.leads.followups.playbook import Playbook
 from services.leads.followups.usecases import KeptFollowUp
 from services.leads.intake.capture import Lead
@@ -33,14 +33,14 @@ class Place:
         """Raises InvalidRequestError for one we did not give."""
         at, _, follow_up_id = text.partition(" ")
         try:
-            moment = datetime.fromisoformat(at)
-        except ValueError:
+            moment = utc(at)
+        except (ValueError, OverflowError):
             moment = None
-        if moment is None or moment.tzinfo is None or not is_id(follow_up_id):
+        if moment is None or not is_id(follow_up_id):
             raise InvalidRequestError(
                 "The cursor is not one we gave.", errors=[FieldError("cursor", "is not one we gave")]
             )
-        return cls(moment.astimezone(UTC), follow_up_id)
+        return cls(moment, follow_up_id)
 
     def __str__(self) -> str:
         return f"{self.at.isoformat()} {self.id}"

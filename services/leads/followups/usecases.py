@@ -22,6 +22,7 @@ from services.leads.intake.capture import Lead
 from services.leads.intake.domain import OPEN_STAGES, Stage, clean
 from services.leads.intake.usecases import owners_of, permit
 from services.leads.routing.snapshot import Snapshot
+from services.leads.sla.calendar import Calendar, NoWorkingTimeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +162,20 @@ async def add_quick_follow_up(
                 )
             snapshot = await store.snapshot()
             calendar = snapshot.first_touch.calendars[snapshot.directory.team_of(actor.sub)]
-            record = action.fill(keyword, calendar.after(now, timedelta(hours=action.due_after_h)))
+            record = action.fill(keyword, _after(calendar, now, timedelta(hours=action.due_after_h)))
             # A code does not know what was reached before: it moves a lead on, never back, and no ended one.
             record = replace(record, stage=further(lead.draft.stage, action.stage) or "")
             return encode(await _record(store, actor, lead, background, record, playbook, now))
 
         return await answer_once(store, request, work)
+
+
+def _after(calendar: Calendar, now: datetime, working: timedelta) -> datetime:
+    try:
+        return calendar.after(now, working)
+    except NoWorkingTimeError:
+        # As limits do: a calendar in which hardly anybody works keeps nobody from working.
+        return now + working
 
 
 async def change_stage(

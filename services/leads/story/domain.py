@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
+from services.leads.followups.domain import utc
 from services.leads.intake.domain import is_id
 
 PAGE_DEFAULT, PAGE_MAX = 200, 1_000
@@ -51,15 +52,10 @@ class Place:
         order, *rest = text.split(" ")
         try:
             at, entry_id, seen_at, seen_id = rest
-            place = cls(Order(order), datetime.fromisoformat(at), entry_id, datetime.fromisoformat(seen_at), seen_id)
-        except ValueError:
+            place = cls(Order(order), utc(at), entry_id, utc(seen_at), seen_id)
+        except (ValueError, OverflowError):
             place = None
-        if (
-            place is None
-            or place.at.tzinfo is None
-            or place.seen_at.tzinfo is None
-            or not (is_id(place.id) and is_id(place.seen_id))
-        ):
+        if place is None or not (is_id(place.id) and is_id(place.seen_id)):
             raise InvalidRequestError(
                 "The cursor is not one we gave.", errors=[FieldError("cursor", "is not one we gave")]
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from services.leads.organisation.domain import Person
 from services.leads.pipeline.domain import Activity
 from services.leads.pipeline.store import PipelineSql
 from services.leads.pipeline.usecases import record as record_pipeline
+from services.leads.sla.calendar import Holidays
+from services.leads.sla.policies.store import PostgresPolicyStore
+from services.leads.sla.policies.usecases import put_policies
 
 OWNER = Actor("1", Role.SALES, Scope.OWN)
 COLLEAGUE = Actor("2", Role.SALES, Scope.TEAM)
@@ -121,6 +125,22 @@ async def test_one_code_and_one_keyword_are_a_whole_follow_up(leads, owned) -> N
     with pytest.raises(InvalidRequestError) as caught:
         await quick(leads, OWNER, owned.lead_id, "no-such-code")
     assert [error.field for error in caught.value.errors] == ["code"]
+
+
+@pytest.mark.capability(60)
+async def test_a_code_works_where_hardly_anybody_does(leads, owned) -> None:
+    """Where 27 hours of work take longer than any calendar is counted, the next action is due by the clock on the wall."""
+    week = {
+        "calendars": [{"team": "sales", "week": {"mon": ["09:00-09:01"]}}],
+        "policies": [{"claim_min": 1, "work_min": 2}],
+    }
+    admin = Actor("admin", Role.ADMIN, Scope.ALL)
+    await put_policies(
+        partial(PostgresPolicyStore.begin, leads.database), admin, week, 0, holidays=Holidays(), now=leads.clock.now()
+    )
+    await quick(leads, OWNER, owned.lead_id, "visit-booked")
+    [kept] = await listed(leads, OWNER, owned.lead_id)
+    assert kept.record.next_action_due == leads.clock.now() + timedelta(hours=27)
 
 
 @pytest.mark.capability(60)

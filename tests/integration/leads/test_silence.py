@@ -19,6 +19,7 @@ from services.leads.sla.silence.domain import SilenceLimits
 from services.leads.sla.silence.store import PostgresSilenceStore
 from services.leads.sla.silence.usecases import tell_silences
 from services.leads.sla.usecases import fire_due_timers
+from services.leads.tagging.usecases import NewText, add_transcript
 
 DAY_S = 24 * 3_600
 EVERYBODY = Actor("ops", Role.SERVICE, Scope.ALL)
@@ -129,6 +130,23 @@ async def test_passing_a_lead_on_is_not_following_it_up(leads) -> None:
     await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=10)
     await leads.clock.advance(60)
     assert await tell(leads) == 1
+
+
+@pytest.mark.capability(117)
+@pytest.mark.parametrize("kind", ["call", "email", "chat"])
+async def test_a_text_that_is_kept_is_not_following_up(leads, kind) -> None:
+    """A call, a mail, a chat say what was said, and neither what comes next nor when: the lead alarms until a record does."""
+    await leads.people(Person("1", "甲"))
+    [captured] = await leads.capture(draft())
+    owner, given = Actor("1", Role.SALES, Scope.OWN), NewText(kind, "客户：报价发我看看", None)
+    await add_transcript(
+        leads.begin_transcripts, NO_KEY, owner, captured.lead_id, given, now=leads.clock.now(), encode=lambda *_: b""
+    )
+    await leads.clock.advance(DAY_S)
+    assert await tell(leads) == 1
+    await follow_up(leads, captured.lead_id, owner)
+    await leads.clock.advance(DAY_S)
+    assert await tell(leads) == 0
 
 
 @pytest.mark.capability(117, 136)

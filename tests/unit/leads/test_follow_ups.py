@@ -16,7 +16,9 @@ from services.leads.followups.domain import (
     check_move,
     live_status,
 )
+from services.leads.followups.reading import Place
 from services.leads.intake.domain import Stage
+from services.leads.story.domain import Place as StoryPlace
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 GOOD = FollowUp(
@@ -140,6 +142,33 @@ def test_a_lead_does_not_become_new_again() -> None:
     """Its first touch is history."""
     with pytest.raises(ConflictError):
         check_move(Stage.CONTACTED, "new", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-01-05T02:00:00 x",
+        "2026-01-05T02:00:00 {id}",
+        "0001-01-01T00:00:00+14:00 {id}",
+        "9999-12-31T23:59:59-14:00 {id}",
+    ],
+)
+def test_a_place_we_did_not_give_is_refused(text: str) -> None:
+    """Also a moment that has none in UTC: whoever writes a cursor of their own gets no further than its name."""
+    with pytest.raises(InvalidRequestError) as caught:
+        Place.of(text.format(id="01990000-0000-7000-8000-000000000000"))
+    assert [error.field for error in caught.value.errors] == ["cursor"]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-05T02:00:00"])
+@pytest.mark.parametrize("place", ["oldest {at} {id} {now} {id}", "newest {now} {id} {at} {id}"])
+def test_a_place_of_a_story_we_did_not_give_is_refused(at: str, place: str) -> None:
+    """Whichever of its moments is none."""
+    given = place.format(at=at, now="2026-01-05T02:00:00+00:00", id="01990000-0000-7000-8000-000000000000")
+    with pytest.raises(InvalidRequestError) as caught:
+        StoryPlace.of(given)
+    assert [error.field for error in caught.value.errors] == ["cursor"]
 
 
 def test_a_word_that_is_no_stage_is_refused() -> None:

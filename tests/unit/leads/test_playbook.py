@@ -53,6 +53,8 @@ def test_an_action_fills_a_record_and_takes_one_keyword() -> None:
         (changed(objections=["无", "价格", "价格"]), ["objections[2]"]),
         (changed(objections=["无"]), ["actions[0].objection"]),
         (changed(pain_tags_max=True, vague_words="尽快"), ["pain_tags_max", "vague_words"]),
+        (changed(pain_tags_max=float("inf")), ["pain_tags_max"]),
+        (changed(pain_tags_max=float("nan")), ["pain_tags_max"]),
         (changed(actions=[ACTION, ACTION]), ["actions[1].code"]),
         (changed(actions=[ACTION | {"code": "Quote Sent", "stage": "lost"}]), ["actions[0].code", "actions[0].stage"]),
         (
