@@ -18,6 +18,7 @@ from services.leads.intake.domain import LeadDraft
 from services.leads.intake.merges.store import MOVED_TABLES, PostgresMergeStore
 from services.leads.intake.merges.usecases import MergeOrder, list_merges, merge_customers, undo_merge
 from services.leads.organisation.domain import Person
+from services.leads.routing.rerouting import reroute_waiting_leads
 
 pytestmark = pytest.mark.capability(53, 88, 116)
 
@@ -213,6 +214,21 @@ async def test_what_was_written_of_a_lead_since_goes_back_with_it(leads) -> None
     await follow_up(leads, second)
     await undone(leads, first.customer_id, merge_id)
     assert await leads.value("SELECT customer_id::text FROM follow_ups") == second.customer_id
+
+
+async def test_an_undone_customer_belongs_to_who_has_its_leads_by_now(leads) -> None:
+    """Their owner left in between and somebody else has the leads: each of the two customers has one owner."""
+    await leads.people(Person("1", "甲"))
+    [first], [second] = await leads.capture(FANG), await leads.capture(AGAIN)
+    merge_id = await merged(leads, first.customer_id, second.customer_id)
+    await leads.clock.advance(60)
+    await leads.people(Person("1", "甲", active=False), Person("2", "乙"))
+    await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=100)
+    await undone(leads, first.customer_id, merge_id)
+    rows = await leads.rows(
+        "SELECT c.id::text, l.owner_id, c.owner_id AS has FROM leads l JOIN customers c ON c.id = customer_id ORDER BY l.id"
+    )
+    assert [tuple(row) for row in rows] == [(each.customer_id, "2", "2") for each in (first, second)]
 
 
 @pytest.mark.parametrize("how", ["claimed", "followed up"])

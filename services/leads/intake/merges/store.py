@@ -159,9 +159,17 @@ class PostgresMergeStore(PostgresLeadReader):
         await attribute(self._tx, merge.undone_by, f"撤销合并 {merge.id}")
         moved = merge.moved
         await self._set_fields(merge.kept_id, {name: before for name, (before, _) in moved.fields.items()}, merge)
+        # One customer, one owner (116): whom its open leads were given to since has the customer too.
         await self._tx.execute(
-            "UPDATE customers SET merged_into = NULL, updated_at = $2 WHERE id = $1",
-            *(present.merged.id, merge.undone_at),
+            """
+            UPDATE customers SET merged_into = NULL, updated_at = $2, owner_id = coalesce((
+                SELECT owner_id FROM leads
+                WHERE id = ANY($3::uuid[]) AND id <> ALL($4::uuid[]) AND assigned_at > $5 AND NOT waiting
+                      AND stage IN ('new', 'contacted', 'qualified')
+                ORDER BY id LIMIT 1
+            ), owner_id) WHERE id = $1
+            """,
+            *(present.merged.id, merge.undone_at, moved.rows["leads"], [lead.id for lead in moved.leads], merge.at),
         )
         await self._hand_over(moved, merge.merged_id)
         await self._follow_leads(moved.rows["leads"], merge.merged_id)
