@@ -42,7 +42,6 @@ from services.leads.boards.domain import Measures
 from services.leads.boards.morning.store import PostgresMorningStore
 from services.leads.boards.morning.usecases import tell_boards
 from services.leads.boards.personal.store import PostgresPersonalReader
-from services.leads.boards.report.domain import Targets
 from services.leads.boards.report.store import PostgresReportReader
 from services.leads.boards.usecases import BoardOptions
 from services.leads.consumer import NotifyEvents
@@ -211,7 +210,10 @@ def _serve_boards(service: Service[LeadsSettings], database: Database, snapshots
 def _board_options(settings: LeadsSettings) -> BoardOptions:
     measures = Measures(
         assigned_within=timedelta(seconds=settings.assigned_within_s),
+        assigned_share=settings.assigned_share_min,
         contact_within=timedelta(seconds=settings.contact_within_s),
+        contact_share=settings.contact_share_min,
+        alarm_within=timedelta(seconds=settings.silence_after_s),
         unassigned_after=timedelta(seconds=settings.board_unassigned_after_s),
         late_people=settings.board_late_people,
     )
@@ -304,16 +306,10 @@ def _watch_over_leads(service: Service[LeadsSettings], database: Database, snaps
 
 def _serve_sla(service: Service[LeadsSettings], database: Database, snapshots: Snapshots, holidays: Holidays) -> None:
     """First-touch limits, calendars, clocks and the report."""
-    settings = service.settings
-    targets = Targets(
-        assigned_share=settings.assigned_share_min,
-        contact_share=settings.contact_share_min,
-        alarm_within=timedelta(seconds=settings.silence_after_s),
-    )
     stores = SlaStores(
         policies=partial(PostgresPolicyStore.begin, database),
         clocks=partial(PostgresClockStore.begin, database, snapshots),
         report=partial(PostgresReportReader.begin, database, snapshots),
     )
-    sla = SlaApi(stores, holidays, targets, service.clock, _board_options(settings))
+    sla = SlaApi(stores, holidays, service.clock, _board_options(service.settings))
     service.add_rpc(add_SlaServiceServicer_to_server, sla, callers={"gateway"})

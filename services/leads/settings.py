@@ -57,11 +57,11 @@ class LeadsSettings(ServiceSettings):
     assigned_within_s: int = Field(default=15 * 60, ge=1)
     """How soon a lead is to be with a person (43), in wall time: on boards and in the check of the report."""
     assigned_share_min: float = Field(default=0.9, ge=0, le=1)
-    """What share of leads the check wants so."""
+    """What share of leads is wanted so."""
     contact_within_s: int = Field(default=48 * 3_600, ge=1)
     """How soon a lead is to be followed up (63), in wall time: on boards and in the check of the report."""
     contact_share_min: float = Field(default=0.95, ge=0, le=1)
-    """What share of leads the check wants so."""
+    """What share of leads is wanted so."""
 
     reroute_poll_s: float = Field(default=5.0, gt=0)
     """How often waiting leads are looked for, beside at once when organisation or rules change."""

@@ -76,13 +76,20 @@ def test_the_page_shows_what_the_api_says_and_leads_to_the_leads_behind_it(platf
         expect(page.locator("tbody tr")).to_have_count(int(lost))
 
 
+@pytest.mark.capability(7)
 def test_a_person_sees_their_own_day_and_the_whereabouts_of_their_leads(platform, team):
-    """What is overdue comes first and says so; the heat map turns; another's board is not theirs to see."""
+    """What is overdue comes first and says so; the KPI has its points; the heat map turns; another's board is not theirs."""
     api = platform.api("sales", team[0], "own")
     mine = api.get("/v1/boards/personal").json()
     assert mine["overdue"]
+    answered, weight = mine["timeliness"]["on_time"], mine["measures"]["on_time_weight"]
+    assert mine["timeliness"]["on_time_points"] == pytest.approx(100 * weight * answered["met"] / answered["of"])
     with signed_in(platform, "?view=personal", role="sales", sub=team[0], scope="own") as page:
         expect(page.locator("h1")).to_have_text("个人看板 · 王芳")
+        shown = page.locator(".tile", has_text="按时率").inner_text().partition("绩效得分")[2].split("/")
+        assert [float(each) for each in shown] == pytest.approx(
+            [mine["timeliness"]["on_time_points"], 100 * weight], abs=0.1
+        )
         expect(page.locator(".actions li")).to_have_count(len(mine["actions"]))
         expect(page.locator(".actions li").first).to_contain_text("逾期")
         shown = page.locator("table.heat tbody td").all_inner_texts()

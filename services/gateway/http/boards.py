@@ -39,7 +39,8 @@ class ShareView(TypedDict):
 class TimelinessView(TypedDict):
     """A group of leads: everybody's, a team's, a person's. Leads belong to whom they were first given.
 
-    `business` is working time of the team's calendar, `wall` is time as it passes.
+    `business` is working time of the team's calendar, `wall` is time as it passes. `on_time_points` is what `on_time` brings in a
+    person's performance, of 100 points: its share by `on_time_weight` (7).
     """
 
     id: str | None
@@ -53,6 +54,7 @@ class TimelinessView(TypedDict):
     assigned_in_time: ShareView
     contacted_in_time: ShareView
     late: int
+    on_time_points: float | None
 
 
 class LostView(TypedDict):
@@ -72,12 +74,16 @@ class LostProfileView(TypedDict):
 
 
 class MeasuresView(TypedDict):
-    """What the figures are measured by; `on_time_weight` is that of the on-time share in a person's performance (7)."""
+    """What the figures are measured by; `on_time_weight` is that of the on-time share in a person's performance (7), the smallest
+    shares are what is wanted to be assigned (43) and contacted (63) in time.
+    """
 
     assigned_within_s: int
     contact_within_s: int
     unassigned_after_s: int
     on_time_weight: float
+    assigned_share_min: float
+    contact_share_min: float
 
 
 TimelinessBoard = TypedDict(
@@ -288,6 +294,7 @@ def _timeliness(each: boards_pb2.Timeliness) -> TimelinessView:
         "assigned_in_time": _share(each.assigned_in_time),
         "contacted_in_time": _share(each.contacted_in_time),
         "late": each.late,
+        "on_time_points": each.on_time_points if each.HasField("on_time_points") else None,
     }
 
 
@@ -309,6 +316,8 @@ def _measures(measures: boards_pb2.BoardMeasures) -> MeasuresView:
         "contact_within_s": measures.contact_within_s,
         "unassigned_after_s": measures.unassigned_after_s,
         "on_time_weight": measures.on_time_weight,
+        "assigned_share_min": measures.assigned_share_min,
+        "contact_share_min": measures.contact_share_min,
     }
 
 

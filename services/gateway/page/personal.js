@@ -2,7 +2,7 @@
 import { ring } from "./charts.js";
 import { el } from "./elements.js";
 import { href, where } from "./route.js";
-import { count, moment, percent, stage, text } from "./words.js";
+import { count, moment, percent, points, stage, text } from "./words.js";
 
 const STAGES = ["new", "contacted", "qualified"];
 const LEVELS = 5;
@@ -14,7 +14,8 @@ export function personalBoard(board, place) {
   return [
     el("ul", { class: "tiles" }, figure(text("overdue"), board.overdue, board.overdue ? "bad" : "good"), figure(text("dueToday"), due), figure(text("open"), board.open_leads),
       el("li", { class: "tile gauge" }, el("div", {}, el("h2", {}, text("onTime30")), ring(board.timeliness.on_time, null), el("p", { class: "figure" }, el("strong", {}, percent(board.timeliness.on_time))),
-        el("p", { class: "quiet" }, `${count(board.timeliness.on_time.met)} / ${count(board.timeliness.on_time.of)}`)))),
+        el("p", { class: "quiet" }, `${count(board.timeliness.on_time.met)} / ${count(board.timeliness.on_time.of)}`),
+        el("p", { class: "quiet" }, `${text("points")} ${points(board.timeliness)} / ${Math.round(100 * board.measures.on_time_weight)}`)))),
     el("div", { class: "columns" }, actions(board), heat(board, place)),
   ];
 }

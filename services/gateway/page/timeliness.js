@@ -2,9 +2,7 @@
 import { bar, ring, spread } from "./charts.js";
 import { el } from "./elements.js";
 import { href } from "./route.js";
-import { count, long, percent, text } from "./words.js";
-
-const GOALS = { assigned_in_time: 0.9, contacted_in_time: 0.95 }; // of the business catalogue, 43 and 63
+import { count, long, percent, points, text } from "./words.js";
 
 export function timelinessBoard(board, place) {
   const days = { from: board.from, to: board.to, team_id: place.team_id, owner_id: place.owner_id };
@@ -22,8 +20,8 @@ function tiles({ total, unassigned, lost: gone, measures }, behind) {
     tile(text("first"), behind("responded"), [el("strong", {}, long(total.business?.mean_s)), el("small", {}, text("businessTime"))],
       `${text("median")} ${long(total.business?.p50_s)} · P90 ${long(total.business?.p90_s)}`, `${text("wallTime")} ${long(total.wall?.mean_s)} · P90 ${long(total.wall?.p90_s)}`, "wide"),
     gauge(text("onTime"), behind("late"), total.on_time, null, `${text("late")} ${count(total.late)}`, `${text("weight")} ${Math.round(100 * measures.on_time_weight)}%`),
-    gauge(within(minutes, text("assigned")), behind("assigned_late"), total.assigned_in_time, GOALS.assigned_in_time),
-    gauge(within(hours, text("contacted")), behind("contacted_late"), total.contacted_in_time, GOALS.contacted_in_time),
+    gauge(within(minutes, text("assigned")), behind("assigned_late"), total.assigned_in_time, measures.assigned_share_min),
+    gauge(within(hours, text("contacted")), behind("contacted_late"), total.contacted_in_time, measures.contact_share_min),
     tile(english ? `> ${measures.unassigned_after_s / 3_600} ${text("unassigned")}` : `${measures.unassigned_after_s / 3_600} ${text("unassigned")}`, behind("unassigned"),
       [el("strong", { class: unassigned ? "bad" : "good" }, count(unassigned))], text("unassignedNote")),
     tile(text("leads"), behind("leads"), [el("strong", {}, count(total.leads))], `${text("responded")} ${count(total.responded)}`),
@@ -37,7 +35,7 @@ function tile(title, link, figure, ...notes) {
 
 function gauge(title, link, share, goal, ...notes) {
   const counts = `${count(share.met)} / ${count(share.of)}`;
-  const goals = goal === null ? [] : [`${text("goal")} ${100 * goal}%`];
+  const goals = goal === null ? [] : [`${text("goal")} ${Math.round(100 * goal)}%`];
   return el("li", { class: "tile gauge" }, el("a", { href: link }, el("h2", {}, title), ring(share, goal),
     el("p", { class: "figure" }, el("strong", {}, percent(share))), [counts, ...goals, ...notes].map((note) => el("p", { class: "quiet" }, note))));
 }
@@ -89,9 +87,9 @@ function people(board, days, behind) {
     el("th", { scope: "row" }, el("a", { href: href({ view: "personal", person_id: each.id }) }, each.name)),
     el("td", { class: "number" }, el("a", { href: behind("leads", { owner_id: each.id }) }, count(each.leads))),
     el("td", { class: "number" }, count(each.responded)), el("td", { class: "number" }, long(each.business?.mean_s)), el("td", { class: "number" }, long(each.business?.p90_s)),
-    el("td", { class: "number" }, percent(each.on_time)), el("td", { class: "number" }, each.late ? el("a", { class: "bad", href: behind("late", { owner_id: each.id }) }, count(each.late)) : "0"));
+    el("td", { class: "number" }, percent(each.on_time)), el("td", { class: "number" }, points(each)), el("td", { class: "number" }, each.late ? el("a", { class: "bad", href: behind("late", { owner_id: each.id }) }, count(each.late)) : "0"));
   return el("section", {}, el("details", {}, el("summary", {}, el("h2", { id: "people-title" }, `${text("people")} · ${count(board.people.length)}`)),
     el("div", { class: "scroll", tabindex: 0, role: "group", "aria-labelledby": "people-title" }, el("table", {},
-      el("thead", {}, el("tr", {}, head(text("person")), head(text("leads"), "number"), head(text("responded"), "number"), head(text("mean"), "number"), head("P90", "number"), head(text("onTime"), "number"), head(text("late"), "number"))),
+      el("thead", {}, el("tr", {}, head(text("person")), head(text("leads"), "number"), head(text("responded"), "number"), head(text("mean"), "number"), head("P90", "number"), head(text("onTime"), "number"), head(`${text("points")} / ${Math.round(100 * board.measures.on_time_weight)}`, "number"), head(text("late"), "number"))),
       el("tbody", {}, board.people.map(row))))));
 }

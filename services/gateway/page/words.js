@@ -4,7 +4,7 @@ const words = {
     timeliness: "线索时效看板", personal: "个人看板", boards: "看板", skip: "跳到正文", leave: "退出", theme: "深色或浅色", auto: "自动", dark: "深色", light: "浅色",
     from: "起", to: "止", show: "查看", span: "时间范围", today: "今天", yesterday: "昨天", days7: "近 7 天", days30: "近 30 天", everybody: "全部范围",
     first: "平均首次响应", businessTime: "工作时间", wallTime: "自然时间", median: "中位数", onTime: "按时率", late: "超时", assigned: "分钟内分配", contacted: "小时内接触",
-    goal: "目标", unassigned: "小时以上未分配", unassignedNote: "不限所选日期", lost: "流失线索", leads: "线索", responded: "已响应", of: "共", weight: "绩效权重",
+    goal: "目标", unassigned: "小时以上未分配", unassignedNote: "不限所选日期", lost: "流失线索", leads: "线索", responded: "已响应", of: "共", weight: "绩效权重", points: "绩效得分",
     teams: "各组响应", team: "小组", mean: "平均", spread: "中位数到 P90", lateTop: "超时最多", nobodyLate: "没有人超时。", lostTitle: "流失线索画像", industry: "行业", source: "来源", dwell: "停留时段",
     noLost: "这些天没有流失线索。", people: "人员明细", person: "姓名", noLeads: "这些天没有线索。", noTeam: "未分配", none: "—", each: "条",
     leadsBehind: "线索明细", lead: "线索", owner: "首次分配给", captured: "进入", response: "首次响应", due: "期限", stage: "阶段", moved: "已转给他人", more: "更多", back: "返回看板", unanswered: "未响应",
@@ -17,7 +17,7 @@ const words = {
     timeliness: "Lead timeliness", personal: "My day", boards: "Boards", skip: "Skip to the content", leave: "Sign out", theme: "Dark or light", auto: "Auto", dark: "Dark", light: "Light",
     from: "From", to: "To", show: "Show", span: "Days", today: "Today", yesterday: "Yesterday", days7: "7 days", days30: "30 days", everybody: "Everybody",
     first: "Mean first response", businessTime: "business time", wallTime: "by the clock", median: "median", onTime: "On time", late: "Late", assigned: "min: assigned", contacted: "h: contacted",
-    goal: "goal", unassigned: "h without an owner", unassignedNote: "whatever the days", lost: "Lost leads", leads: "Leads", responded: "answered", of: "of", weight: "weight in performance",
+    goal: "goal", unassigned: "h without an owner", unassignedNote: "whatever the days", lost: "Lost leads", leads: "Leads", responded: "answered", of: "of", weight: "weight in performance", points: "Points",
     teams: "Response by team", team: "Team", mean: "Mean", spread: "median to p90", lateTop: "Most often late", nobodyLate: "Nobody was late.", lostTitle: "Profile of lost leads", industry: "Industry", source: "Source", dwell: "Time here",
     noLost: "No lead was lost on these days.", people: "By person", person: "Person", noLeads: "No leads on these days.", noTeam: "Nobody", none: "—", each: "",
     leadsBehind: "The leads behind it", lead: "Lead", owner: "First given to", captured: "Came", response: "First response", due: "Due", stage: "Stage", moved: "went to somebody else", more: "More", back: "Back to the board", unanswered: "none",
@@ -48,6 +48,7 @@ export function other() {
 
 export const count = (value) => new Intl.NumberFormat(chosen).format(value);
 export const percent = (share) => (share.share === null ? text("none") : `${(100 * share.share).toFixed(1)}%`);
+export const points = (each) => (each.on_time_points === null ? text("none") : each.on_time_points.toFixed(1));
 
 export function long(seconds) {
   if (seconds === null || seconds === undefined) return text("none");

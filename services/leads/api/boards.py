@@ -48,10 +48,10 @@ class BoardsApi(BoardsServiceServicer):
             to_day=board.days.last.isoformat(),
             time_zone=board.days.zone.key,
             as_of=timestamp(board.as_of),
-            total=_timeliness(board.total),
-            teams=[_timeliness(each) for each in board.teams],
-            people=[_timeliness(each) for each in board.people],
-            late=[_timeliness(each) for each in board.late],
+            total=_timeliness(board.total, board.measures),
+            teams=[_timeliness(each, board.measures) for each in board.teams],
+            people=[_timeliness(each, board.measures) for each in board.people],
+            late=[_timeliness(each, board.measures) for each in board.late],
             unassigned=board.unassigned,
             lost=board.lost.leads,
             lost_by_industry=_lost(board.lost.by_industry()),
@@ -103,7 +103,7 @@ class BoardsApi(BoardsServiceServicer):
                 for cell in board.cells
             ],
             actions=[_action(each) for each in board.actions],
-            timeliness=_timeliness(board.timeliness),
+            timeliness=_timeliness(board.timeliness, board.measures),
             measures=_measures(board.measures),
             amounts=[*(name for name, _ in AMOUNTS), domain.UNKNOWN],
         )
@@ -113,7 +113,7 @@ def _query(days: pb.BoardRange) -> BoardQuery:
     return BoardQuery(days.from_day, days.to_day, days.team_id, days.owner_id)
 
 
-def _timeliness(each: domain.Timeliness) -> pb.Timeliness:
+def _timeliness(each: domain.Timeliness, measures: domain.Measures) -> pb.Timeliness:
     return pb.Timeliness(
         id=each.id,
         name=each.name,
@@ -126,6 +126,7 @@ def _timeliness(each: domain.Timeliness) -> pb.Timeliness:
         assigned_in_time=_share(each.assigned),
         contacted_in_time=_share(each.contacted),
         late=each.late,
+        on_time_points=each.on_time.points(measures.on_time_weight),
     )
 
 
@@ -147,6 +148,8 @@ def _measures(measures: domain.Measures) -> pb.BoardMeasures:
         contact_within_s=round(measures.contact_within.total_seconds()),
         unassigned_after_s=round(measures.unassigned_after.total_seconds()),
         on_time_weight=measures.on_time_weight,
+        assigned_share_min=measures.assigned_share,
+        contact_share_min=measures.contact_share,
     )
 
 

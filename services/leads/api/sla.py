@@ -12,7 +12,7 @@ from breakwater.chassis.clock import Clock
 from breakwater.leads.v1 import sla_pb2 as pb
 from breakwater.leads.v1.sla_pb2_grpc import SlaServiceServicer
 from services.leads.api.messages import struct
-from services.leads.boards.report.domain import Counts, Targets
+from services.leads.boards.report.domain import Counts
 from services.leads.boards.report.usecases import BeginReport, Report, get_report
 from services.leads.boards.usecases import BoardOptions
 from services.leads.documents.domain import KeptDocument
@@ -36,12 +36,9 @@ class SlaStores:
 class SlaApi(SlaServiceServicer):
     """Limits, calendars, clocks and the report."""
 
-    def __init__(
-        self, stores: SlaStores, holidays: Holidays, targets: Targets, clock: Clock, boards: BoardOptions
-    ) -> None:
+    def __init__(self, stores: SlaStores, holidays: Holidays, clock: Clock, boards: BoardOptions) -> None:
         self._stores = stores
         self._holidays = holidays
-        self._targets = targets
         self._clock = clock
         self._boards = boards
 
@@ -80,7 +77,6 @@ class SlaApi(SlaServiceServicer):
             wire.actor_from(request.actor),
             request.since.ToDatetime(UTC) if request.HasField("since") else None,
             request.until.ToDatetime(UTC) if request.HasField("until") else None,
-            targets=self._targets,
             now=self._clock.now(),
             options=self._boards,
         )

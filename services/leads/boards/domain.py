@@ -57,8 +57,14 @@ class Measures:
 
     assigned_within: timedelta = timedelta(minutes=15)
     """By the clock on the wall (43)."""
+    assigned_share: float = 0.9
+    """What is wanted of them."""
     contact_within: timedelta = timedelta(hours=48)
     """By the clock on the wall (63)."""
+    contact_share: float = 0.95
+    """What is wanted of them."""
+    alarm_within: timedelta = timedelta(hours=24)
+    """Wall time after which an open lead without a follow-up must have alarmed (117)."""
     unassigned_after: timedelta = timedelta(hours=48)
     """Then an open lead without an owner of its own is one too many (1)."""
     late_people: int = 3
@@ -195,6 +201,10 @@ class Share:
 
     met: int
     of: int
+
+    def points(self, weight: float) -> float | None:
+        """What it brings where it is `weight` of 100 points (7)."""
+        return 100 * weight * self.met / self.of if self.of else None
 
     def __str__(self) -> str:
         return f"{100 * self.met / self.of:.1f}%" if self.of else "—"

@@ -16,7 +16,6 @@ from breakwater.chassis.ids import uuid7
 from services.leads.boards.domain import Measures, dwell_of
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.personal.usecases import get_personal_board
-from services.leads.boards.report.domain import Targets
 from services.leads.boards.report.store import PostgresReportReader
 from services.leads.boards.report.usecases import get_report
 from services.leads.boards.usecases import (
@@ -323,7 +322,6 @@ async def test_the_report_counts_what_the_board_counts(leads, boards) -> None:
             actor,
             board.days.begin,
             board.days.end,
-            targets=Targets(),
             now=leads.clock.now(),
             options=measured,
         )

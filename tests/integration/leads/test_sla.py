@@ -16,7 +16,6 @@ from services.leads.api.sla import SlaApi, SlaStores
 from services.leads.boards.domain import Share
 from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.personal.usecases import get_personal_board
-from services.leads.boards.report.domain import Targets
 from services.leads.boards.report.store import PostgresReportReader
 from services.leads.boards.usecases import BoardOptions
 from services.leads.followups.domain import FollowUp
@@ -49,7 +48,7 @@ def sla_of(leads: Any, holidays: Holidays | None = None) -> SlaApi:
         clocks=leads.begin(PostgresClockStore),
         report=leads.begin(PostgresReportReader),
     )
-    return SlaApi(stores, holidays or load_holidays(HOLIDAYS), Targets(), leads.clock, BoardOptions())
+    return SlaApi(stores, holidays or load_holidays(HOLIDAYS), leads.clock, BoardOptions())
 
 
 @pytest.fixture

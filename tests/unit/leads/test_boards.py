@@ -87,6 +87,12 @@ def test_a_limit_that_still_runs_says_nothing() -> None:
     assert judge(LeadTimes("1", "", old, None, None, None, None), NOW, Measures()).on_time is None
 
 
+@pytest.mark.capability(7)
+def test_answering_in_time_brings_its_weight_in_points() -> None:
+    """Three of four at 20 of 100 points are 15; of whom nothing can be said yet has none, and not nothing."""
+    assert (Share(3, 4).points(0.2), Share(0, 4).points(0.2), Share(0, 0).points(0.2)) == (15, 0, None)
+
+
 def test_every_dwell_is_found_again_by_its_name() -> None:
     """A lead lost after some time is in the one kind whose bounds hold it."""
     for hours in (0, 0.99, 1, 23, 24, 71, 100, 500, 720, 10_000):

@@ -147,6 +147,7 @@ class Timeliness(_message.Message):
     CONTACTED_IN_TIME_FIELD_NUMBER: _builtins.int
     LATE_FIELD_NUMBER: _builtins.int
     TEAM_ID_FIELD_NUMBER: _builtins.int
+    ON_TIME_POINTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The team's or the person's id; empty for everybody, and for leads nobody was given."""
     name: _builtins.str
@@ -155,6 +156,8 @@ class Timeliness(_message.Message):
     late: _builtins.int
     team_id: _builtins.str
     """The team of a person."""
+    on_time_points: _builtins.float
+    """What `on_time` brings in a person's performance, in points of 100: its share by its weight (7). Absent where it says nothing."""
     @_builtins.property
     def business(self) -> Global___Spread:
         """From the lead's arrival to the first response, in business time of the team's calendar, and by the clock on the wall."""
@@ -185,12 +188,15 @@ class Timeliness(_message.Message):
         contacted_in_time: Global___Share | None = ...,
         late: _builtins.int = ...,
         team_id: _builtins.str = ...,
+        on_time_points: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned_in_time", b"assigned_in_time", "business", b"business", "contacted_in_time", b"contacted_in_time", "on_time", b"on_time", "wall", b"wall"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_on_time_points", b"_on_time_points", "assigned_in_time", b"assigned_in_time", "business", b"business", "contacted_in_time", b"contacted_in_time", "on_time", b"on_time", "on_time_points", b"on_time_points", "wall", b"wall"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_in_time", b"assigned_in_time", "business", b"business", "contacted_in_time", b"contacted_in_time", "id", b"id", "late", b"late", "leads", b"leads", "name", b"name", "on_time", b"on_time", "responded", b"responded", "team_id", b"team_id", "wall", b"wall"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_on_time_points", b"_on_time_points", "assigned_in_time", b"assigned_in_time", "business", b"business", "contacted_in_time", b"contacted_in_time", "id", b"id", "late", b"late", "leads", b"leads", "name", b"name", "on_time", b"on_time", "on_time_points", b"on_time_points", "responded", b"responded", "team_id", b"team_id", "wall", b"wall"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__on_time_points: _TypeAlias = _typing.Literal["on_time_points"]  # noqa: Y015
+    _WhichOneofArgType__on_time_points: _TypeAlias = _typing.Literal["_on_time_points", b"_on_time_points"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__on_time_points) -> _WhichOneofReturnType__on_time_points | None: ...
 
 Global___Timeliness: _TypeAlias = Timeliness  # noqa: Y015
 
@@ -228,11 +234,16 @@ class BoardMeasures(_message.Message):
     CONTACT_WITHIN_S_FIELD_NUMBER: _builtins.int
     UNASSIGNED_AFTER_S_FIELD_NUMBER: _builtins.int
     ON_TIME_WEIGHT_FIELD_NUMBER: _builtins.int
+    ASSIGNED_SHARE_MIN_FIELD_NUMBER: _builtins.int
+    CONTACT_SHARE_MIN_FIELD_NUMBER: _builtins.int
     assigned_within_s: _builtins.int
     contact_within_s: _builtins.int
     unassigned_after_s: _builtins.int
     on_time_weight: _builtins.float
     """Weight of the on-time share in a person's performance, 0.15 or more (7)."""
+    assigned_share_min: _builtins.float
+    """What share is wanted to be assigned in time (43), and contacted in time (63)."""
+    contact_share_min: _builtins.float
     def __init__(
         self,
         *,
@@ -240,10 +251,12 @@ class BoardMeasures(_message.Message):
         contact_within_s: _builtins.int = ...,
         unassigned_after_s: _builtins.int = ...,
         on_time_weight: _builtins.float = ...,
+        assigned_share_min: _builtins.float = ...,
+        contact_share_min: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_within_s", b"assigned_within_s", "contact_within_s", b"contact_within_s", "on_time_weight", b"on_time_weight", "unassigned_after_s", b"unassigned_after_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_share_min", b"assigned_share_min", "assigned_within_s", b"assigned_within_s", "contact_share_min", b"contact_share_min", "contact_within_s", b"contact_within_s", "on_time_weight", b"on_time_weight", "unassigned_after_s", b"unassigned_after_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

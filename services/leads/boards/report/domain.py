@@ -15,16 +15,6 @@ SOON, STILL = timedelta(minutes=5), timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """What the checks ask for; how long is in time, the boards' `Measures` say."""
-
-    assigned_share: float = 0.9
-    contact_share: float = 0.95
-    alarm_within: timedelta = timedelta(hours=24)
-    """Wall time after which an open lead without a follow-up must have alarmed."""
-
-
-@dataclass(frozen=True, slots=True)
 class Watched:
     """A lead as the report counts it."""
 
@@ -64,7 +54,7 @@ class Counts:
     alarmed: int = 0
     """Of these: those whose alarm went out."""
 
-    def count(self, lead: Watched, as_of: datetime, measures: Measures, targets: Targets) -> None:
+    def count(self, lead: Watched, as_of: datetime, measures: Measures) -> None:
         """Counts one lead."""
         times, judged = lead.times, judge(lead.times, as_of, measures)
         self.leads += 1
@@ -81,7 +71,7 @@ class Counts:
             self.answered_in_5_min += response <= SOON
             self.answered_in_2_h += response <= STILL
             self.response_s += response.total_seconds()
-        if lead.silent_since is not None and lead.silent_since + targets.alarm_within < as_of:
+        if lead.silent_since is not None and lead.silent_since + measures.alarm_within < as_of:
             self.silent += 1
             self.alarmed += lead.alarms > 0
 
@@ -113,11 +103,11 @@ class Check:
         return None if self.share is None else self.share >= self.target
 
 
-def checks(counts: Counts, targets: Targets) -> tuple[Check, ...]:
+def checks(counts: Counts, measures: Measures) -> tuple[Check, ...]:
     """The checks the catalogue asks for."""
     return (
-        Check(43, counts.assigned_in_time, counts.assigned_in_time + counts.assigned_late, targets.assigned_share),
-        Check(63, counts.contact_in_time, counts.contact_in_time + counts.contact_late, targets.contact_share),
+        Check(43, counts.assigned_in_time, counts.assigned_in_time + counts.assigned_late, measures.assigned_share),
+        Check(63, counts.contact_in_time, counts.contact_in_time + counts.contact_late, measures.contact_share),
         Check(117, counts.alarmed, counts.silent, 1.0),
     )
 
@@ -125,16 +115,15 @@ def checks(counts: Counts, targets: Targets) -> tuple[Check, ...]:
 class Counted:
     """Counts by the team of whom each lead was first given to, fed lead by lead."""
 
-    def __init__(self, directory: Directory, as_of: datetime, measures: Measures, targets: Targets) -> None:
+    def __init__(self, directory: Directory, as_of: datetime, measures: Measures) -> None:
         self._directory = directory
         self._as_of = as_of
         self._measures = measures
-        self._targets = targets
         self._teams: dict[str, Counts] = {}
 
     def add(self, lead: Watched) -> None:
         team_id = team_of(lead.times.owner_id, self._directory)
-        self._teams.setdefault(team_id, Counts()).count(lead, self._as_of, self._measures, self._targets)
+        self._teams.setdefault(team_id, Counts()).count(lead, self._as_of, self._measures)
 
     def total(self) -> Counts:
         whole = Counts()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError
 from breakwater.chassis.identity import Actor
-from services.leads.boards.report.domain import Check, Counted, Counts, Targets, Watched, checks
+from services.leads.boards.report.domain import Check, Counted, Counts, Watched, checks
 from services.leads.boards.usecases import BoardOptions, Selection, desks_of, too_many
 from services.leads.intake.usecases import SnapshotReader, permit
 
@@ -43,7 +43,6 @@ async def get_report(
     since: datetime | None,
     until: datetime | None,
     *,
-    targets: Targets,
     now: datetime,
     options: BoardOptions,
 ) -> Report:
@@ -62,7 +61,7 @@ async def get_report(
     async with begin() as reader:
         snapshot = await reader.snapshot()
         selection = Selection(since, until, snapshot.directory.visible_owners(actor), desks_of(snapshot))
-        counted, seen = Counted(snapshot.directory, now, options.measures, targets), 0
+        counted, seen = Counted(snapshot.directory, now, options.measures), 0
         async with aclosing(reader.watched(selection, options.leads_max + 1)) as chunks:
             async for chunk in chunks:
                 seen += len(chunk)
@@ -71,4 +70,4 @@ async def get_report(
                 for lead in chunk:
                     counted.add(lead)
     total = counted.total()
-    return Report(since, until, total, counted.teams(), checks(total, targets))
+    return Report(since, until, total, counted.teams(), checks(total, options.measures))
