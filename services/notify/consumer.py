@@ -78,7 +78,7 @@ class LeadEvents:
     async def lead_overdue(self, tx: Transaction, event: Received) -> None:
         """The last stage opens a work order for the supervisor, or for the owner where there is none."""
         told = LeadOverdue.FromString(event.data)
-        lead, due_at = Lead(told.lead_id), moment(told.due_at)
+        lead, due_at = Lead(told.lead_id, told.lead_name, told.company), moment(told.due_at)
         told_to = notices.lead_overdue(
             lead,
             owner_id=told.owner_id,
@@ -105,6 +105,7 @@ class LeadEvents:
         silent = notices.lead_silent(
             Lead(told.lead_id, told.lead_name, told.company),
             owner_id=told.owner_id,
+            owner_name=await TransactionInboxes(tx, self._posting).name(told.owner_id),
             supervisor_id=told.supervisor_id,
             assigned_at=moment(told.assigned_at),
             times=told.times,

@@ -103,13 +103,36 @@ class Notifying:
         given = {"rules": self.rules, "zone": SHANGHAI, "poll_s": 0.05, **options}
         return Dispatcher(database, self.posting, given.pop("send", ways.send), self.clock, **given)
 
-    async def person(self, person_id: str, *channels: str, supervisor: str = "", email: str = "") -> None:
+    async def person(
+        self, person_id: str, *channels: str, supervisor: str = "", email: str = "", name: str = ""
+    ) -> None:
         """Somebody who is bound to `channels` of the robot `default`."""
-        async with self.databases[0].transaction() as tx:
-            person = Recipient(person_id, person_id, "t1", supervisor, active=True, email=email)
-            await TransactionInboxes(tx, self.posting).learn(person, 1)
+        await self.learn(Recipient(person_id, name or person_id, "t1", supervisor, active=True, email=email))
         for channel in channels:
             await self.channels.bind(person_id, Binding(channel, person_id, "default"), self.clock.now())
+
+    async def learn(self, person: Recipient, sequence: int = 1) -> None:
+        """What leads says of somebody."""
+        async with self.databases[0].transaction() as tx:
+            await TransactionInboxes(tx, self.posting).learn(person, sequence)
+
+    async def crowd(self, count: int, *channels: str) -> list[str]:
+        """So many people who are bound to `channels`, each with a message that is due."""
+        people = [f"p{number:04}" for number in range(count)]
+        now = self.clock.now()
+        async with self.databases[0].transaction() as tx:
+            for channel in channels:
+                await tx.execute(
+                    "INSERT INTO bindings SELECT p, $2, 'default', p, $3 FROM unnest($1::text[]) AS p",
+                    people,
+                    channel,
+                    now,
+                )
+            messages = [
+                Message(each, "lead_assigned", f"新线索 {each}", "请跟进", f"lead:{each}", each) for each in people
+            ]
+            await TransactionInboxes(tx, self.posting).add(messages, now)
+        return people
 
     async def say(self, recipient: str, key: str, **changes: Any) -> Notification:
         """Stores one message."""

@@ -44,8 +44,8 @@ class Lead:
 
     @property
     def who(self) -> str:
-        """Company and name; empty where the event does not say."""
-        return f"{self.company} {self.name}".strip()
+        """Company and name; the end of its id where the event says neither."""
+        return f"{self.company} {self.name}".strip() or f"#{self.id[-8:]}"
 
 
 def lead_assigned(
@@ -94,7 +94,10 @@ def lead_due_soon(lead: Lead, *, owner_id: str, stage: int, due_at: datetime, zo
 def lead_overdue(
     lead: Lead, *, owner_id: str, supervisor_id: str, stage: int, due_at: datetime, zone: ZoneInfo
 ) -> list[Notice]:
-    """The two-stage timeout (双阶超时, 5): stage 1 reminds the owner, stage 2 tells owner and supervisor."""
+    """The two-stage timeout (双阶超时, 5): stage 1 reminds the owner, stage 2 tells owner and supervisor.
+
+    Where nobody is above the owner it stays with them, and they have the work order.
+    """
     values = {"who": lead.who, "due_at": _local(due_at, zone)}
     key = f"lead_overdue:{lead.id}:{stage}:{due_at.isoformat()}"
 
@@ -103,20 +106,30 @@ def lead_overdue(
 
     if stage == 1:
         return [notice(owner_id, "lead_overdue", "owner", Severity.WARNING)]
-    notices = [notice(owner_id, "lead_handed_over", "owner", Severity.WARNING)]
-    if supervisor_id and supervisor_id != owner_id:
-        notices.append(notice(supervisor_id, "lead_escalated", "supervisor", Severity.CRITICAL))
-    return notices
+    if supervisor_id in {"", owner_id}:
+        return [notice(owner_id, "lead_escalated", "owner", Severity.CRITICAL)]
+    return [
+        notice(owner_id, "lead_handed_over", "owner", Severity.WARNING),
+        notice(supervisor_id, "lead_escalated", "supervisor", Severity.CRITICAL),
+    ]
 
 
 def lead_silent(
-    lead: Lead, *, owner_id: str, supervisor_id: str, assigned_at: datetime, times: int, zone: ZoneInfo
+    lead: Lead,
+    *,
+    owner_id: str,
+    owner_name: str,
+    supervisor_id: str,
+    assigned_at: datetime,
+    times: int,
+    zone: ZoneInfo,
 ) -> list[Notice]:
     """A lead unfollowed for 24 h alarms owner and supervisor, whatever is switched off (117), and again later (136)."""
-    values = {"who": lead.who, "owner": owner_id, "assigned_at": _local(assigned_at, zone)}
+    template = "lead_silent" if owner_id else "lead_silent_unowned"
+    values = {"who": lead.who, "owner": owner_name or owner_id, "assigned_at": _local(assigned_at, zone)}
     key = f"lead_silent:{lead.id}:{assigned_at.isoformat()}:{times}"
     return [
-        Notice(person, "lead_silent", "lead_silent", values, lead.subject, f"{key}:{person}", Severity.CRITICAL)
+        Notice(person, "lead_silent", template, values, lead.subject, f"{key}:{person}", Severity.CRITICAL)
         for person in dict.fromkeys((owner_id, supervisor_id))
         if person
     ]

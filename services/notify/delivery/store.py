@@ -156,7 +156,9 @@ class TransactionInboxes:
 
     async def add(self, messages: Sequence[Message], now: datetime) -> list[tuple[Notification, bool]]:
         """Stores each message once; True beside it marks one that was there."""
-        first_of = {message.dedup_key: message for message in reversed(messages)}
+        first_of: dict[str, Message] = {}
+        for message in messages:
+            first_of.setdefault(message.dedup_key, message)
         given = [(uuid7(), message) for message in first_of.values()]
         added = await self._tx.fetch(
             _ADD,
@@ -181,6 +183,10 @@ class TransactionInboxes:
             (new[message.dedup_key], False) if message.dedup_key in new else (known[message.dedup_key], True)
             for message in messages
         ]
+
+    async def name(self, person_id: str) -> str:
+        """What the person is called; empty where no event said so."""
+        return await self._tx.fetchval("SELECT name FROM recipients WHERE person_id = $1", person_id) or ""
 
     async def learn(self, recipient: Recipient, sequence: int) -> None:
         """Keeps what an event says of a person unless a later one was seen."""

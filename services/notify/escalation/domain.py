@@ -70,6 +70,12 @@ class Rules:
     closed: timedelta = timedelta(minutes=10)
     """How long a robot whose key is refused is left alone."""
 
+    @property
+    def memory(self) -> timedelta:
+        """How long an ended message still counts for some limit."""
+        longest = max((window.duration for windows in self.limits.values() for window in windows), default=timedelta())
+        return longest + self.guard
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -132,6 +138,12 @@ class RobotState:
     spans: Sequence[tuple[datetime, datetime | None]] = ()
     """Beginning and end of its recent messages, None while one is in flight."""
     closed_until: datetime | None = None
+    closed_at: datetime | None = None
+    """When it was closed last."""
+
+    def closed(self, now: datetime) -> bool:
+        """Whether it is left alone."""
+        return self.closed_until is not None and self.closed_until > now
 
 
 def room_at(
@@ -144,15 +156,28 @@ def room_at(
     """
     room = max(now, robot.closed_until) if robot.closed_until else now
     for window in windows:
-        span = window.duration + guard
-        ends = sorted((end or now) + span for _, end in robot.spans)
-        busy = [each for each in ends if each > now]
-        count = window.count - (0 if critical else max(1, window.count // 10))
+        busy, count = _busy(robot, window, now, guard), _count(window, critical=critical)
         if len(busy) >= count:
             room = max(room, busy[len(busy) - count])
     return room
 
 
-def pace(windows: Sequence[Window]) -> timedelta:
-    """How far apart messages lie that keep to every window for ever."""
-    return max((window.duration / window.count for window in windows), default=timedelta())
+def room_for(
+    robot: RobotState, windows: Sequence[Window], now: datetime, guard: timedelta, *, critical: bool
+) -> int | None:
+    """How many messages more keep to every window at this moment; None without a limit."""
+    if robot.closed(now):
+        return 0
+    rooms = (_count(window, critical=critical) - len(_busy(robot, window, now, guard)) for window in windows)
+    room = min(rooms, default=None)
+    return None if room is None else max(room, 0)
+
+
+def _busy(robot: RobotState, window: Window, now: datetime, guard: timedelta) -> list[datetime]:
+    """Until when each message counts that still does, the earliest first."""
+    span = window.duration + guard
+    return sorted(until for _, end in robot.spans if (until := (end or now) + span) > now)
+
+
+def _count(window: Window, *, critical: bool) -> int:
+    return window.count - (0 if critical else max(1, window.count // 10))

@@ -1,6 +1,5 @@
 """Taking what is due for a person as one message, and recording what became of it. Any number of replicas may."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from services.notify.escalation.domain import (
     Step,
     Verdict,
     next_step,
-    pace,
     room_at,
 )
 from services.notify.templates.domain import Wordbook
@@ -80,6 +78,10 @@ class Chain(Protocol):
 
     async def postpone(self, items: Sequence[Waiting], due_at: datetime) -> None: ...
 
+    async def wait_for(self, items: Sequence[Waiting], robot: str, since: datetime) -> None:
+        """They are asked again when the robot has room."""
+        ...
+
     async def send(self, parcel: Parcel, person_id: str, items: Sequence[Waiting], now: datetime) -> None:
         """Records the message as in flight."""
         ...
@@ -98,7 +100,7 @@ class Chain(Protocol):
         """Records that nothing can be sent."""
         ...
 
-    async def close_robot(self, robot: str, until: datetime, problem: str) -> None:
+    async def close_robot(self, robot: str, until: datetime, problem: str, now: datetime) -> None:
         """Leaves it alone until then; a problem shows as a finding until the robot takes a message again."""
         ...
 
@@ -110,14 +112,8 @@ class Chain(Protocol):
 Begin = Callable[[], AbstractAsyncContextManager[Chain]]
 
 
-async def take_parcel(
-    begin: Begin, person_id: str, now: datetime, rules: Rules, zone: ZoneInfo, queue: Counter[str]
-) -> Parcel | None:
-    """The next message to a person, in flight once this returns; None where nothing can be sent to them now.
-
-    `queue` counts who was put off at each robot in this turn: the next one comes back one place later, so that a crowd does
-    not ask again all at once.
-    """
+async def take_parcel(begin: Begin, person_id: str, now: datetime, rules: Rules, zone: ZoneInfo) -> Parcel | None:
+    """The next message to a person, in flight once this returns; None where nothing can be sent to them now."""
     async with begin() as chain:
         items = await chain.take_due(person_id, now)
         if not items:
@@ -144,9 +140,11 @@ async def take_parcel(
         ]
         binding, free_at = await _way(chain, [bindings[each] for each in channels], now, rules, critical=critical)
         if free_at > now:
-            pause = timedelta() if critical else pace(rules.limits.get(binding.channel, ())) * queue[binding.way]
-            queue[binding.way] += 1
-            await chain.postpone(items, free_at + pause)
+            if critical and len(channels) > 1:
+                # Another channel may have room before this one is really free.
+                await chain.postpone(items, free_at)
+            else:
+                await chain.wait_for(items, binding.way, now)
             return None
         text = compose(
             [Text(each.title, each.body) for each in items],
@@ -173,9 +171,9 @@ async def record(begin: Begin, message_id: str, verdict: Verdict, now: datetime,
         ]
         await chain.settle(message, verdict, steps, now)
         if verdict.outcome is Outcome.LATER:
-            await chain.close_robot(message.robot, now + timedelta(seconds=verdict.wait_s), "")
+            await chain.close_robot(message.robot, now + timedelta(seconds=verdict.wait_s), "", now)
         elif verdict.outcome is Outcome.BROKEN:
-            await chain.close_robot(message.robot, now + rules.closed, verdict.detail)
+            await chain.close_robot(message.robot, now + rules.closed, verdict.detail, now)
         elif verdict.outcome is Outcome.DELIVERED:
             await chain.healed(message.robot)
         lost = [each for each, step in steps if step.state in {OutgoingState.ENDED, OutgoingState.UNKNOWN}]
@@ -191,15 +189,13 @@ async def _way(
     The first of the chain, unless it is closed, or full for what is critical, for longer than a fail-over may take: then the
     first that has room. Without any the one that has room soonest.
     """
-    longest = max((window.duration for windows in rules.limits.values() for window in windows), default=timedelta())
-    states = await chain.robots(sorted(each.way for each in bindings), now - longest - rules.guard)
+    states = await chain.robots(sorted(each.way for each in bindings), now - rules.memory)
     ways: list[tuple[Binding, datetime]] = []
     for binding in bindings:
         state = states.get(binding.way, RobotState())
         free_at = room_at(state, rules.limits.get(binding.channel, ()), now, rules.guard, critical=critical)
-        closed = state.closed_until is not None and state.closed_until > now
         ways.append((binding, free_at))
-        if free_at <= now or not (closed or critical):
+        if free_at <= now or not (state.closed(now) or critical):
             # What is not critical waits for a robot that is only busy, and gathers meanwhile.
             return binding, free_at
         if free_at - now <= rules.fail_over:

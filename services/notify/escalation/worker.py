@@ -1,7 +1,6 @@
 """Sends what is due, beside any number of other replicas."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -94,13 +93,12 @@ class Dispatcher:
         await self._departures.release(now)
         await self._prune()
         left = 0
-        queue: Counter[str] = Counter()
-        people, since = await self._departures.due_people(now, PEOPLE_MAX)
+        people, since = await self._departures.due_people(now, self._rules, PEOPLE_MAX)
         self._lag.set((now - since).total_seconds() if since else 0)
         for person_id in people:
             await self._room.acquire()
             try:
-                parcel = await take_parcel(self._begin, person_id, self._clock.now(), self._rules, self._zone, queue)
+                parcel = await take_parcel(self._begin, person_id, self._clock.now(), self._rules, self._zone)
             except BaseException:
                 self._room.release()
                 raise

@@ -37,7 +37,7 @@ async def test_a_silent_lead_alarms_over_every_switch(notifying):
         quiet_from=time(0), quiet_to=time(23, 59), muted=frozenset({"wecom", "dingtalk", "feishu", "email"})
     )
     for person in ("anna", "chef"):
-        await notify.person(person, "wecom")
+        await notify.person(person, "wecom", name="李明")
         await notify.channels.prefer(person, nobody)
     silent = LeadSilent(
         lead_id="l1",
@@ -53,6 +53,7 @@ async def test_a_silent_lead_alarms_over_every_switch(notifying):
     told = [json.loads(heard.body)["text"] for heard in notify.stubs["wecom"].taken]
     assert {text["mentioned_list"][0] for text in told} == {"anna", "chef"}
     assert all("【24小时未跟进】海天机械 王芳" in text["content"] for text in told)
+    assert all("分配给 李明" in text["content"] for text in told)
     silent.times = 2
     await notify.tell(notify.events.lead_silent, silent)
     assert len(await notify.seen("anna", kind="lead_silent")) == 2
@@ -95,7 +96,15 @@ async def test_the_owner_is_reminded_before_a_limit_passes(notifying):
 async def test_the_second_stage_opens_one_work_order_for_the_supervisor(notifying):
     """Stage 1 opens none; stage 2 told twice opens one, which the supervisor sees and closes once, saying how."""
     notify = await notifying()
-    overdue = LeadOverdue(lead_id="l1", owner_id="anna", supervisor_id="chef", stage=1, due_at=at(START))
+    overdue = LeadOverdue(
+        lead_id="l1",
+        owner_id="anna",
+        supervisor_id="chef",
+        stage=1,
+        due_at=at(START),
+        lead_name="王芳",
+        company="海天机械",
+    )
     await notify.tell(notify.events.lead_overdue, overdue)
     desk = WorkOrderDesk(WorkOrderStore(notify.databases[0]), notify.clock)
     assert not (await desk.list(ROOT_ACTOR, "", "", "", 0, "")).items
@@ -103,6 +112,8 @@ async def test_the_second_stage_opens_one_work_order_for_the_supervisor(notifyin
     await notify.tell(notify.events.lead_overdue, overdue, overdue)
     [order] = (await desk.list(CHEF, "open", "", "lead:l1", 0, "")).items
     assert (order.kind, order.assignee_id) == ("lead_overdue", "chef")
+    assert order.title == "线索超时未跟进：海天机械 王芳"
+    assert [each.title for each in await notify.seen("chef")] == ["线索超时升级 海天机械 王芳"]
     with pytest.raises(NotFoundError):
         await desk.close(Actor("anna", Role.SALES, Scope.OWN), order.id, "done")
     closed = await desk.close(CHEF, order.id, "已联系客户")

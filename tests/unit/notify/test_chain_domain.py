@@ -16,8 +16,8 @@ from services.notify.escalation.domain import (
     Verdict,
     Window,
     next_step,
-    pace,
     room_at,
+    room_for,
 )
 from tests.support.notifying import SHANGHAI
 
@@ -94,7 +94,10 @@ def test_a_tenth_of_a_window_is_kept_for_what_is_critical():
     window = [Window(20, MINUTE)]
     assert room_at(RobotState(spans), window, NOW, RULES.guard, critical=True) == NOW
     assert room_at(RobotState(spans), window, NOW, RULES.guard, critical=False) == NOW + MINUTE + RULES.guard
-    assert pace(window) == timedelta(seconds=3)
+    assert room_for(RobotState(spans), window, NOW, RULES.guard, critical=True) == 2
+    assert room_for(RobotState(spans), window, NOW, RULES.guard, critical=False) == 0
+    assert room_for(RobotState(spans), (), NOW, RULES.guard, critical=False) is None
+    assert room_for(RobotState((), NOW + MINUTE), window, NOW, RULES.guard, critical=True) == 0
 
 
 def test_switches_take_a_channel_from_a_chain_and_critical_puts_it_back():

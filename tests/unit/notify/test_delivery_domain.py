@@ -73,10 +73,37 @@ def test_the_second_stage_reaches_owner_and_supervisor():
     assert len({message.dedup_key for message in first + second}) == 3
 
 
-def test_an_owner_who_is_their_own_supervisor_is_told_once():
-    """Nobody gets the same escalation twice."""
-    common = {"owner_id": "1001", "supervisor_id": "1001", "due_at": DUE, "zone": SHANGHAI}
-    assert len(notices.lead_overdue(Lead("l1"), stage=2, **common)) == 1
+@pytest.mark.capability(5)
+@pytest.mark.parametrize("supervisor_id", ["1001", ""])
+def test_an_owner_with_nobody_above_keeps_the_lead_and_is_told_once(supervisor_id):
+    """No word of a supervisor who has it now: it is theirs, as loud as to a supervisor."""
+    common = {"owner_id": "1001", "supervisor_id": supervisor_id, "due_at": DUE, "zone": SHANGHAI}
+    [message] = notices.lead_overdue(Lead("l1", "王芳"), stage=2, **common)
+    assert (message.recipient_id, message.severity) == ("1001", domain.Severity.CRITICAL)
+    assert "现由您处理" in worded(message)[1]
+
+
+@pytest.mark.capability(5, 117)
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize(
+    ("lead", "who"), [(Lead("l1", "王芳", "海天机械"), "海天机械 王芳"), (Lead("0198-abc12345"), "#abc12345")]
+)
+def test_every_message_of_a_lead_names_it(lead, who, language):
+    """By company and name where the event says them, else by its id; no sentence has a hole."""
+    common = {"zone": SHANGHAI, "supervisor_id": "1009"}
+    told = [
+        *notices.lead_overdue(lead, owner_id="1001", stage=1, due_at=DUE, **common),
+        *notices.lead_overdue(lead, owner_id="1001", stage=2, due_at=DUE, **common),
+        *notices.lead_silent(lead, owner_id="", owner_name="", assigned_at=DUE, times=1, **common),
+        *notices.lead_silent(lead, owner_id="1001", owner_name="李明", assigned_at=DUE, times=1, **common),
+        notices.lead_due_soon(lead, owner_id="1001", stage=1, due_at=DUE, zone=SHANGHAI),
+    ]
+    for message in told:
+        title, body = worded(message, language)
+        assert title.endswith(who)
+        assert "  " not in body
+        assert "$" not in title + body
+    assert "李明" in worded(told[-2], language)[1]
 
 
 @pytest.mark.capability(37)
