@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated, NotRequired
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, ConfigDict, StringConstraints
+from pydantic import ConfigDict, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.errors import BreakwaterError, NotFoundError
@@ -17,7 +17,7 @@ from services.gateway.http.answers import Answer, Degraded, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.leads import LeadView, lead_view
-from services.gateway.http.routes import Input
+from services.gateway.http.routes import Input, Moment
 
 
 class NewSignal(Input):
@@ -31,7 +31,7 @@ class NewSignal(Input):
     """login, download, call, invoice, opportunity, nps, referral, ticket, ..."""
     value: Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$")] = "1"
     """What the kind measures: amount, score, count; a decimal as text."""
-    occurred_at: AwareDatetime | None = None
+    occurred_at: Moment | None = None
     """Now when absent."""
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -14,7 +14,7 @@ from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.periods import PeriodQuery, stamp_of
-from services.gateway.http.routes import Identifier, Input, PageQuery, ShortText
+from services.gateway.http.routes import Identifier, Input, Moment, PageQuery, ShortText
 from services.gateway.http.structs import document_of, struct_of
 
 # A blank goes on to leads, which names every blank field of the record at once (100).
@@ -51,7 +51,7 @@ class FollowUp(Input):
     customer_words: _Text | None = None
     our_response: _Text | None = None
     next_action: _Text | None = None
-    next_action_due: AwareDatetime | None = None
+    next_action_due: Moment | None = None
     blocker: _Text | None = None
     objection: _Text | None = None
     pain_tags: Annotated[tuple[ShortText, ...], Field(max_length=20)] = ()

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -14,7 +14,7 @@ from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
 from services.gateway.http.leads import FieldName, LeadView, lead_view
 from services.gateway.http.periods import stamp_of
-from services.gateway.http.routes import PRINTABLE, Input, QueryInput
+from services.gateway.http.routes import PRINTABLE, Input, Moment, QueryInput
 from services.gateway.http.structs import document_of, struct_of
 
 _Value = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000, pattern=PRINTABLE)]
@@ -55,7 +55,7 @@ class Known(Input):
 class SinceQuery(QueryInput):
     """Leads captured since; a date is its midnight in Shanghai; 90 days without it."""
 
-    since: AwareDatetime | None = None
+    since: Moment | None = None
 
 
 class GrowthStageView(TypedDict):

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import Query
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -12,7 +12,7 @@ from services.gateway.clients import Notify
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import Api
-from services.gateway.http.routes import Identifier, PageQuery
+from services.gateway.http.routes import Identifier, Moment, PageQuery
 
 
 class AttemptView(TypedDict):
@@ -64,8 +64,8 @@ class NotificationsQuery(PageQuery):
     state: Literal["", "waiting", "sending", "sent", "unknown", "ended"] = ""
     """Of its way beyond the inbox; `ended` are the dead letters."""
     batch: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{0,200}$")] = ""
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 def add_routes(api: Api, notify: Notify) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -14,7 +14,7 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
-from services.gateway.http.routes import Input, PageQuery, ShortText
+from services.gateway.http.routes import Input, Moment, PageQuery, ShortText
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """Of a person or team; it may come from another system, so it may be any text."""
@@ -83,8 +83,8 @@ class PersonInput(Input):
 class LeaveInput(Input):
     """A time somebody is away, its end excluded."""
 
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
+    starts_at: Moment
+    ends_at: Moment
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
 
 

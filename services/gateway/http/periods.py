@@ -1,21 +1,25 @@
 """Periods in a query, as `?from&to`."""
 
 from datetime import date, datetime, time
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from services.gateway.http.routes import QueryInput
+from services.gateway.http.routes import Moment, QueryInput
 
 _SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+Day = Annotated[date, Field(ge=date(1970, 1, 1))]
+"""Of the calendar; the first ones begin in Shanghai before UTC has a date."""
 
 
 class PeriodQuery(QueryInput):
     """A period of at most 92 days, `to` outside of it; a date is its midnight in Shanghai. The last 7 days when left out."""
 
-    since: AwareDatetime | date | None = Field(default=None, alias="from")
-    until: AwareDatetime | date | None = Field(default=None, alias="to")
+    since: Moment | Day | None = Field(default=None, alias="from")
+    until: Moment | Day | None = Field(default=None, alias="to")
 
 
 def stamp_of(moment: datetime | date | None) -> Timestamp | None:

@@ -7,11 +7,12 @@ pydantic model. Models of input forbid what they do not name. FastAPI's own requ
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from breakwater.chassis.errors import FieldError, InvalidRequestError, NotFoundError
 from services.gateway.http.access import MATRIX, Access
@@ -32,6 +33,17 @@ LongText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1,
 """What a person writes."""
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 """An id of ours or of the system a record came from."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("UTC has no date for it") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""When something was or will be, with a zone."""
 
 
 class Input(BaseModel):

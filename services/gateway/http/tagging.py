@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from breakwater.chassis.wire import actor_to
@@ -12,7 +12,7 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
-from services.gateway.http.routes import Input
+from services.gateway.http.routes import Input, Moment
 from services.gateway.http.structs import document_of, struct_of
 
 # Not stripped: offsets count in the text as it was given.
@@ -30,7 +30,7 @@ class NewTranscript(Input):
 
     kind: Literal["call", "email", "chat"]
     text: _Text
-    occurred_at: AwareDatetime | None = None
+    occurred_at: Moment | None = None
     """Now when absent."""
 
 

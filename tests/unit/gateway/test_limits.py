@@ -225,3 +225,42 @@ async def test_what_a_request_causes_is_as_urgent_as_its_route(gateway, method, 
     gateway.leads.answers["ListRejections"] = look
     await gateway.ask(method, path, json=body)
     assert seen == [priority]
+
+
+_NO_MOMENT = "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"
+_FOLLOW_UP = {"goal": "确认", "customer_words": "贵", "next_action": "报价", "objection": "价格", "pain_tags": ["无"]}
+_LEAVE = {"reason": "年假", "starts_at": "2026-12-01T00:00:00Z", "ends_at": "2026-12-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize("moment", _NO_MOMENT)
+@pytest.mark.parametrize(
+    ("path", "field", "body"),
+    [
+        ("/v1/leads/1/follow-ups", "next_action_due", _FOLLOW_UP),
+        ("/v1/leads/1/transcripts", "occurred_at", {"kind": "call", "text": "报价"}),
+        ("/v1/customers/1/signals", "occurred_at", {"kind": "login"}),
+        ("/v1/people/1/leave", "starts_at", _LEAVE),
+        ("/v1/people/1/leave", "ends_at", _LEAVE),
+    ],
+)
+async def test_a_moment_utc_has_no_date_for_is_refused_by_name(gateway, path, field, body, moment):
+    """In a body: 422 with the field, and nothing behind is asked."""
+    reply = await gateway.ask("POST", path, json=body | {field: moment})
+    assert [error["field"] for error in assert_problem(reply, 422, "invalid_request")["errors"]] == [field]
+
+
+@pytest.mark.parametrize("moment", [*_NO_MOMENT, "0001-01-01"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/sla/report?from=",
+        "/v1/sla/report?to=",
+        "/v1/follow-ups/quality?from=",
+        "/v1/growth/completeness?since=",
+        "/v1/notifications?since=",
+    ],
+)
+async def test_a_period_utc_has_no_date_for_is_refused(gateway, path, moment):
+    """In a query, also as a day that begins before there are dates."""
+    reply = await gateway.ask("GET", path + moment.replace("+", "%2B"))
+    assert_problem(reply, 422, "invalid_request")
