@@ -21,6 +21,7 @@ DAYS_MAX = 92
 AGE_DAYS_MAX = 400
 """How long ago the first day may be."""
 DAYS_DEFAULT = 7
+_YEARS = range(1970, 9_000)
 PEOPLE_MAX = 200
 """People shown, the latest first."""
 LOST_VALUES_MAX = 10
@@ -90,6 +91,13 @@ class Days:
         return datetime.combine(self.last + timedelta(days=1), time(), self.zone).astimezone(UTC)
 
 
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if day.year not in _YEARS:
+        raise ValueError("there is no room for the days beside it")
+    return day
+
+
 def days_of(first: str, last: str, zone: ZoneInfo, now: datetime) -> Days:
     """The days asked for as YYYY-MM-DD, by default the last seven; raises InvalidRequestError naming what is wrong."""
     today = now.astimezone(zone).date()
@@ -97,7 +105,7 @@ def days_of(first: str, last: str, zone: ZoneInfo, now: datetime) -> Days:
     found: list[date | None] = []
     for name, text in (("from", first), ("to", last)):
         try:
-            found.append(date.fromisoformat(text) if text else None)
+            found.append(_day(text) if text else None)
         except ValueError:
             errors.append(FieldError(name, "is no day such as 2026-11-27"))
     if not errors:

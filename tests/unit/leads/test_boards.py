@@ -48,6 +48,8 @@ def test_days_left_out_are_the_last_ones(first: str, last: str, meant: tuple[str
     ("first", "last", "field"),
     [
         ("2026-13-01", "", "from"),
+        ("9999-12-31", "", "from"),
+        ("", "0001-01-01", "to"),
         ("2026-03-04", "2026-03-03", "from"),
         ("2025-11-01", "2026-03-01", "from"),
         ("2024-11-01", "2024-11-02", "from"),
