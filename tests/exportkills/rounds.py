@@ -198,8 +198,18 @@ def kill(platform: Platform, victim: str) -> None:
         os.kill(platform.pid(victim), signal.SIGKILL)
         return
     parent = platform.pid("files")
-    encoders = eventually("an encoder at work", lambda: _encoders(parent), every_s=0.005)
-    os.kill(max(encoders, key=encoders.__getitem__), signal.SIGKILL)
+    eventually("an encoder at work", lambda: _kill_encoder(parent), every_s=0.005)
+
+
+def _kill_encoder(parent: int) -> bool:
+    """The one that has written most; False when there is none, or it ended meanwhile."""
+    encoders = _encoders(parent)
+    try:
+        if encoders:
+            os.kill(max(encoders, key=encoders.__getitem__), signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return bool(encoders)
 
 
 def _encoders(parent: int) -> dict[int, int]:
