@@ -27,7 +27,7 @@ from services.leads.boards.domain import (
 )
 from services.leads.intake.domain import is_id
 from services.leads.intake.usecases import PAGE_DEFAULT, PAGE_MAX, SnapshotReader, permit
-from services.leads.organisation.domain import DUTY_DESK, Directory
+from services.leads.organisation.domain import DUTY_DESK, Directory, Person
 from services.leads.routing.domain import TargetKind
 from services.leads.routing.snapshot import Snapshot
 
@@ -52,6 +52,8 @@ class BoardQuery:
     """YYYY-MM-DD."""
     team_id: str = ""
     owner_id: str = ""
+    below: bool = False
+    """Of the team, those of the teams below it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +253,23 @@ def _owners(directory: Directory, actor: Actor, query: BoardQuery) -> Sequence[s
         raise NotFoundError("There is no such person.")
     if not query.team_id and not query.owner_id:
         return visible
-    asked = {query.owner_id} if query.owner_id else {person.id for person in directory.members[query.team_id]}
+    asked = {query.owner_id} if query.owner_id else {person.id for person in _members(directory, query)}
     if query.team_id and query.owner_id and directory.team_of(query.owner_id) != query.team_id:
         asked = set()
     owners = sorted(asked if visible is None else asked & set(visible))
     if not owners and visible is not None:
         raise NotFoundError("There is no such team or person.")
     return owners
+
+
+def _members(directory: Directory, query: BoardQuery) -> Sequence[Person]:
+    if not query.below:
+        return directory.members[query.team_id]
+    return [
+        person
+        for person in directory.everybody
+        if any(team.id == query.team_id for team in directory.chain(person.team_id))
+    ]
 
 
 def desks_of(snapshot: Snapshot) -> list[str]:

@@ -6,11 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.leads.v1.events_pb2 import BoardReady
 from services.leads.boards.morning.domain import days_told, next_morning
 from services.leads.boards.morning.store import PostgresMorningStore
 from services.leads.boards.morning.usecases import tell_boards
 from services.leads.boards.usecases import BoardOptions
+from services.leads.followups.usecases import claim_lead
+from services.leads.idempotence import Keyed
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import DUTY_DESK, Person
 from services.leads.sla.calendar import Calendar
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.capability(6, 101)
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 AT = time(8, 30)
+OPTIONS = BoardOptions()
 
 
 @pytest.fixture
@@ -36,11 +40,11 @@ async def team(leads):
     return leads
 
 
-async def work(replica, limit: int = 1) -> int:
+async def work(replica, limit: int = 1, options: BoardOptions = OPTIONS) -> int:
     """Everything that is due."""
     told = 0
     begin = replica.begin(PostgresMorningStore)
-    while due := await tell_boards(begin, AT, BoardOptions(), now=replica.clock.now(), limit=limit):
+    while due := await tell_boards(begin, AT, options, now=replica.clock.now(), limit=limit):
         told += len(due)
     return told
 
@@ -81,6 +85,44 @@ async def test_each_reader_is_told_once_a_morning_by_whichever_replica(team) -> 
     await until(team, "2026-01-06 15:30")
     assert await work(other) == 1, "it is half past eight in Berlin"
     assert [each.board for each in (await events(team))[3:]] == ["lead-timeliness/berlin"]
+
+
+async def test_who_is_above_several_teams_is_told_of_each_group(team) -> None:
+    """A head whose own team has nobody with leads hears of the teams below: together, and how soon each answered."""
+    await team.people(Person("head", "总监", team_id="华东", weight=0), Person("3", "丁", team_id="二部"))
+    await team.admin.execute("UPDATE teams SET supervisor_id = 'head' WHERE id = '华东'")
+    await team.admin.execute("UPDATE teams SET parent_id = '华东' WHERE id IN ('sales', '二部')")
+    await team.admin.execute("UPDATE snapshot_version SET version = nextval('snapshot_versions')")
+    found = await team.capture(*(LeadDraft(f"客户{n}", "官网", phone=f"+86139{n:08d}") for n in range(6, 12)))
+    for table, column in (("leads", "id"), ("assignments", "lead_id")):
+        await team.admin.execute(
+            f"UPDATE {table} SET owner_id = '3' WHERE {column} = ANY($1::uuid[])",
+            [each.lead_id for each in found],
+        )
+    await team.clock.advance(12 * 60)
+    actor = Actor("3", Role.SALES, Scope.OWN)
+    await claim_lead(
+        *(team.begin_work, Keyed("3", "claim", "", b""), actor, found[0].lead_id),
+        now=team.clock.now(),
+        encode=lambda _: b"",
+    )
+    await work(team)
+    await until(team, "2026-01-06 08:30")
+    await work(team)
+    told = {each.recipient_id: each for each in await events(team) if each.board.startswith("lead-timeliness")}
+    assert "新线索 12 条" in told["head"].body
+    assert "各组（工作时间）：二部 6 条，平均 12 分钟；销售一部 6 条，尚无" in told["head"].body
+    assert "各组" not in told["boss"].body, "of one team the total says it"
+
+
+async def test_a_board_that_is_too_large_keeps_nobody_waiting(team) -> None:
+    """Who has more leads than a board adds up is left out; the others of the team, and other teams, are told."""
+    await team.admin.execute("UPDATE leads SET owner_id = '1' WHERE id <> (SELECT max(id::text)::uuid FROM leads)")
+    await team.admin.execute("UPDATE leads SET owner_id = '2' WHERE owner_id <> '1'")
+    await work(team)
+    await until(team, "2026-01-06 08:30")
+    assert await work(team, options=BoardOptions(leads_max=4)) == 2
+    assert {each.recipient_id for each in await events(team) if each.board == "personal"} == {"2"}
 
 
 async def test_a_morning_that_was_slept_through_is_told_late_or_not_at_all(team) -> None:

@@ -11,6 +11,8 @@ from services.leads.sla.calendar import Calendar
 
 ACTIONS_TOLD = 5
 """Of a personal board; the page has them all."""
+GROUPS_TOLD = 10
+"""Of the teams below, the slowest first; the page has them all."""
 _DAY = timedelta(days=1)
 _WEEKS_MAX = 8 * 7
 """No calendar rests longer; one that does is told each day."""
@@ -63,6 +65,10 @@ def timeliness_told(board: TimelinessBoard, team_id: str, team_name: str, day: d
         f"按时率 {total.on_time}，超时 {total.late} 条",
         f"{within_min} 分钟内分配 {total.assigned}，{within_h} 小时内接触 {total.contacted}",
     ]
+    if len(board.teams) > 1:
+        slowest = sorted(board.teams, key=lambda each: -(each.business.mean_s if each.business else 0.0))
+        told = [f"{each.name or '未分配'} {each.leads} 条，{_mean(each.business)}" for each in slowest[:GROUPS_TOLD]]
+        lines.append("各组（工作时间）：" + "；".join(told) + ("；……" if len(slowest) > GROUPS_TOLD else ""))
     if board.late:
         lines.append("超时最多：" + "、".join(f"{each.name} {each.late} 条" for each in board.late))
     if board.unassigned:
@@ -94,6 +100,10 @@ def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "尚无"
     return f"平均 {_long(spread.mean_s)}，中位数 {_long(spread.p50_s)}，P90 {_long(spread.p90_s)}"
+
+
+def _mean(spread: Spread | None) -> str:
+    return "尚无" if spread is None else f"平均 {_long(spread.mean_s)}"
 
 
 def _long(seconds: float) -> str:

@@ -85,7 +85,7 @@ async def _told(
     supervisor = directory.people.get(team.supervisor_id)
     if supervisor is not None and supervisor.active:
         first, last = days_told(snapshot.first_touch.calendars.get(team.id), today)
-        query = BoardQuery(first.isoformat(), last.isoformat(), team.id)
+        query = BoardQuery(first.isoformat(), last.isoformat(), team.id, below=True)
         try:
             board = await timeliness(store, _EVERYBODY, query, now=now, options=options)
         except PayloadTooLargeError:
@@ -96,7 +96,10 @@ async def _told(
     desks = set(desks_of(snapshot))
     for person in directory.members.get(team.id, ()):
         if person.active and person.id not in desks:
-            mine = await personal(store, person.id, now=now, options=options)
+            try:
+                mine = await personal(store, person.id, now=now, options=options)
+            except PayloadTooLargeError:
+                continue
             if mine.open_leads:
                 told.append(personal_told(mine, today))
     return told
