@@ -32,6 +32,9 @@ class NotifySettings(ServiceSettings):
     """Past it DingTalk throttles the robot for ten minutes."""
     feishu_per_minute_max: int = Field(default=100, ge=2)
     feishu_per_second_max: int = Field(default=5, ge=2)
+    feishu_rush_s: float = Field(default=60.0, ge=0, le=900)
+    """How long after each full and half hour boards, digests of imports and what quiet hours held stay away from Feishu, which
+    asks for that: it pushes back when everybody's timetables send."""
     robot_guard_s: float = Field(default=1.0, ge=0)
     """Added to each of these windows: how far clocks may be apart."""
     send_rounds_max: int = Field(default=6, ge=1)
@@ -41,7 +44,7 @@ class NotifySettings(ServiceSettings):
     send_lease_s: float = Field(default=20.0, ge=12)
     """After so long a message in flight counts as of unknown outcome: its sender was killed."""
     send_in_flight_max: int = Field(default=16, ge=1)
-    """Messages one replica sends at a time."""
+    """Messages one replica sends at a time; what is critical has four more."""
     send_poll_s: float = Field(default=1.0, gt=0)
     """How soon a replica finds what another one left."""
     digest_held_s_max: float = Field(default=1800.0, gt=0)
@@ -62,6 +65,7 @@ class NotifySettings(ServiceSettings):
             rounds_max=self.send_rounds_max,
             backoff=timedelta(seconds=self.send_backoff_s),
             lease=timedelta(seconds=self.send_lease_s),
+            rush={"feishu": timedelta(seconds=self.feishu_rush_s)},
         )
 
     @property

@@ -176,6 +176,16 @@ class Notifying:
         page = await self.inboxes.page(ROOT_ACTOR, Query(recipient_id=recipient, **query), 200, "")
         return list(page.items)
 
+    async def everything(self, recipient: str) -> list[Notification]:
+        """All of somebody's inbox, newest first."""
+        found, cursor = [], ""
+        while True:
+            page = await self.inboxes.page(ROOT_ACTOR, Query(recipient_id=recipient), 200, cursor)
+            found += page.items
+            cursor = page.next_cursor
+            if not cursor:
+                return found
+
     def _robot(self, name: str, stub: Any) -> Robot:
         client = HttpClient(name, stub.base, self._policy(name), judge=FORMS[name].judge, egress=LOOPBACK)
         self.stack.push_async_callback(client.close)

@@ -56,6 +56,8 @@ class Profile:
     person_id: str
     name: str = ""
     supervisor_id: str = ""
+    active: bool = True
+    """Whoever has left is told nothing outside: customers' names are in it."""
     bindings: Mapping[str, Binding] = field(default_factory=dict)
     preferences: Preferences = field(default_factory=Preferences)
 

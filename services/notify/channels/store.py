@@ -9,13 +9,14 @@ from breakwater.chassis import outbox
 from breakwater.chassis.database import Database, Reader
 from breakwater.chassis.outbox import OutboxEvent
 from breakwater.notify.v1.events_pb2 import BindingChanged
-from services.notify.channels.domain import EMAIL, Binding, Preferences, Profile
+from services.notify.channels.domain import EMAIL, Binding, Preferences, Profile, fault_of
 from services.notify.channels.usecases import Finding
 from services.notify.timestamps import timestamp
 
 _PROFILES = """
 SELECT asked.person_id, coalesce(r.name, '') AS name, coalesce(r.supervisor_id, '') AS supervisor_id,
-       coalesce(r.email, '') AS email, p.language, p.channel_order, p.muted, p.quiet_from, p.quiet_to,
+       coalesce(r.active, true) AS active, coalesce(r.email, '') AS email,
+       p.language, p.channel_order, p.muted, p.quiet_from, p.quiet_to,
        ARRAY(SELECT ARRAY[b.channel, b.robot, b.address] FROM bindings b WHERE b.person_id = asked.person_id) AS bindings
 FROM unnest($1::text[]) AS asked (person_id)
 LEFT JOIN recipients r USING (person_id) LEFT JOIN preferences p USING (person_id)
@@ -105,7 +106,7 @@ class ChannelStore:
 
 def _profile(row: Record) -> Profile:
     bindings = {channel: Binding(channel, address, robot) for channel, robot, address in row["bindings"]}
-    if row["email"]:
+    if not fault_of(EMAIL, row["email"]):
         bindings.setdefault(EMAIL, Binding(EMAIL, row["email"], by_directory=True))
     said = Preferences()
     if row["language"] is not None:
@@ -116,7 +117,7 @@ def _profile(row: Record) -> Profile:
             row["quiet_from"],
             row["quiet_to"],
         )
-    return Profile(row["person_id"], row["name"], row["supervisor_id"], bindings, said)
+    return Profile(row["person_id"], row["name"], row["supervisor_id"], row["active"], bindings, said)
 
 
 def _changed(person_id: str, channel: str, sequence: int, now: datetime, *, bound: bool) -> OutboxEvent:

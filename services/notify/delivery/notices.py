@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 from services.notify.delivery.domain import Severity
 
 _NOTHING = "—"
+BOARD_READY = "board_ready"
+"""The kind of what the clock tells, each morning."""
 UNREACHABLE = "unreachable"
 """The kind of what a supervisor is told."""
 
@@ -168,7 +170,7 @@ def export_degraded(*, export_id: str, requester_id: str, dependency: str, missi
 def board_ready(*, board: str, day: str, recipient_id: str, title: str, body: str) -> Notice:
     """The board of the morning (6, 101), once a day for each reader."""
     subject, key = f"board:{board}:{day}", f"board_ready:{board}:{day}:{recipient_id}"
-    return Notice(recipient_id, "board_ready", "board_ready", {"title": title, "body": body}, subject, key)
+    return Notice(recipient_id, BOARD_READY, BOARD_READY, {"title": title, "body": body}, subject, key)
 
 
 def form_alerted(*, form: str, lead_id: str, recipient_id: str, title: str, body: str) -> Notice:
@@ -177,12 +179,14 @@ def form_alerted(*, form: str, lead_id: str, recipient_id: str, title: str, body
     return Notice(recipient_id, "form_alerted", "form_alerted", {"title": title, "body": body}, f"lead:{lead_id}", key)
 
 
-def unreachable(*, supervisor_id: str, person: str, titles: list[str], reason: str, key: str, critical: bool) -> Notice:
+def unreachable(
+    *, supervisor_id: str, person_id: str, name: str, titles: list[str], reason: str, key: str, critical: bool
+) -> Notice:
     """Tells the supervisor what did not reach a person (119)."""
-    values = {"name": person, "count": str(len(titles)), "titles": "；".join(titles[:3]), "reason": reason}
+    values = {"name": name, "count": str(len(titles)), "titles": "；".join(titles[:3]), "reason": reason}
     severity = Severity.CRITICAL if critical else Severity.WARNING
     dedup_key = f"{UNREACHABLE}:{key}:{supervisor_id}"
-    return Notice(supervisor_id, UNREACHABLE, UNREACHABLE, values, f"person:{person}", dedup_key, severity)
+    return Notice(supervisor_id, UNREACHABLE, UNREACHABLE, values, f"person:{person_id}", dedup_key, severity)
 
 
 def _local(moment: datetime, zone: ZoneInfo) -> str:

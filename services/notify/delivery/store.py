@@ -81,7 +81,8 @@ ORDER BY n.id DESC LIMIT $7
 """  # noqa: S608 (only constants of this module are put in)
 
 _MARK_READ = f"""
-UPDATE notifications n SET read_at = coalesce(n.read_at, $4) WHERE n.id = $3 AND {_VISIBLE} RETURNING {_COLUMNS}
+UPDATE notifications n SET read_at = CASE WHEN n.recipient_id = $2 THEN coalesce(n.read_at, $4) ELSE n.read_at END
+WHERE n.id = $3 AND {_VISIBLE} RETURNING {_COLUMNS}
 """  # noqa: S608
 
 _RECIPIENT = """
@@ -263,7 +264,7 @@ class InboxStore:
         return Page(tuple(_notification(row, attempts) for row in rows), next_cursor)
 
     async def mark_read(self, visible_to: Actor, notification_id: str, now: datetime) -> Notification | None:
-        """The notification, read; None when the actor may not see it."""
+        """The notification, read where it is the actor's; None when the actor may not see it."""
         try:
             id_ = UUID(notification_id)
         except ValueError:

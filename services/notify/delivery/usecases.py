@@ -111,10 +111,15 @@ class Delivery:
         return await self.inboxes.page(actor, query, limit or LIMIT_DEFAULT, cursor)
 
     async def mark_read(self, actor: Actor, notification_id: str) -> Notification:
-        """The notification, read now unless it was. Raises `NotFoundError`, also for somebody else's."""
+        """The notification, read now unless it was. Raises `NotFoundError`, and `PermissionDeniedError` for somebody else's.
+
+        That it was read is a receipt: who may look into an inbox gives none in another's name.
+        """
         notification = await self.inboxes.mark_read(actor, notification_id, self.clock.now())
         if notification is None:
             raise NotFoundError("no such notification")
+        if notification.recipient_id != actor.sub:
+            raise PermissionDeniedError("only whom it is for says that it is read")
         return notification
 
     async def resend(self, actor: Actor, notification_id: str) -> Notification:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from services.notify.templates.domain import Wordbook
+from services.notify.templates.domain import Wordbook, cut
 
 LINES_MAX: Final = 10
 """Notifications named in a digest; of the rest it says how many."""
+LINE_CHARS_MAX: Final = 40
+"""Of each title: ten of them and the last line stay within the 2,048 bytes of a WeCom message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def compose(items: Sequence[Text], words: Wordbook, language: str, *, doubtful: 
     if len(items) == 1:
         text = items[0]
     else:
-        lines = [f"{number}. {item.title}" for number, item in enumerate(items[:LINES_MAX], 1)]
+        lines = [f"{number}. {cut(item.title, LINE_CHARS_MAX)}" for number, item in enumerate(items[:LINES_MAX], 1)]
         if len(items) > LINES_MAX:
             lines.append(words.render("digest_more", language, {"more": str(len(items) - LINES_MAX)})[1])
         text = Text(*words.render("digest", language, {"count": str(len(items)), "lines": "\n".join(lines)}))

@@ -13,6 +13,9 @@ from typing import Final
 from services.notify.delivery.domain import OutgoingState
 
 UNBOUND: Final = "no channel is bound"
+LEFT: Final = "has left"
+OFF: Final = "every channel is switched off or refuses it"
+_HALF_HOUR: Final = timedelta(minutes=30)
 
 
 class Outcome(StrEnum):
@@ -69,6 +72,8 @@ class Rules:
     """How long a replica may be at one message before another takes its outcome for unknown."""
     closed: timedelta = timedelta(minutes=10)
     """How long a robot whose key is refused is left alone."""
+    rush: Mapping[str, timedelta] = field(default_factory=dict)
+    """By channel: how long after each full and half hour what can wait stays away, as everybody's timetables send then."""
 
     @property
     def memory(self) -> timedelta:
@@ -171,6 +176,12 @@ def room_for(
     rooms = (_count(window, critical=critical) - len(_busy(robot, window, now, guard)) for window in windows)
     room = min(rooms, default=None)
     return None if room is None else max(room, 0)
+
+
+def calm_at(now: datetime, rush: timedelta) -> datetime:
+    """`now`, or the end of the rush after a full or half hour that it lies in."""
+    since = timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond) % _HALF_HOUR
+    return now + max(rush - since, timedelta())
 
 
 def _busy(robot: RobotState, window: Window, now: datetime, guard: timedelta) -> list[datetime]:

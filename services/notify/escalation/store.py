@@ -18,7 +18,7 @@ from breakwater.notify.v1.events_pb2 import NotificationDelivered
 from services.notify.channels.domain import Profile
 from services.notify.channels.store import profiles
 from services.notify.delivery.domain import OutgoingState
-from services.notify.delivery.notices import Notice
+from services.notify.delivery.notices import BOARD_READY, Notice
 from services.notify.delivery.store import WOKEN, Posting, TransactionInboxes
 from services.notify.escalation.domain import Outcome, RobotState, Rules, Standing, Step, Verdict, room_for
 from services.notify.escalation.usecases import InFlight, Parcel, Waiting
@@ -47,7 +47,7 @@ GROUP BY person_id ORDER BY max(urgency) DESC, min(notification_id::text) LIMIT 
 """
 _EXPIRED = "SELECT id::text FROM messages WHERE state = 'sending' AND lease_until <= $1 ORDER BY lease_until LIMIT $2"
 _ITEMS = """
-SELECT o.notification_id::text, o.urgency, o.round, o.failed, o.refused, o.doubtful, n.kind, n.title, n.body
+SELECT o.notification_id::text, o.urgency, o.round, o.failed, o.refused, o.doubtful, o.batch, n.kind, n.title, n.body
 FROM outgoing o JOIN notifications n ON n.id = o.notification_id
 """
 # One replica at a time is at a person, or what belongs into one message would go in two.
@@ -105,7 +105,7 @@ WHERE batch IN (SELECT batch FROM batches WHERE due_at <= $1 LIMIT 20 FOR UPDATE
 # A statement of its own: it sees what was committed until the batches were locked, and what is stored later holds them anew.
 _RELEASE = "UPDATE outgoing SET due_at = $1 WHERE state = 'waiting' AND due_at = 'infinity' AND batch = ANY($2)"
 _PRUNE_BATCHES = "DELETE FROM batches WHERE started_at < $1 AND due_at IS NULL"
-_PRUNE = "DELETE FROM messages WHERE ctid = ANY (ARRAY(SELECT ctid FROM messages WHERE ended_at < $1 LIMIT 1000))"
+_PRUNE = "DELETE FROM messages WHERE ctid = ANY (ARRAY(SELECT ctid FROM messages WHERE ended_at < $1 LIMIT 10000))"
 
 _STATES: Final = {
     Outcome.DELIVERED: "delivered",
@@ -212,8 +212,8 @@ class Departures:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def due_people(self, now: datetime, rules: Rules, limit: int) -> tuple[list[str], datetime | None]:
-        """Whom something can be sent to, the most urgent first, and since when the longest of them has been due.
+    async def due_people(self, now: datetime, rules: Rules, limit: int) -> tuple[dict[str, bool], datetime | None]:
+        """Whom something can be sent to, the most urgent first, True for what is critical; and since when one has been due.
 
         Of those who wait for a robot as many as it has room for: a crowd asks once to wait and once to leave.
         """
@@ -228,7 +228,9 @@ class Departures:
             ]
         ready += [(row["urgency"], row["person_id"]) for row in due]
         ready.sort(key=lambda each: each[0], reverse=True)
-        people = list(dict.fromkeys(person_id for _, person_id in ready))[:limit]
+        people: dict[str, bool] = {}
+        for urgency, person_id in ready[:limit]:
+            people.setdefault(person_id, urgency >= _URGENCY_CRITICAL)
         return people, min((row["due_at"] for row in due), default=None)
 
     async def expired(self, now: datetime, limit: int) -> list[str]:
@@ -288,6 +290,7 @@ def _waiting(row: Record) -> Waiting:
         row["body"],
         critical=urgency >= _URGENCY_CRITICAL,
         loud=urgency > 0,
+        patient=row["kind"] == BOARD_READY or row["batch"] != "",
         standing=standing,
     )
 

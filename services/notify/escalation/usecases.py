@@ -13,6 +13,8 @@ from services.notify.delivery.domain import OutgoingState
 from services.notify.delivery.notices import UNREACHABLE, Notice, unreachable
 from services.notify.digests.domain import Text, compose
 from services.notify.escalation.domain import (
+    LEFT,
+    OFF,
     UNBOUND,
     Outcome,
     RobotState,
@@ -20,6 +22,7 @@ from services.notify.escalation.domain import (
     Standing,
     Step,
     Verdict,
+    calm_at,
     next_step,
     room_at,
 )
@@ -37,6 +40,8 @@ class Waiting:
     critical: bool
     loud: bool
     """A warning, or critical: somebody must hear of its end."""
+    patient: bool
+    """It comes by a timetable, or has waited for others: a minute more is nothing."""
     standing: Standing
 
 
@@ -122,11 +127,12 @@ async def take_parcel(begin: Begin, person_id: str, now: datetime, rules: Rules,
         items = [each for each in items if each.critical is items[0].critical]
         critical = items[0].critical
         profile = await chain.profile(person_id)
+        bindings = {each.channel: each for each in profile.chain(critical=critical) if profile.active}
         quiet_until = None if critical else profile.quiet_until(now, zone)
         if quiet_until is not None:
-            await chain.postpone(items, quiet_until)
+            rush = max((rules.rush.get(each, timedelta()) for each in bindings), default=timedelta())
+            await chain.postpone(items, calm_at(quiet_until, rush))
             return None
-        bindings = {each.channel: each for each in profile.chain(critical=critical)}
         channels = items[0].standing.open(list(bindings))
         if not channels:
             await _give_up(chain, profile, items, now)
@@ -145,6 +151,10 @@ async def take_parcel(begin: Begin, person_id: str, now: datetime, rules: Rules,
                 await chain.postpone(items, free_at)
             else:
                 await chain.wait_for(items, binding.way, now)
+            return None
+        calm = calm_at(now, rules.rush.get(binding.channel, timedelta()))
+        if calm > now and all(each.patient for each in items):
+            await chain.postpone(items, calm)
             return None
         text = compose(
             [Text(each.title, each.body) for each in items],
@@ -204,8 +214,8 @@ async def _way(
 
 
 async def _give_up(chain: Chain, profile: Profile, items: Sequence[Waiting], now: datetime) -> None:
-    unbound = not profile.bindings
-    reason = UNBOUND if unbound else "every channel is switched off or refuses it"
+    unbound = profile.active and not profile.bindings
+    reason = UNBOUND if unbound else OFF if profile.active else LEFT
     await chain.skip(items, reason, now)
     loud = any(each.loud for each in items)
     if loud or unbound:
@@ -222,7 +232,8 @@ def _to_supervisor(profile: Profile, items: Sequence[Waiting], reason: str, key:
     return [
         unreachable(
             supervisor_id=profile.supervisor_id,
-            person=profile.name or profile.person_id,
+            person_id=profile.person_id,
+            name=profile.name or profile.person_id,
             titles=[each.title for each in told],
             reason=reason,
             key=key,

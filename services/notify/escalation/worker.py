@@ -31,6 +31,8 @@ PEOPLE_MAX: Final = 256
 """Looked at in one turn."""
 KEEP: Final = timedelta(days=30)
 """How long messages are remembered; attempts stay with their notification."""
+_CRITICAL_MORE: Final = 4
+"""Messages in flight beside `in_flight_max`, for what is critical alone."""
 _PRUNE_EVERY_S: Final = 3600.0
 _AGAIN_S: Final = 0.5
 _DRAIN_S_MAX: Final = 4.0
@@ -64,7 +66,7 @@ class Dispatcher:
         self._rules = rules
         self._zone = zone
         self._poll_s = poll_s
-        self._room = asyncio.Semaphore(in_flight_max)
+        self._in_flight_max = in_flight_max
         self._checkpoint = checkpoint
         self._sending: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
@@ -86,7 +88,10 @@ class Dispatcher:
             raise
 
     async def turn(self) -> int:
-        """Takes at most one message for each person who has something due; returns how many left."""
+        """Takes at most one message for each person who has something due; returns how many left.
+
+        It waits for none of them: while a slow channel has taken all room, what is critical has some of its own.
+        """
         now = self._clock.now()
         for message_id in await self._departures.expired(now, PEOPLE_MAX):
             await record(self._begin, message_id, GONE, now, self._rules)
@@ -95,21 +100,18 @@ class Dispatcher:
         left = 0
         people, since = await self._departures.due_people(now, self._rules, PEOPLE_MAX)
         self._lag.set((now - since).total_seconds() if since else 0)
-        for person_id in people:
-            await self._room.acquire()
-            try:
-                parcel = await take_parcel(self._begin, person_id, self._clock.now(), self._rules, self._zone)
-            except BaseException:
-                self._room.release()
-                raise
+        for person_id, critical in people.items():
+            if len(self._sending) >= self._in_flight_max + (_CRITICAL_MORE if critical else 0):
+                # The most urgent come first: there is room for none behind.
+                break
+            parcel = await take_parcel(self._begin, person_id, self._clock.now(), self._rules, self._zone)
             if parcel is None:
-                self._room.release()
                 continue
             self._checkpoint("dispatcher:taken")
             left += 1
             task = asyncio.create_task(self._deliver(parcel))
             self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            task.add_done_callback(self._left)
         return left
 
     async def settled(self) -> None:
@@ -117,16 +119,18 @@ class Dispatcher:
         while self._sending:
             await asyncio.wait(self._sending)
 
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        # There is room again.
+        self._woken.set()
+
     async def _deliver(self, parcel: Parcel) -> None:
-        try:
-            # A process that stood still for long must not send what another replica may take over meanwhile.
-            late = self._clock.now() > parcel.lease_until - self._rules.lease / 2
-            verdict = LATE if late else await self._send(parcel)
-            self._checkpoint("dispatcher:sent")
-            MESSAGES.labels(parcel.binding.channel, verdict.outcome.value).inc()
-            await self._record(parcel, verdict)
-        finally:
-            self._room.release()
+        # A process that stood still for long must not send what another replica may take over meanwhile.
+        late = self._clock.now() > parcel.lease_until - self._rules.lease / 2
+        verdict = LATE if late else await self._send(parcel)
+        self._checkpoint("dispatcher:sent")
+        MESSAGES.labels(parcel.binding.channel, verdict.outcome.value).inc()
+        await self._record(parcel, verdict)
 
     async def _record(self, parcel: Parcel, verdict: Verdict) -> None:
         """Until it is recorded, or the lease ends: an outage of PostgreSQL is no reason to send anything twice."""
@@ -140,7 +144,6 @@ class Dispatcher:
                     return
                 await self._clock.sleep(_AGAIN_S)
             else:
-                self._woken.set()
                 return
 
     async def _prune(self) -> None:

@@ -44,9 +44,10 @@ class TemplateStore:
             return await wordbook_of(reader, self._defaults)
 
     async def versions(self, name: str, language: str, limit: int) -> Sequence[Template]:
-        """The changes of one template, the newest first."""
+        """The newest changes of one template, then the words it came with."""
         async with self._database.read() as reader:
-            return [_template(row) for row in await reader.fetch(_VERSIONS, name, language, limit)]
+            changes = [_template(row) for row in await reader.fetch(_VERSIONS, name, language, limit)]
+        return [*changes, self._defaults.templates[name, language]]
 
     async def change(self, template: Template, by: str, at: datetime) -> Template:
         """Stores the next version."""

@@ -6,11 +6,14 @@ from datetime import time, timedelta
 
 import pytest
 
+from breakwater.leads.v1.events_pb2 import BoardReady
 from services.notify.channels.domain import Preferences
 from services.notify.clients import SEND_S_MAX
 from services.notify.delivery.domain import OutgoingState, Severity
+from services.notify.delivery.usecases import Recipient
+from services.notify.escalation.domain import Outcome, Verdict
 from tests.support.http_robot import Says
-from tests.support.notifying import ROOT_ACTOR, attempts
+from tests.support.notifying import ROOT_ACTOR, SHANGHAI, attempts
 
 SENT, WAITING, ENDED, UNKNOWN = (
     OutgoingState.SENT,
@@ -217,3 +220,85 @@ async def test_a_person_reads_their_own_language(notifying):
     await notify.turn()
     [heard] = notify.stubs["wecom"].taken
     assert json.loads(heard.body)["text"]["content"].startswith("2 new messages\n1. 新线索 k1")
+
+
+async def test_whoever_has_left_is_told_nothing_outside_and_their_supervisor_hears(notifying):
+    """Customers' names do not go to a former colleague's phone: the inbox has it, who is above them knows."""
+    notify = await notifying()
+    await notify.person("anna", "wecom", supervisor="chef", email="anna@example.com")
+    await notify.person("chef", "dingtalk")
+    await notify.learn(Recipient("anna", "anna", "t1", "chef", active=False, email="anna@example.com"), 2)
+    await notify.say("anna", "k1", severity=Severity.CRITICAL)
+    await notify.turn()
+    assert not notify.stubs["wecom"].heard
+    assert not notify.postbox.taken
+    assert [each.kind for each in await notify.seen("chef", subject="person:anna")] == ["unreachable"]
+    [notification] = await notify.seen("anna")
+    assert (attempts(notification), notification.outgoing.state) == ([("none", "skipped")], ENDED)
+
+
+async def test_an_address_of_the_directory_that_is_none_is_no_channel(notifying):
+    """What could end a header, or is no address at all, is left out, so that the person shows as unreachable."""
+    notify = await notifying(providers=())
+    await notify.person("anna", email="anna@example.com\r\nBcc: all@example.com")
+    await notify.say("anna", "k1")
+    await notify.turn()
+    assert attempts((await notify.seen("anna"))[0]) == [("none", "skipped")]
+    assert not notify.postbox.taken
+
+
+@pytest.mark.capability(117)
+async def test_an_alarm_does_not_wait_behind_a_channel_that_hangs(notifying, eventually):
+    """Everything one replica may have in flight hangs at one provider: what is critical leaves by another one meanwhile."""
+    notify = await notifying(providers=())
+    await notify.crowd(10, "wecom")
+    await notify.person("chef", email="chef@example.com")
+    goes_on, hanging = asyncio.Event(), []
+    by_mail = notify.ways().send
+
+    async def send(parcel):
+        if parcel.binding.channel == "email":
+            return await by_mail(parcel)
+        hanging.append(parcel)
+        await goes_on.wait()
+        return Verdict(Outcome.DELIVERED)
+
+    replica = notify.replica(notify.databases[0], send=send, in_flight_max=4)
+    running = asyncio.create_task(replica.run())
+    await eventually(lambda: len(hanging) == 4)
+    await notify.say("chef", "alarm", severity=Severity.CRITICAL)
+    await eventually(lambda: notify.postbox.taken)
+    assert len(hanging) == 4
+    goes_on.set()
+    await eventually(lambda: len(hanging) == 10)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_comes_by_a_timetable_stays_away_from_feishu_at_full_and_half_hours(notifying):
+    """The board of the morning and what quiet hours held leave a minute later; what is new, or elsewhere, does not wait."""
+    notify = await notifying()
+    for person, channel in (("anna", "feishu"), ("bo", "wecom")):
+        await notify.person(person, channel)
+        await notify.channels.prefer(person, Preferences(quiet_from=time(22), quiet_to=time(9, 30)))
+        await notify.say(person, f"{person}-night")
+    await notify.turn()
+    await notify.clock.advance(1800)
+    for person in ("anna", "bo"):
+        await notify.tell(notify.events.board_ready, board("b", person))
+    await notify.passes(59)
+    assert (len(notify.stubs["feishu"].heard), len(notify.stubs["wecom"].taken)) == (0, 1)
+    await notify.passes(1)
+    [heard] = notify.stubs["feishu"].taken
+    assert "您有 2 条新提醒" in heard.body.decode()
+    await notify.clock.advance(1740)
+    assert f"{notify.clock.now().astimezone(SHANGHAI):%H:%M:%S}" == "10:00:00"
+    await notify.tell(notify.events.board_ready, board("c", "anna"))
+    await notify.say("anna", "new")
+    await notify.turn()
+    assert len(notify.stubs["feishu"].taken) == 2
+
+
+def board(name, person):
+    """The morning's board for somebody."""
+    return BoardReady(board=name, day="2026-03-02", recipient_id=person, title="线索时效看板", body="平均响应 12 分钟")

@@ -71,10 +71,14 @@ async def test_people_see_their_own_managers_their_teams_and_admins_all(delivery
 
 
 async def test_another_persons_notification_does_not_exist(delivery):
-    """Reading somebody else's is not found; the first reading counts."""
+    """Reading somebody else's is not found, and who may look into it gives no receipt for it; the first reading counts."""
     stored, _ = await delivery.send(ROOT, message())
     with pytest.raises(NotFoundError):
         await delivery.mark_read(BO, stored.id)
+    with pytest.raises(PermissionDeniedError):
+        await delivery.mark_read(ROOT, stored.id)
+    [unread] = (await delivery.list(ANNA, Query(unread_only=True), 0, "")).items
+    assert unread.id == stored.id
     first = await delivery.mark_read(ANNA, stored.id)
     assert first.read_at == NOW
     with pytest.raises(NotFoundError):

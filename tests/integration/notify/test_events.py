@@ -133,6 +133,7 @@ async def test_a_board_is_told_once_a_day(notifying):
     board = BoardReady(
         board="lead-timeliness", day="2026-03-02", recipient_id="chef", title="线索时效看板", body="平均响应 12 分钟"
     )
+    await notify.clock.advance(60)
     await notify.tell(notify.events.board_ready, board, board)
     await notify.turn()
     [heard] = notify.stubs["feishu"].taken

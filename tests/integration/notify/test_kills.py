@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from breakwater.chassis.database import Database
+from breakwater.leads.v1.events_pb2 import ImportCompleted, LeadAssigned
 from services.notify.channels.domain import Binding
 from services.notify.channels.store import ChannelStore
 from services.notify.delivery.domain import Message, OutgoingState
 from services.notify.delivery.store import InboxStore, Posting
 from services.notify.delivery.usecases import Query
-from tests.support.notifying import ROOT_ACTOR, attempts, default_words
+from tests.support.notifying import ROOT_ACTOR, attempts, default_words, received
 from tests.support.providers import stub_of
 
 
@@ -168,3 +170,41 @@ async def test_kill_minus_nine_in_the_middle_of_a_send(fresh_database, eventuall
             await eventually(sent, timeout_s=60)
         assert titles(stub) == ["新线索 k1", "【可能重复】新线索 k1"]
     await database.close()
+
+
+@pytest.mark.capability(1)
+@pytest.mark.parametrize(
+    ("point", "arrived"),
+    [
+        ("dispatcher:taken", {"【可能重复】您有 201 条新提醒": 1, "您有 202 条新提醒": 1}),
+        ("dispatcher:sent", {"您有 201 条新提醒": 2, "【可能重复】您有 201 条新提醒": 2}),
+    ],
+)
+async def test_an_import_is_told_whole_though_its_sender_dies_and_others_come_between(notifying, point, arrived):
+    """Two owners of two hundred leads each: a message that was in flight at a kill is repeated whole and once.
+
+    What was said to both before leaves with the import, what is said afterwards by itself or with it; nothing is left behind.
+    """
+    notify = await notifying(replicas=2, providers=("wecom",))
+    owners = ("anna", "bo")
+    for owner in owners:
+        await notify.person(owner, "wecom")
+    leads = [
+        LeadAssigned(lead_id=f"l{number}", assignment_id=f"a{number}", owner_id=owners[number % 2], import_id="i1")
+        for number in range(400)
+    ]
+    for database, some in zip(notify.databases, (leads[:300], leads[300:]), strict=True):
+        async with database.transaction() as tx:
+            await notify.events.leads_assigned(tx, [received(each) for each in some])
+    await notify.tell(notify.events.import_completed, ImportCompleted(import_id="i1", dataset="leads"))
+    await notify.clock.advance(5)
+    for owner in owners:
+        await notify.say(owner, f"{owner}-before")
+    await killed(notify, point)
+    for owner in owners:
+        await notify.say(owner, f"{owner}-after")
+    await notify.passes(120, step_s=5)
+    for owner in owners:
+        waiting = [each for each in await notify.everything(owner) if each.outgoing.state is not OutgoingState.SENT]
+        assert waiting == []
+    assert Counter(title for title in titles(notify.stubs["wecom"]) if "新提醒" in title) == arrived

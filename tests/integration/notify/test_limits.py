@@ -209,3 +209,14 @@ async def test_an_import_that_never_says_its_end_is_told_of_nevertheless(notifyi
     assert not notify.stubs["wecom"].taken
     await notify.passes(120, step_s=60)
     assert len(notify.stubs["wecom"].taken) == 1
+
+
+async def test_a_digest_of_long_titles_says_how_many_more_there_are(notifying):
+    """Ten titles of two hundred characters do not crowd the last line out of the 2,048 bytes of a WeCom message."""
+    notify = await notifying(providers=("wecom",))
+    await notify.person("anna", "wecom")
+    for number in range(30):
+        await notify.say("anna", f"k{number}", title="长" * 200)
+    await notify.turn()
+    [heard] = notify.stubs["wecom"].taken
+    assert "另有 20 条" in json.loads(heard.body)["text"]["content"]

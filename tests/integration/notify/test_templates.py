@@ -29,11 +29,13 @@ async def test_a_changed_template_is_in_force_at_once_and_every_version_stays(no
         await notify.events.leads_assigned(tx, [received(event)])
     [notification] = await notify.seen("anna")
     assert (notification.title, notification.body) == ("新客户 王芳", "第二版 展会")
-    versions = await wording.versions("lead_assigned", "zh")
+    *versions, first = await wording.versions("lead_assigned", "zh")
     assert [(each.version, each.body, each.changed_by) for each in versions] == [
         (2, "第二版 $source", "root"),
         (1, "第一版 $source", "root"),
     ]
+    # The words it came with can be read, and so put back.
+    assert (first.version, first.title) == (0, "新线索：$who")
 
 
 async def test_a_preview_shows_the_words_with_a_samples_values(wording):
@@ -41,7 +43,7 @@ async def test_a_preview_shows_the_words_with_a_samples_values(wording):
     title, body = await wording.preview("lead_overdue", "zh", "超时 $who", "")
     assert title == "超时 海天机械 王芳"
     assert "03-02 09:15" in body
-    assert not await wording.versions("lead_overdue", "zh")
+    assert [each.version for each in await wording.versions("lead_overdue", "zh")] == [0]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from services.notify.escalation.domain import (
     Standing,
     Verdict,
     Window,
+    calm_at,
     next_step,
     room_at,
     room_for,
@@ -135,3 +136,11 @@ def test_quiet_hours_end_within_a_day_and_never_before_now(minutes, start, end):
 def test_an_address_is_what_its_channel_takes(channel, address, well):
     """Nothing that could say more than whom it is for."""
     assert (fault_of(channel, address) == "") is well
+
+
+@given(seconds=st.integers(0, 7200), rush_s=st.integers(0, 900))
+def test_who_waits_for_calm_waits_no_longer_than_the_rush_and_leaves_outside_of_it(seconds, rush_s):
+    """After each full and each half hour, and at no other time."""
+    rush, now = timedelta(seconds=rush_s), NOW.replace(minute=0, second=0, microsecond=0) + timedelta(seconds=seconds)
+    calm = calm_at(now, rush)
+    assert calm == now if seconds % 1800 >= rush_s else calm == now + timedelta(seconds=rush_s - seconds % 1800)
