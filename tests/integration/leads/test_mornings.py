@@ -60,6 +60,7 @@ async def until(leads, text: str) -> None:
     await leads.clock.advance((wanted - leads.clock.now()).total_seconds())
 
 
+@pytest.mark.capability(127)
 async def test_each_reader_is_told_once_a_morning_by_whichever_replica(team) -> None:
     """Tuesday at half past eight: the supervisor of how soon the team answered, each owner of what waits; Berlin sleeps on."""
     other = await team.another()

@@ -93,6 +93,30 @@ async def test_the_owner_is_reminded_before_a_limit_passes(notifying):
 
 
 @pytest.mark.capability(5)
+async def test_the_first_stage_reaches_the_owner_in_app_and_by_their_robot(notifying):
+    """Nobody has claimed it: the owner has one message in the inbox, and WeCom took it, with who it is and since when."""
+    notify = await notifying()
+    await notify.person("anna", "wecom")
+    overdue = LeadOverdue(
+        lead_id="l1",
+        owner_id="anna",
+        supervisor_id="chef",
+        stage=1,
+        due_at=at(START),
+        lead_name="王芳",
+        company="海天机械",
+    )
+    await notify.tell(notify.events.lead_overdue, overdue, overdue)
+    await notify.turn()
+    [notification] = await notify.seen("anna")
+    assert attempts(notification) == [("wecom", "delivered")]
+    assert "海天机械 王芳" in notification.title
+    [heard] = notify.stubs["wecom"].taken
+    assert "海天机械 王芳" in heard.body.decode()
+    assert "03-02 09:00" in heard.body.decode()
+
+
+@pytest.mark.capability(5)
 async def test_the_second_stage_opens_one_work_order_for_the_supervisor(notifying):
     """Stage 1 opens none; stage 2 told twice opens one, which the supervisor sees and closes once, saying how."""
     notify = await notifying()
