@@ -45,6 +45,7 @@ from services.gateway.http import (
     sla,
     story,
     tagging,
+    teams,
     wording,
     workorders,
 )
@@ -102,6 +103,7 @@ async def compose(service: Service[GatewaySettings]) -> HttpServer:
     tagging.add_routes(api, leads_service)
     story.add_routes(api, leads_service)
     people.add_routes(api, leads_service)
+    teams.add_routes(api, leads_service)
     duplicates.add_routes(api, leads_service)
     boards.add_routes(api, leads_service)
     merges.add_routes(api, leads_service)

@@ -1,10 +1,8 @@
-"""The people leads are routed to, their teams, and what is asked of them: `/v1/people`, `/v1/teams` (4, 118, 119)."""
+"""The people leads are routed to, their hours and leave, and what keeps leads from them: `/v1/people` (4, 118, 119)."""
 
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Query
-from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
@@ -14,12 +12,12 @@ from services.gateway.clients import Leads
 from services.gateway.http.answers import Answer, answer, rfc3339
 from services.gateway.http.call import Call
 from services.gateway.http.declare import KEYED, Api, idempotency_of
+from services.gateway.http.periods import stamp_of
 from services.gateway.http.routes import Input, Moment, PageQuery, ShortText
+from services.gateway.http.wallclock import Clock, clock_of, minute_of
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """Of a person or team; it may come from another system, so it may be any text."""
-Clock = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
-"""On the wall clock of the team's zone."""
 Bound = Annotated[int, Field(ge=0, le=1_000_000)] | None
 _SHOWN_OTHERWISE = {"duty", "open_leads_max"}
 Words = Annotated[tuple[ShortText, ...], Field(max_length=100)]
@@ -86,28 +84,6 @@ class LeaveInput(Input):
     starts_at: Moment
     ends_at: Moment
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = ""
-
-
-class TeamInput(Input):
-    """A team as it is to be."""
-
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
-    supervisor_id: Annotated[str, StringConstraints(max_length=64)] = ""
-    parent_id: Annotated[str, StringConstraints(max_length=64)] = ""
-    time_zone: Annotated[str, StringConstraints(max_length=64)] = "Asia/Shanghai"
-    work_start: Clock = "09:00"
-    work_end: Clock = "18:00"
-    lunch_start: Clock | None = None
-    lunch_end: Clock | None = None
-
-
-class OrganisationInput(Input):
-    """What the organisation asks of its people."""
-
-    channels_required: Annotated[list[Literal["wecom", "dingtalk", "feishu", "email"]], Field(max_length=4)]
-    """One of them must be bound before somebody is given leads; none: in-app will do."""
-    on_time_weight: Annotated[float, Field(ge=0.15, le=1)] = 0.15
-    """Of the on-time share of first responses in a person's performance (7)."""
 
 
 class ShiftView(TypedDict):
@@ -183,35 +159,6 @@ class FindingPage(TypedDict):
     next_cursor: str | None
 
 
-class TeamView(TypedDict):
-    """A group with one supervisor and one calendar."""
-
-    id: str
-    name: str
-    supervisor_id: str | None
-    parent_id: str | None
-    time_zone: str
-    work_start: str
-    work_end: str
-    lunch_start: str | None
-    lunch_end: str | None
-    members: int
-
-
-class TeamPage(TypedDict):
-    """By id."""
-
-    items: list[TeamView]
-    next_cursor: str | None
-
-
-class OrganisationView(TypedDict):
-    """What the organisation asks of its people."""
-
-    channels_required: list[str]
-    on_time_weight: float
-
-
 class LeaveRemoved(TypedDict):
     """The leave that was taken back."""
 
@@ -219,10 +166,9 @@ class LeaveRemoved(TypedDict):
 
 
 def add_routes(api: Api, leads: Leads) -> None:
-    """Adds the routes of people, teams and the organisation."""
+    """Adds the routes of people."""
     _add_people(api, leads)
     _add_changes(api, leads)
-    _add_teams(api, leads)
 
 
 def _add_people(api: Api, leads: Leads) -> None:
@@ -275,7 +221,7 @@ def _add_changes(api: Api, leads: Leads) -> None:
             actor=actor_to(call.actor),
             id=person_id,
             duty=[
-                leads_pb2.Shift(weekday=each.weekday, start_min=_minute(each.start), end_min=_minute(each.end))
+                leads_pb2.Shift(weekday=each.weekday, start_min=minute_of(each.start), end_min=minute_of(each.end))
                 for each in body.duty
             ],
             **body.model_dump(exclude=_SHOWN_OTHERWISE, exclude_none=True),
@@ -291,8 +237,8 @@ def _add_changes(api: Api, leads: Leads) -> None:
             actor=actor_to(call.actor),
             idempotency=idempotency_of(call),
             person_id=person_id,
-            starts_at=_stamp(body.starts_at),
-            ends_at=_stamp(body.ends_at),
+            starts_at=stamp_of(body.starts_at),
+            ends_at=stamp_of(body.ends_at),
             reason=body.reason,
         )
         reply = await leads.channel.unary(leads.directory.AddLeave, request, retryable=bool(request.idempotency.key))
@@ -307,54 +253,6 @@ def _add_changes(api: Api, leads: Leads) -> None:
         await leads.channel.unary(leads.directory.RemoveLeave, request)
         removed: LeaveRemoved = {"id": leave_id}
         return answer(removed)
-
-
-def _add_teams(api: Api, leads: Leads) -> None:
-    @api.route("GET", "/v1/teams", TeamPage, tag="organisation")
-    async def list_teams(call: Call, query: Annotated[PageQuery, Query()]) -> Answer:
-        """Teams with their supervisor, place and calendar."""
-        request = organisation_pb2.ListTeamsRequest(actor=actor_to(call.actor), limit=query.limit, cursor=query.cursor)
-        reply = await leads.channel.unary(leads.directory.ListTeams, request, retryable=True)
-        page: TeamPage = {
-            "items": [_team_view(team) for team in reply.teams],
-            "next_cursor": reply.next_cursor or None,
-        }
-        return answer(page)
-
-    @api.route("PUT", "/v1/teams/{team_id}", TeamView, tag="organisation")
-    async def put_team(call: Call, team_id: str, body: TeamInput) -> Answer:
-        """Adds or changes a team."""
-        team = organisation_pb2.Team(
-            id=team_id,
-            name=body.name,
-            supervisor_id=body.supervisor_id,
-            parent_id=body.parent_id,
-            time_zone=body.time_zone,
-            work_start_min=_minute(body.work_start),
-            work_end_min=_minute(body.work_end),
-            lunch_start_min=None if body.lunch_start is None else _minute(body.lunch_start),
-            lunch_end_min=None if body.lunch_end is None else _minute(body.lunch_end),
-        )
-        request = organisation_pb2.PutTeamRequest(actor=actor_to(call.actor), team=team)
-        reply = await leads.channel.unary(leads.directory.PutTeam, request, retryable=True)
-        return answer(_team_view(reply.team), status=201 if reply.created else 200)
-
-    @api.route("GET", "/v1/organisation", OrganisationView, tag="organisation")
-    async def get_organisation(call: Call) -> Answer:
-        """What the organisation asks of its people."""
-        request = organisation_pb2.GetOrganisationRequest(actor=actor_to(call.actor))
-        reply = await leads.channel.unary(leads.directory.GetOrganisation, request, retryable=True)
-        return answer(_organisation_view(reply.organisation))
-
-    @api.route("PUT", "/v1/organisation", OrganisationView, tag="organisation")
-    async def put_organisation(call: Call, body: OrganisationInput) -> Answer:
-        """Says which channels keep somebody without any of them from getting leads (119), and what being on time weighs (7)."""
-        wanted = organisation_pb2.Organisation(
-            channels_required=body.channels_required, on_time_weight=body.on_time_weight
-        )
-        request = organisation_pb2.PutOrganisationRequest(actor=actor_to(call.actor), organisation=wanted)
-        reply = await leads.channel.unary(leads.directory.PutOrganisation, request, retryable=True)
-        return answer(_organisation_view(reply.organisation))
 
 
 def _person_view(person: leads_pb2.Person) -> PersonView:
@@ -375,7 +273,7 @@ def _person_view(person: leads_pb2.Person) -> PersonView:
         "channels": list(person.channels),
         "on_duty": person.on_duty,
         "duty": [
-            {"weekday": shift.weekday, "start": _clock(shift.start_min), "end": _clock(shift.end_min)}
+            {"weekday": shift.weekday, "start": clock_of(shift.start_min), "end": clock_of(shift.end_min)}
             for shift in person.duty
         ],
         "works_holidays": person.works_holidays,
@@ -399,40 +297,3 @@ def _leave_view(leave: leads_pb2.Leave) -> LeaveView:
         "ends_at": rfc3339(leave.ends_at),
         "reason": leave.reason,
     }
-
-
-def _team_view(team: organisation_pb2.Team) -> TeamView:
-    return {
-        "id": team.id,
-        "name": team.name,
-        "supervisor_id": team.supervisor_id or None,
-        "parent_id": team.parent_id or None,
-        "time_zone": team.time_zone,
-        "work_start": _clock(team.work_start_min),
-        "work_end": _clock(team.work_end_min),
-        "lunch_start": _clock(team.lunch_start_min) if team.HasField("lunch_start_min") else None,
-        "lunch_end": _clock(team.lunch_end_min) if team.HasField("lunch_end_min") else None,
-        "members": team.members,
-    }
-
-
-def _organisation_view(organisation: organisation_pb2.Organisation) -> OrganisationView:
-    return {
-        "channels_required": list(organisation.channels_required),
-        "on_time_weight": organisation.on_time_weight,
-    }
-
-
-def _minute(clock: str) -> int:
-    hours, minutes = clock.split(":")
-    return int(hours) * 60 + int(minutes)
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02d}:{minute % 60:02d}"
-
-
-def _stamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp

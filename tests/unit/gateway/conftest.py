@@ -36,6 +36,7 @@ from services.gateway.http import (
     sla,
     story,
     tagging,
+    teams,
     wording,
     workorders,
 )
@@ -118,6 +119,7 @@ async def make_gateway(tmp_path: Path) -> AsyncIterator[MakeGateway]:
         tagging.add_routes(api, leads_service)
         story.add_routes(api, leads_service)
         people.add_routes(api, leads_service)
+        teams.add_routes(api, leads_service)
         duplicates.add_routes(api, leads_service)
         boards.add_routes(api, leads_service)
         merges.add_routes(api, leads_service)
