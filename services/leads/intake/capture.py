@@ -307,4 +307,4 @@ class _Capture:
     def _give(customer: Customer, owner_id: str) -> None:
         if customer.owner_id != owner_id:
             customer.owner_id = owner_id
-            customer.changed = not customer.is_new
+            customer.changed = customer.given = not customer.is_new

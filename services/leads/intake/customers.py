@@ -37,6 +37,8 @@ class Customer:
     open_leads: int = 0
     is_new: bool = False
     changed: bool = False
+    given: bool = False
+    """It has another owner than before."""
     changed_by: str = ""
     """Who told what changed it; empty: a decision of routing did."""
 

@@ -120,6 +120,7 @@ class PostgresCaptureStore:
     async def write(self, batch: CaptureBatch) -> None:
         await self._insert(batch)
         await self._update_customers([customer for customer in batch.customers if customer.changed], batch.now)
+        await self._ask_again([each.id for each in batch.customers if each.given and each.open_lead_id])
         await self._update_leads(batch.merged, batch.snapshot.version, batch.import_id)
         await keep_steps(self._tx, [_ended(lead) for lead in batch.merged if lead.ends], batch.now)
         events = [_captured(lead, batch) for lead in batch.new]
@@ -174,6 +175,23 @@ class PostgresCaptureStore:
                     if each.changed_by == by
                 ),
                 now,
+            )
+
+    async def _ask_again(self, customer_ids: Sequence[str]) -> None:
+        """Leads of these customers that wait are routed anew: they go where their customer went (116).
+
+        One that somebody works on at this moment is left: its lock may wait for the ledger, which is ours.
+        """
+        if customer_ids:
+            await self._tx.execute(
+                """
+                UPDATE leads SET routed_version = 0
+                WHERE id IN (
+                    SELECT id FROM leads WHERE customer_id = ANY($1::uuid[]) AND waiting
+                           AND stage IN ('new', 'contacted', 'qualified') ORDER BY id FOR UPDATE SKIP LOCKED
+                )
+                """,
+                customer_ids,
             )
 
     async def _update_leads(self, merged: Sequence[MergedLead], version: int, import_id: str) -> None:

@@ -4,6 +4,8 @@ Leads that only the duty desk could take are routed anew when organisation or ru
 so somebody has to look; the row `availability` is shared, so that one replica's look is enough.
 """
 
+from datetime import datetime
+
 from breakwater.chassis.clock import Clock
 from breakwater.chassis.database import Database
 from services.leads.organisation.domain import reason_against
@@ -22,6 +24,7 @@ class AvailabilityWatch:
         self._directory = directory
         self._clock = clock
         self._poll_s = poll_s
+        self._looked_at = clock.now()
 
     async def run(self) -> None:
         """Works until cancelled."""
@@ -48,6 +51,9 @@ class AvailabilityWatch:
                 taken=workloads.get(person.id, Workload()).taken,
             )
         )
+        if able:
+            await self._ask_again(now)
+        self._looked_at = now
         if able == before:
             return frozenset()
         async with self._database.transaction() as tx:
@@ -57,3 +63,19 @@ class AvailabilityWatch:
             if gained and await tx.fetchval(_SOMEBODY_WAITS):
                 await move_version(tx)
         return gained
+
+    async def _ask_again(self, now: datetime) -> None:
+        """Leads that began to wait since the last look are routed once more: whoever had no room then may have had before
+        and have again, which two looks do not show.
+        """
+        async with self._database.transaction() as tx:
+            await tx.execute(
+                """
+                UPDATE leads SET routed_version = 0
+                WHERE id IN (
+                    SELECT id FROM leads WHERE waiting AND stage IN ('new', 'contacted', 'qualified')
+                          AND assigned_at BETWEEN $1 AND $2 ORDER BY id FOR UPDATE SKIP LOCKED
+                )
+                """,
+                *(self._looked_at, now),
+            )

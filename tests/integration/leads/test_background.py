@@ -1,6 +1,7 @@
 """What leads does by itself: timers that come due (5), and leads that wait for somebody (125)."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -8,11 +9,13 @@ from functools import partial
 import pytest
 
 from breakwater.chassis.clock import VirtualClock
+from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.leads.v1 import events_pb2
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.domain import DUTY_DESK, Person
 from services.leads.organisation.store import SNAPSHOT_TOPIC
 from services.leads.routing.rerouting import reroute_waiting_leads
+from services.leads.routing.usecases import put_rules
 from services.leads.routing.worker import RerouteWorker
 from services.leads.sla.usecases import TRANSFER_RULE, fire_due_timers
 from services.leads.sla.worker import TimerWorker
@@ -238,6 +241,21 @@ async def test_leads_of_somebody_who_leaves_go_on_to_others(leads) -> None:
         "SELECT count(*) FROM leads JOIN customers c ON c.id = customer_id WHERE c.owner_id <> leads.owner_id"
     )
     assert mismatched == 0
+
+
+@pytest.mark.capability(116)
+async def test_a_waiting_lead_follows_its_customer_to_their_first_owner(leads) -> None:
+    """A second lead finds somebody by a rule the first one does not meet: the first does not stay with the duty desk."""
+    await leads.people(Person("1", "甲", team_id="north", skills=("注塑",)))
+    skill = {"when": [{"field": "industry", "op": "eq", "value": "注塑"}], "target": {"kind": "skill", "skill": "注塑"}}
+    desk = {"id": "desk", "target": {"kind": "duty_desk", "person_id": DUTY_DESK}}
+    rules = {"rules": [{"id": "skill", **skill}, desk]}
+    await put_rules(leads.begin_rules, Actor("m", Role.MANAGER, Scope.ALL), rules, 0, now=leads.clock.now())
+    [first] = await leads.capture(*drafts(1))
+    [second] = await leads.capture(replace(drafts(1)[0], industry="注塑"))
+    assert (first.owner_id, second.owner_id) == (DUTY_DESK, "1")
+    await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=100)
+    assert await leads.value("SELECT owner_id FROM leads WHERE id = $1", first.lead_id) == "1"
 
 
 @pytest.mark.capability(93)

@@ -24,6 +24,8 @@ from services.leads.boards.personal.store import PostgresPersonalReader
 from services.leads.boards.personal.usecases import get_personal_board
 from services.leads.boards.usecases import BoardOptions
 from services.leads.consumer import NotifyEvents
+from services.leads.followups.usecases import change_stage
+from services.leads.idempotence import Keyed
 from services.leads.intake.domain import LeadDraft
 from services.leads.organisation.availability import AvailabilityWatch
 from services.leads.organisation.checks import LEAVES_MAX
@@ -196,6 +198,25 @@ async def test_a_persons_leaves_are_bounded(leads, api) -> None:
     )
     with pytest.raises(ConflictError):
         await api.AddLeave(request, None)
+
+
+@pytest.mark.capability(118, 125)
+async def test_room_that_was_taken_and_came_back_between_two_looks_is_noticed(leads) -> None:
+    """Full, a lead waits, room again, all within one look: the lead goes to them."""
+    await leads.people(Person("1", "甲", open_leads_max=1))
+    watching = await watch(leads)
+    assert await watching.look() == {"1"}
+    first, waiting = await leads.capture(*drafts(2))
+    assert (first.owner_id, waiting.owner_id) == ("1", DUTY_DESK)
+    await change_stage(
+        leads.begin_work,
+        *(Keyed("1", "ChangeStage", "", b""), Actor("1", Role.SALES, Scope.OWN), first.lead_id, "lost", "无预算"),
+        now=leads.clock.now(),
+        encode=lambda _: b"",
+    )
+    await watching.look()
+    await reroute_waiting_leads(leads.begin_rerouting, now=leads.clock.now(), limit=100)
+    assert await leads.value("SELECT owner_id FROM leads WHERE id = $1", waiting.lead_id) == "1"
 
 
 @pytest.mark.capability(118, 125)
