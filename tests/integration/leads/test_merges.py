@@ -7,14 +7,20 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from breakwater.chassis.errors import BreakwaterError, ConflictError, InvalidRequestError, NotFoundError
+from breakwater.chassis.errors import (
+    BreakwaterError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from breakwater.chassis.identity import Actor, Role, Scope
 from breakwater.chassis.ids import uuid7
 from services.leads.followups.usecases import change_stage, claim_lead
 from services.leads.idempotence import Keyed
 from services.leads.intake.changes.store import PostgresChangeReader
 from services.leads.intake.changes.usecases import list_changes
-from services.leads.intake.domain import LeadDraft
+from services.leads.intake.domain import LeadDraft, Stage
 from services.leads.intake.merges.store import MOVED_TABLES, PostgresMergeStore
 from services.leads.intake.merges.usecases import MergeOrder, list_merges, merge_customers, undo_merge
 from services.leads.organisation.domain import Person
@@ -47,10 +53,10 @@ async def merged(leads, kept_id, merged_id, actor=MANAGER, **options):
     return done[0].id
 
 
-async def undone(leads, customer_id, merge_id):
+async def undone(leads, customer_id, merge_id, actor=MANAGER):
     begin = leads.begin(PostgresMergeStore)
     request = keyed("UndoMerge")
-    await undo_merge(begin, request, MANAGER, customer_id, merge_id, now=leads.clock.now(), encode=lambda _: b"")
+    await undo_merge(begin, request, actor, customer_id, merge_id, now=leads.clock.now(), encode=lambda _: b"")
 
 
 async def two(leads):
@@ -328,6 +334,21 @@ async def test_who_may_not_see_both_merges_neither(leads) -> None:
     with pytest.raises(ConflictError, match="was merged into"):
         await merged(leads, first.customer_id, second.customer_id)
     assert len(await list_merges(leads.begin(PostgresMergeStore), MANAGER, second.customer_id)) == 1
+
+
+async def test_nobody_takes_a_colleagues_customer_by_merging_it(leads) -> None:
+    """An old lead of one's own shows the customer; to merge it, or to undo a merge, one has to be responsible for it."""
+    first, second = await two(leads)
+    mine = Actor(first.owner_id, Role.SALES, Scope.OWN)
+    [old] = await leads.capture(replace(AGAIN, stage=Stage.LOST))
+    await leads.admin.execute("UPDATE leads SET owner_id = $2 WHERE id = $1", old.lead_id, first.owner_id)
+    for pair in ((first, second), (second, first)):
+        with pytest.raises(PermissionDeniedError):
+            await merged(leads, *(each.customer_id for each in pair), actor=mine)
+    assert await leads.value("SELECT owner_id FROM leads WHERE id = $1", second.lead_id) == second.owner_id
+    merge_id = await merged(leads, second.customer_id, first.customer_id)
+    with pytest.raises(PermissionDeniedError):
+        await undone(leads, second.customer_id, merge_id, actor=mine)
 
 
 async def test_each_changed_field_says_who_when_from_to_and_why(leads) -> None:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from breakwater.chassis.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from breakwater.chassis.errors import (
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from breakwater.chassis.identity import Actor
 from breakwater.chassis.ids import uuid7
 from services.leads.idempotence import Answer, Keyed, KeyedStore, answer_once
@@ -101,17 +107,16 @@ async def merge_customers(
 ) -> Answer:
     """Makes two customers one: fields, keys, leads and whatever else is the merged one's.
 
-    Raises NotFoundError for a customer the actor may not see, ConflictError for one that was merged before.
+    Raises NotFoundError for a customer the actor may not see, PermissionDeniedError for a colleague's, ConflictError for
+    one that was merged before.
     """
     permit(actor)
     _check(order)
     async with begin() as store:
 
         async def work() -> bytes:
-            owners = await owners_of(store, actor)
             for customer_id in (order.kept_id, order.merged_id):
-                if await store.customer(customer_id, owners) is None:
-                    raise NotFoundError("There is no such customer.")
+                await _responsible(store, actor, customer_id)
             pair = await store.lock_pair(order.kept_id, order.merged_id)
             if pair is None:
                 raise NotFoundError("There is no such customer.")
@@ -121,6 +126,16 @@ async def merge_customers(
             return encode(await _merge(store, pair, actor.sub, order, now))
 
         return await answer_once(store, request, work)
+
+
+async def _responsible(store: MergeStore, actor: Actor, customer_id: str) -> None:
+    """An old lead of one's own shows a customer; it is no way to take it from whoever has it now (116)."""
+    owners = await owners_of(store, actor)
+    customer = await store.customer(customer_id, owners)
+    if customer is None:
+        raise NotFoundError("There is no such customer.")
+    if owners is not None and customer.owner_id is not None and customer.owner_id not in owners:
+        raise PermissionDeniedError("The customer is a colleague's: whoever sees both merges them.")
 
 
 async def _merge(store: MergeStore, pair: Pair, by: str, order: MergeOrder, now: datetime) -> Merge:
@@ -212,8 +227,7 @@ async def undo_merge(
     async with begin() as store:
 
         async def work() -> bytes:
-            if await store.customer(customer_id, await owners_of(store, actor)) is None:
-                raise NotFoundError("There is no such customer.")
+            await _responsible(store, actor, customer_id)
             merge = await store.merge(merge_id)
             if merge is None or customer_id not in {merge.kept_id, merge.merged_id}:
                 raise NotFoundError("There is no such merge of this customer.")
