@@ -101,9 +101,21 @@ class LeadEvents:
             )
 
     async def lead_silent(self, tx: Transaction, event: Received) -> None:
+        """Where it concerns nobody a work order without a name keeps it from being dropped: who sees everybody finds it (117)."""
         told = LeadSilent.FromString(event.data)
+        lead = Lead(told.lead_id, told.lead_name, told.company)
+        if not told.owner_id and not told.supervisor_id:
+            await open_work_order(
+                tx,
+                kind="lead_silent",
+                subject=lead.subject,
+                title=f"【24小时未跟进】{lead.who}",
+                assignee_id="",
+                cause=f"lead_silent:{lead.id}:{moment(told.assigned_at).isoformat()}",
+                now=self._clock.now(),
+            )
         silent = notices.lead_silent(
-            Lead(told.lead_id, told.lead_name, told.company),
+            lead,
             owner_id=told.owner_id,
             owner_name=await TransactionInboxes(tx, self._posting).name(told.owner_id),
             supervisor_id=told.supervisor_id,

@@ -36,8 +36,8 @@ ON CONFLICT (person_id) DO UPDATE SET language = excluded.language, channel_orde
     muted = excluded.muted, quiet_from = excluded.quiet_from, quiet_to = excluded.quiet_to
 """
 _SEES = """
-SELECT EXISTS (SELECT FROM recipients me JOIN recipients mate ON mate.team_id = me.team_id
-               WHERE me.person_id = $1 AND mate.person_id = $2 AND me.team_id <> '')
+SELECT EXISTS (SELECT FROM recipients mate WHERE mate.person_id = $2 AND (mate.supervisor_id = $1
+    OR mate.team_id = (SELECT me.team_id FROM recipients me WHERE me.person_id = $1 AND me.team_id <> '')))
 """
 _FINDINGS = """
 SELECT 'unbound' AS kind, r.person_id AS subject, r.name AS detail FROM recipients r
@@ -64,7 +64,7 @@ class ChannelStore:
             return (await profiles(reader, [person_id]))[person_id]
 
     async def is_mate(self, person_id: str, mate_id: str) -> bool:
-        """Whether both are of one team."""
+        """Whether both are of one team, or the first supervises the second."""
         async with self._database.read() as reader:
             return bool(await reader.fetchval(_SEES, person_id, mate_id))
 

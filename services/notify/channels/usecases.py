@@ -50,7 +50,10 @@ class Bindings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """The verbs of this capability. A person changes their own; managers their team's; administrators everybody's."""
+    """The verbs of this capability.
+
+    A person changes their own channels; managers those of their team and of whom they supervise; administrators everybody's.
+    """
 
     bindings: Bindings
     ways: Collection[str]

@@ -62,11 +62,11 @@ _COLUMNS = (
     "(SELECT o.due_at FROM outgoing o WHERE o.notification_id = n.id) AS outgoing_due_at"
 )
 
-# Whose inboxes an actor sees: $1 is the scope, $2 the actor's own id.
+# Whose inboxes an actor sees: $1 is the scope, $2 the actor's own id. A team's is that of all in it, and of whom one supervises.
 _VISIBLE = """
 ($1 = 'all' OR n.recipient_id = $2 OR ($1 = 'team' AND n.recipient_id IN (
-    SELECT mate.person_id FROM recipients me JOIN recipients mate ON mate.team_id = me.team_id
-    WHERE me.person_id = $2 AND me.team_id <> '')))
+    SELECT mate.person_id FROM recipients mate WHERE mate.supervisor_id = $2
+    OR mate.team_id = (SELECT me.team_id FROM recipients me WHERE me.person_id = $2 AND me.team_id <> ''))))
 """
 
 _PAGE = f"""

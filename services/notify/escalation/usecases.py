@@ -8,7 +8,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from breakwater.chassis.ids import uuid7
-from services.notify.channels.domain import Binding, Profile
+from services.notify.channels.domain import EMAIL, Binding, Profile
 from services.notify.delivery.domain import OutgoingState
 from services.notify.delivery.notices import UNREACHABLE, Notice, unreachable
 from services.notify.digests.domain import Text, compose
@@ -180,7 +180,8 @@ async def record(begin: Begin, message_id: str, verdict: Verdict, now: datetime,
             (each, next_step(each.standing, message.channel, verdict, channels, now, rules)) for each in message.items
         ]
         await chain.settle(message, verdict, steps, now)
-        if verdict.outcome is Outcome.LATER:
+        if verdict.outcome is Outcome.LATER and message.channel != EMAIL:
+            # A robot pushes back for all it says; a mail server mostly for one mailbox, and its circuit knows the rest.
             await chain.close_robot(message.robot, now + timedelta(seconds=verdict.wait_s), "", now)
         elif verdict.outcome is Outcome.BROKEN:
             await chain.close_robot(message.robot, now + rules.closed, verdict.detail, now)

@@ -22,8 +22,8 @@ _COLUMNS = "w.id::text, w.kind, w.subject, w.title, w.assignee_id, w.opened_at, 
 # Whose work orders an actor sees: $1 is the scope, $2 the actor's own id.
 _VISIBLE = """
 ($1 = 'all' OR w.assignee_id = $2 OR ($1 = 'team' AND w.assignee_id IN (
-    SELECT mate.person_id FROM recipients me JOIN recipients mate ON mate.team_id = me.team_id
-    WHERE me.person_id = $2 AND me.team_id <> '')))
+    SELECT mate.person_id FROM recipients mate WHERE mate.supervisor_id = $2
+    OR mate.team_id = (SELECT me.team_id FROM recipients me WHERE me.person_id = $2 AND me.team_id <> ''))))
 """
 _OPEN = """
 INSERT INTO work_orders (id, kind, subject, title, assignee_id, cause, opened_at) VALUES ($1, $2, $3, $4, $5, $6, $7)

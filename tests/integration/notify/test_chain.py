@@ -190,6 +190,19 @@ async def test_mail_is_tried_again_after_a_4xx_and_given_up_after_a_5xx(notifyin
     assert notification.outgoing.state is left
 
 
+async def test_one_full_mailbox_keeps_nobody_else_from_mail(notifying):
+    """A 450 for one recipient says nothing of the server: the next person's mail leaves at once."""
+    notify = await notifying(providers=())
+    for person in ("anna", "bo"):
+        await notify.person(person, email=f"{person}@example.com")
+    notify.postbox.to_recipient = lambda address: "450 mailbox busy" if "anna" in address else None
+    await notify.say("anna", "k1")
+    await notify.turn()
+    await notify.say("bo", "k2")
+    await notify.turn()
+    assert notify.postbox.addresses() == ["bo@example.com"]
+
+
 async def test_a_broken_robot_is_left_alone_and_shows_as_a_finding(notifying):
     """A refused key is asked once for everybody, found, and forgotten once the robot speaks again."""
     notify = await notifying()

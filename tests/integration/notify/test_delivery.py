@@ -55,11 +55,16 @@ async def test_one_batch_may_repeat_itself(database):
 
 
 async def test_people_see_their_own_managers_their_teams_and_admins_all(delivery, database):
-    """Scopes are applied in SQL: own, team and all."""
+    """Scopes are applied in SQL: own, team with whom one supervises, and all, as for leads."""
     async with database.transaction() as tx:
         inboxes = TransactionInboxes(tx, POSTING)
-        for person, team in (("anna", "t1"), ("chef", "t1"), ("bo", "t2")):
-            await inboxes.learn(Recipient(person, person, team, "chef", active=True), 1)
+        for person, team, supervisor in (
+            ("anna", "t1", "chef"),
+            ("chef", "t1", ""),
+            ("bo", "t2", "boss"),
+            ("boss", "", ""),
+        ):
+            await inboxes.learn(Recipient(person, person, team, supervisor, active=True), 1)
         await inboxes.add([message("1", "anna"), message("2", "bo"), message("3", "chef")], NOW)
 
     async def seen(actor):
@@ -67,6 +72,7 @@ async def test_people_see_their_own_managers_their_teams_and_admins_all(delivery
 
     assert await seen(ANNA) == {"anna"}
     assert await seen(CHEF) == {"anna", "chef"}
+    assert await seen(Actor("boss", Role.MANAGER, Scope.TEAM)) == {"bo"}, "whom one supervises belongs to the team"
     assert await seen(ROOT) == {"anna", "bo", "chef"}
 
 

@@ -77,6 +77,17 @@ async def test_a_silent_lead_of_somebody_unbound_reaches_the_supervisor(notifyin
     assert len(notify.stubs["dingtalk"].taken) >= 1
 
 
+@pytest.mark.capability(117)
+async def test_a_silent_lead_that_concerns_nobody_stands_on_the_list_of_work(notifying):
+    """No owner and nobody above: it is not dropped, those who see everybody find it among the work orders, once."""
+    notify = await notifying(providers=())
+    silent = LeadSilent(lead_id="l1", assigned_at=at(START), lead_name="王芳", company="海天机械", times=1)
+    await notify.tell(notify.events.lead_silent, silent, silent)
+    desk = WorkOrderDesk(WorkOrderStore(notify.databases[0]), notify.clock)
+    [order] = (await desk.list(ROOT_ACTOR, "open", "", "lead:l1", 0, "")).items
+    assert (order.kind, order.assignee_id, order.title) == ("lead_silent", "", "【24小时未跟进】海天机械 王芳")
+
+
 @pytest.mark.capability(127)
 async def test_the_owner_is_reminded_before_a_limit_passes(notifying):
     """Once for each stage and due time, with who it is and by when."""
