@@ -36,17 +36,18 @@ async def board_rows(
 
 
 def _groups(board: TimelinessBoard) -> Iterator[dict[str, str]]:
-    names = {team.id: team.name for team in board.teams}
+    names, weight = {team.id: team.name for team in board.teams}, board.measures.on_time_weight
     days = {"from": board.days.first.isoformat(), "to": board.days.last.isoformat()}
-    yield {"group": "全部", "team": "", "name": "", **_figures(board.total), **days}
+    yield {"group": "全部", "team": "", "name": "", **_figures(board.total, weight), **days}
     for team in board.teams:
-        yield {"group": "小组", "team": team.name or "未分配", "name": "", **_figures(team), **days}
+        yield {"group": "小组", "team": team.name or "未分配", "name": "", **_figures(team, weight), **days}
     for person in board.people:
         team_name = names.get(person.team_id, person.team_id)
-        yield {"group": "个人", "team": team_name, "name": person.name, **_figures(person), **days}
+        yield {"group": "个人", "team": team_name, "name": person.name, **_figures(person, weight), **days}
 
 
-def _figures(each: Timeliness) -> dict[str, str]:
+def _figures(each: Timeliness, weight: float) -> dict[str, str]:
+    points = each.on_time.points(weight)
     return {
         "leads": str(each.leads),
         "responded": str(each.responded),
@@ -54,6 +55,7 @@ def _figures(each: Timeliness) -> dict[str, str]:
         **_minutes("wall", each.wall),
         "late": str(each.late),
         "on_time_percent": _percent(each.on_time),
+        "on_time_points": "" if points is None else f"{points:.1f}",
         "assigned_percent": _percent(each.assigned),
         "contacted_percent": _percent(each.contacted),
     }

@@ -99,6 +99,7 @@ DATASETS: Mapping[str, tuple[Column, ...]] = {
         Column("wall_p90_min", "首响 P90（自然分钟）", _T.DECIMAL),
         Column("late", "超时", _T.INTEGER, base=True),
         Column("on_time_percent", "按时率（%）", _T.DECIMAL, base=True),
+        Column("on_time_points", "按时绩效得分", _T.DECIMAL),
         Column("assigned_percent", "15 分钟内分配（%）", _T.DECIMAL, base=True),
         Column("contacted_percent", "48 小时内接触（%）", _T.DECIMAL, base=True),
         Column("from", "起"),

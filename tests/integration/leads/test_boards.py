@@ -370,6 +370,7 @@ async def test_a_board_is_exported_as_rows(leads, boards) -> None:
     whole, *others = await rows("lead-timeliness")
     assert (whole["group"], whole["leads"], whole["late"]) == ("全部", str(board.total.leads), str(board.total.late))
     assert whole["business_p90_min"] == f"{board.total.business.p90_s / 60:.1f}"
+    assert whole["on_time_points"] == f"{15 * board.total.on_time.met / board.total.on_time.of:.1f}"
     assert [row["name"] for row in others if row["group"] == "个人"] == [each.name for each in board.people]
     assert {row["team"] for row in others} >= {"销售一部", "柏林", "未分配"}
     own = await rows("lead-timeliness", BOSS, fields=("name", "late"))
