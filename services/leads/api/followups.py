@@ -1,6 +1,7 @@
 """`FollowUpService`."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -92,7 +93,7 @@ class FollowUpsApi(FollowUpServiceServicer):
             wire.actor_from(request.actor),
             MessageToDict(request.document),
             request.expected_version,
-            read_playbook,
+            partial(read_playbook, strict=True),
             now=self._clock.now(),
         )
         return pb.PutPlaybookResponse(playbook=_playbook_to(kept))

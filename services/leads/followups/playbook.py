@@ -44,7 +44,7 @@ _ACTION_TEXTS: Mapping[str, int] = {
     "next_action": COLUMN_CHARS_MAX,
     "objection": WORD_CHARS_MAX,
 }
-_ACTION_KEYS = frozenset({"code", "stage", "due_after_h", "pain_tag", *_ACTION_TEXTS})
+_ACTION_KEYS = frozenset({"code", "stage", "due_after_h", "pain_tag", "blocker", *_ACTION_TEXTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class QuickAction:
     """The lead is at least there after it."""
     pain_tag: str = NO_PAIN
     """Taken when no keyword is given."""
+    blocker: str = ""
 
     def fill(self, keyword: str, due: datetime) -> FollowUp:
         """The whole record; the keyword stands beside the customer's words, and is the pain tag."""
@@ -74,6 +75,7 @@ class QuickAction:
             our_response=self.script,
             next_action=self.next_action,
             next_action_due=due,
+            blocker=self.blocker,
             objection=self.objection,
             pain_tags=(keyword or self.pain_tag,),
             action_code=self.code,
@@ -92,8 +94,11 @@ class Playbook:
     """By code."""
 
 
-def read_playbook(document: Mapping[str, Any], version: int) -> Playbook:
-    """The playbook of a document; raises InvalidRequestError with one error a place, such as `actions[2].code`."""
+def read_playbook(document: Mapping[str, Any], version: int, *, strict: bool = False) -> Playbook:
+    """The playbook of a document; raises InvalidRequestError with one error a place, such as `actions[2].code`.
+
+    `strict`, for new documents: every action fills the columns that are mandatory.
+    """
     reader = DocumentReader()
     reader.only(document, _KEYS)
     columns = reader.texts(document, "mandatory_columns", "", len(COLUMNS), 40, least=MANDATORY_COLUMNS_MIN)
@@ -109,7 +114,7 @@ def read_playbook(document: Mapping[str, Any], version: int) -> Playbook:
     vague_words = reader.texts(document, "vague_words", "", VAGUE_WORDS_MAX, WORD_CHARS_MAX)
     actions: dict[str, QuickAction] = {}
     for place, entry in reader.entries(document, "actions", "", ACTIONS_MAX):
-        action = _action(reader, place, entry, objections)
+        action = _action(reader, place, entry, objections, needs_blocker=strict and "blocker" in columns)
         if action.code in actions:
             reader.wrong(f"{place}.code", f"{action.code!r} is there twice")
         actions[action.code] = action
@@ -117,7 +122,9 @@ def read_playbook(document: Mapping[str, Any], version: int) -> Playbook:
     return Playbook(version, standards, vague_words, MappingProxyType(actions))
 
 
-def _action(reader: DocumentReader, place: str, entry: Mapping[str, Any], objections: tuple[str, ...]) -> QuickAction:
+def _action(
+    reader: DocumentReader, place: str, entry: Mapping[str, Any], objections: tuple[str, ...], *, needs_blocker: bool
+) -> QuickAction:
     reader.only(entry, _ACTION_KEYS, place)
     code = reader.text(entry, "code", place, 40)
     if code and not _CODE.fullmatch(code):
@@ -134,6 +141,7 @@ def _action(reader: DocumentReader, place: str, entry: Mapping[str, Any], object
         code=code,
         stage=Stage(stage) if stage else None,
         due_after_h=reader.number(entry, "due_after_h", place, 1, DUE_AFTER_H_MAX),
+        blocker=reader.text(entry, "blocker", place, COLUMN_CHARS_MAX, blank=not needs_blocker),
         pain_tag=reader.text(entry, "pain_tag", place, PAIN_TAG_CHARS_MAX, blank=True) or NO_PAIN,
         **texts,
     )

@@ -44,6 +44,19 @@ def test_an_action_fills_a_record_and_takes_one_keyword() -> None:
     assert action.fill("", DUE).pain_tags == ("无",)
 
 
+@pytest.mark.capability(9, 60)
+def test_an_action_fills_every_column_that_is_mandatory() -> None:
+    """A new playbook whose codes could only make refused records is refused itself; one that is in force is read."""
+    columns = ["goal", "customer_words", "next_action", "blocker"]
+    document = changed(mandatory_columns=columns)
+    assert read_playbook(document, 1).actions
+    with pytest.raises(InvalidRequestError) as caught:
+        read_playbook(document, 1, strict=True)
+    assert [error.field for error in caught.value.errors] == ["actions[0].blocker"]
+    filled = changed(mandatory_columns=columns, actions=[ACTION | {"blocker": "等待审批"}])
+    assert read_playbook(filled, 1, strict=True).actions[ACTION["code"]].fill("", DUE).blocker == "等待审批"
+
+
 @pytest.mark.capability(10, 60)
 @pytest.mark.parametrize(
     ("document", "places"),
