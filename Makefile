@@ -69,7 +69,7 @@ system-packages:
 	@bash tests/system-packages chromium=chromium soffice=libreoffice-calc-nogui prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager
 
 # Two lanes side by side, for most tests wait more than they work. What is not named runs in the second.
-FIRST_LANE := $(addprefix tests/,chaos contract simulation unit $(addprefix integration/,files gateway notify))
+FIRST_LANE := $(addprefix tests/,chaos contract unit $(addprefix integration/,files gateway notify))
 .PHONY: test test-first-lane test-second-lane
 test: setup-dev system-packages ## set up and pass all tests; needs no running platform
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-first-lane test-second-lane
