@@ -27,8 +27,9 @@ from breakwater.local.secret_files import secret_text
 from tests.support.memory import folder_in_memory
 
 # The same examples in every run, so that a red test is of the change at hand; `--hypothesis-profile=exploring` tries others.
-settings.register_profile("exploring", print_blob=True)
-settings.register_profile("seeded", derandomize=True)
+# None has a deadline: it would be one for the machine.
+settings.register_profile("exploring", print_blob=True, deadline=None)
+settings.register_profile("seeded", derandomize=True, deadline=None)
 settings.load_profile("seeded")
 
 

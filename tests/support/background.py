@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+AGAIN_S = 5.0
+
 
 class Killed(BaseException):
     """Stands for kill -9: what comes after the point never runs."""
@@ -39,8 +41,12 @@ async def running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
+        left = set(tasks)
+        # wait_for of Python 3.11 forgets a cancellation that comes at one moment with its result: such a work is told again.
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=AGAIN_S)
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
