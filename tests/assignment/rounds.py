@@ -224,6 +224,9 @@ class Processes:
                 task.cancel()
             await asyncio.wait(others)
             await replica.database.close()
+        for task in others:
+            if not task.cancelled():
+                task.result()
         return self.seen
 
     @property

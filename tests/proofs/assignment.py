@@ -4,6 +4,7 @@ import asyncio
 import logging
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ import structlog
 
 from breakwater.chassis.migrations import migrate
 from breakwater.local.databases import MIGRATIONS, ServiceRoles, provision_database, provision_roles, provision_schema
+from breakwater.local.errors import ServerStartError
 from breakwater.local.postgres import PostgresServer
 from tests.assignment.audit import audit, replay_some
 from tests.assignment.rounds import Processes, Round, Seen, Where, run_inside
@@ -26,6 +28,7 @@ LEADS_PER_OUTAGE: Final = 50_000
 """After so many PostgreSQL is killed with -9 and started again."""
 JOB_LEADS_MAX: Final = 100
 """Leads of one transaction, at most: requests gathered under load and the pieces of an import come to that."""
+STARTS_MAX: Final = 30
 REPLAYED: Final = 5_000
 PART_LEADS: Final = 20_000
 """Leads of one round, until the time is over."""
@@ -130,7 +133,15 @@ class _Outages:
             if len(processes.seen.told) >= (self.kills + 1) * LEADS_PER_OUTAGE:
                 self.kills += 1
                 await asyncio.to_thread(self._server.kill)
-                await asyncio.to_thread(self._server.start)
+                await self._start_again()
+
+    async def _start_again(self) -> None:
+        """Backends of the dead server may hold its memory for a while: then a new one refuses to start."""
+        for _ in range(STARTS_MAX):
+            with suppress(ServerStartError):
+                return await asyncio.to_thread(self._server.start)
+            await asyncio.sleep(1)
+        raise TimeoutError(f"PostgreSQL could not be started in {STARTS_MAX} tries")
 
 
 async def _database(server: PostgresServer, name: str) -> Where:
