@@ -1,7 +1,7 @@
 """`make bench-exports-crowd`: fifty exports of 100,000 rows at once, and what everybody else feels of them.
 
-Beside them, in one run: exports of 1,000 rows and reads of the API, each first alone, then beside each other, then in the crowd; and the memory
-of the processes of files, sampled. One JSON line a figure.
+Beside them, in one run: exports of 1,000 rows and reads of the API, each first alone, then beside each other, then in the
+crowd; and the memory of the processes of files, sampled. One JSON line a figure.
 """
 
 import argparse
